@@ -1,0 +1,8886 @@
+#if defined(FRANCIS_IMPLEMENTATION) && defined(__STRICT_ANSI__) && !defined(_POSIX_C_SOURCE)
+#define _POSIX_C_SOURCE 200809L     /* strict modes hide POSIX; only before the first include */
+#endif
+#ifndef FRANCIS_H
+#define FRANCIS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// >> 100 pub.config
+
+#define FRANCIS_VERSION_MAJOR 0
+#define FRANCIS_VERSION_MINOR 1
+#define FRANCIS_VERSION_PATCH 0
+#define FRANCIS_VERSION_NUMBER \
+    (FRANCIS_VERSION_MAJOR * 1000000 + FRANCIS_VERSION_MINOR * 1000 + FRANCIS_VERSION_PATCH)
+
+#ifndef FRANCIS_STATIC
+#define FRANCIS_STATIC 0            /* 1: all functions static, one private copy in this file */
+#endif
+#ifndef FRANCIS_NO_STDIO
+#define FRANCIS_NO_STDIO 0          /* 1: without on_log nothing is printed anywhere */
+#endif
+#ifndef FRANCIS_DEBUG
+#define FRANCIS_DEBUG 0             /* 1: whole structures are checked after each step; slow */
+#endif
+#if 1 - FRANCIS_STATIC - 1 == 2 || 1 - FRANCIS_NO_STDIO - 1 == 2 || 1 - FRANCIS_DEBUG - 1 == 2
+#error "francis: a switch is defined without a value; write -DFRANCIS_STATIC=1, not -DFRANCIS_STATIC="
+#endif
+#ifndef FRANCIS_API
+#if FRANCIS_STATIC
+#if defined(__GNUC__) || defined(__clang__)
+#define FRANCIS_API static __attribute__((unused))
+#else
+#define FRANCIS_API static
+#endif
+#else
+#define FRANCIS_API extern
+#endif
+#endif
+#if defined(FRANCIS_PRINTF)
+#elif defined(__GNUC__) || defined(__clang__)
+#define FRANCIS_PRINTF(format_at, args_at) __attribute__((format(printf, format_at, args_at)))
+#else
+#define FRANCIS_PRINTF(format_at, args_at)
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+    FRANCIS_FOREVER    = -1,        /* for every _ms that may be endless */
+    FRANCIS_NO_WORKERS = -1,        /* host_desc.workers: no thread at all, see francis_poll */
+    FRANCIS_NAME_SIZE  = 256,       /* room for any name or id and its NUL */
+    FRANCIS_CHAIN_MAX  = 32         /* calls within calls within calls */
+};
+
+/* Durations are int64_t milliseconds; these keep the arithmetic out of int. */
+#define FRANCIS_SECONDS(n) ((int64_t)(n) * 1000)
+#define FRANCIS_MINUTES(n) ((int64_t)(n) * 60000)
+#define FRANCIS_HOURS(n)   ((int64_t)(n) * 3600000)
+#define FRANCIS_DAYS(n)    ((int64_t)(n) * 86400000)
+
+// >> 110 pub.result
+
+/* An int, not an enum: applications have codes of their own, and every language has an int.
+ * X(name, number, name in logs and on the wire, outcome, worth a retry, text)
+ * Numbers never change their meaning: they end in logs and in callers' code. */
+#define FRANCIS_RESULTS(X) \
+    X(OK,                   0, "ok",             DONE,    0, "done") \
+    X(DONE,                 1, "end",            DONE,    0, "no further item") \
+    X(PENDING,              2, "pending",        UNKNOWN, 0, "under way") \
+    X(ERR_INVALID,        101, "invalid",        NOT_RUN, 0, "an argument or option is not valid") \
+    X(ERR_USAGE,          102, "usage",          NOT_RUN, 0, "not possible at this point") \
+    X(ERR_UNKNOWN_METHOD, 103, "unknown_method", FAILED,  0, "the actor has no such method") \
+    X(ERR_BAD_INPUT,      104, "bad_input",      FAILED,  0, "the method takes other input") \
+    X(ERR_READ_ONLY,      105, "read_only",      FAILED,  0, "a write inside a peek") \
+    X(ERR_RESERVED,       106, "reserved",       NOT_RUN, 0, "a built-in type or method") \
+    X(ERR_TOO_LARGE,      107, "too_large",      FAILED,  0, "larger than the limit") \
+    X(ERR_WOULD_BLOCK,    108, "would_block",    NOT_RUN, 0, "waiting is not possible here") \
+    X(ERR_DEADLOCK,       109, "deadlock",       NOT_RUN, 0, "the call would wait for itself") \
+    X(ERR_STALE,          110, "stale",          NOT_RUN, 0, "nobody waits for this ticket") \
+    X(ERR_NOT_FOUND,      201, "not_found",      NOT_RUN, 0, "there is no such state") \
+    X(ERR_EXISTS,         202, "exists",         NOT_RUN, 0, "the request id has other work") \
+    X(ERR_NOT_ACTIVE,     203, "not_active",     NOT_RUN, 0, "the actor is not active") \
+    X(ERR_UNKNOWN_TYPE,   204, "unknown_type",   NOT_RUN, 0, "no host has ever served this type") \
+    X(ERR_NO_HOST,        301, "no_host",        NOT_RUN, 1, "no host has room for the actor now") \
+    X(ERR_BUSY,           302, "busy",           NOT_RUN, 1, "a queue is full") \
+    X(ERR_MOVED,          303, "moved",          NOT_RUN, 1, "the actor goes down or elsewhere") \
+    X(ERR_DEADLINE,       304, "deadline",       FAILED,  0, "too late; nothing was written") \
+    X(ERR_CANCELLED,      305, "cancelled",      FAILED,  0, "cancelled; nothing was written") \
+    X(ERR_STOPPED,        306, "stopped",        NOT_RUN, 1, "the host is stopping or stopped") \
+    X(ERR_EVICTED,        307, "evicted",        FAILED,  1, "host evicted; nothing was written") \
+    X(ERR_UNKNOWN,        308, "unknown",        UNKNOWN, 0, "it may or may not have happened") \
+    X(ERR_STORAGE,        501, "storage",        FAILED,  1, "the database failed") \
+    X(ERR_FULL,           502, "disk_full",      FAILED,  1, "no space left") \
+    X(ERR_CORRUPT,        503, "corrupt",        FAILED,  0, "damaged, or not what was expected") \
+    X(ERR_LOCKED,         504, "locked",         NOT_RUN, 1, "the database is locked") \
+    X(ERR_SCHEMA,         505, "schema",         NOT_RUN, 0, "written by another version") \
+    X(ERR_NOMEM,          901, "no_memory",      FAILED,  1, "out of memory") \
+    X(ERR_INTERNAL,       902, "internal",       UNKNOWN, 0, "a defect in francis") \
+    X(ERR_USER,         10000, "application",    FAILED,  0, "the actor refused")
+
+typedef int francis_result;         /* applications' own: FRANCIS_ERR_USER + n, n >= 0 */
+
+enum {
+#define FRN_X(name, number, wire, outcome, retry, text) FRANCIS_##name = number,
+    FRANCIS_RESULTS(FRN_X)
+#undef FRN_X
+    FRN_RESULT_END = 65536
+};
+
+typedef enum francis_outcome_kind {     /* of this attempt */
+    FRANCIS_OUTCOME_DONE,           /* committed */
+    FRANCIS_OUTCOME_NOT_RUN,        /* no handler ran */
+    FRANCIS_OUTCOME_FAILED,         /* may have run, wrote nothing */
+    FRANCIS_OUTCOME_UNKNOWN         /* may have committed: ask again with the same request_id */
+} francis_outcome_kind;
+
+/* francis_strerror: the meaning of a result as a sentence part, "too late; nothing was written".
+ * francis_result_name: its name in logs, "deadline".
+ * Total: numbers that are not in the list are "application" from 10000 up, else "internal".
+ * Returns a constant string. Threads: any. Waits: never. */
+FRANCIS_API const char *francis_strerror(francis_result r);
+FRANCIS_API const char *francis_result_name(francis_result r);
+
+/* francis_outcome: what may have happened when a call ended with r.
+ * francis_retryable: whether the same call may help later. Advice: with an outcome of UNKNOWN only
+ * a call that carries a request_id may be repeated.
+ * Threads: any. Waits: never. */
+FRANCIS_API francis_outcome_kind francis_outcome(francis_result r);
+FRANCIS_API bool francis_retryable(francis_result r);
+
+// >> 120 pub.basic
+
+typedef struct francis_host   francis_host;
+typedef struct francis_ctx    francis_ctx;
+typedef struct francis_call   francis_call;
+
+typedef struct francis_bytes {
+    const void *data;               /* NULL = absent, which is not the same as size 0 */
+    size_t      size;
+} francis_bytes;
+
+/* One call: what you want of it, and what came of it. {0} is right, and so is NULL where the reply
+ * is not wanted. It is yours and may be used again (the next call frees what the last one brought),
+ * but while it is under way it must stay where it is. */
+struct francis_call {
+    int64_t     timeout_ms;         /* 0 = what is left of the turn's time; host_desc.timeout_ms */
+    const char *request_id;         /* an actor does the work of one request id once: a repeat gets
+                                       the first answer, other work under the same id EXISTS. With
+                                       it francis itself asks again until timeout_ms, and says
+                                       UNKNOWN only if that settled nothing. Peeks ignore it.
+                                       NULL = none */
+    bool        active_only;        /* do not activate the actor for this */
+    bool        async;              /* return PENDING; then francis_await or francis_wait */
+    void      (*on_done)(francis_call *call);   /* set: asynchronous. Called once, in francis_poll,
+                                       a worker, or the turn that made the call */
+    void       *user;
+    const char *trace;              /* W3C traceparent; NULL = the turn's */
+
+    francis_result result;          /* also what the function returned; PENDING while under way */
+    bool        from_handler;       /* the actor's handler returned it: it ran and refused */
+    int64_t     retry_after_ms;     /* advice with a retryable result */
+    const char *error;              /* what went wrong, in full; "" if nothing did */
+    const void *data;               /* the reply; NULL = none */
+    size_t      size;
+    uint64_t    internal[6];
+};
+
+/* francis_call_free: frees what a call brought: data, error.
+ *   call  the caller's; NULL and {0} are allowed. Afterwards its results read as {0}
+ * One that is under way is cancelled first and its on_done not called; an on_done that runs in
+ * another thread is waited for. A turn that is cancelled commits nothing, unless it is already
+ * sealed. Not needed in a turn: its end does that. Not after francis_close.
+ * Threads: any. Waits: only for an on_done of this call in another thread. */
+FRANCIS_API void francis_call_free(francis_call *call);
+
+// >> 130 pub.hooks
+
+/* The allocator of a host. old NULL allocates, size_new 0 frees; NULL = no memory, which francis
+ * survives. size_old is what was asked for before. Memory must be aligned for any type.
+ * Called from any thread of the host, but never from two at once; must not call francis. */
+typedef void *(*francis_alloc_fn)(void *old, size_t size_old, size_t size_new, void *user);
+
+typedef enum francis_log_level {
+    FRANCIS_LOG_DEFAULT, FRANCIS_LOG_ERROR, FRANCIS_LOG_WARNING, FRANCIS_LOG_INFO, FRANCIS_LOG_DEBUG
+} francis_log_level;
+
+/* What may be logged. X(number, name, level, area). Numbers never change. */
+#define FRANCIS_LOGS(X) \
+    X(100, host_opened,        INFO,    "host") \
+    X(101, host_started,       INFO,    "host") \
+    X(102, host_stopping,      INFO,    "host") \
+    X(103, host_stopped,       INFO,    "host") \
+    X(104, host_evicted,       ERROR,   "host") \
+    X(105, host_took_over,     WARNING, "host") \
+    X(106, stop_timed_out,     WARNING, "host") \
+    X(107, host_failed,        ERROR,   "host") \
+    X(108, forked_child,       ERROR,   "host") \
+    X(200, schema_created,     INFO,    "store") \
+    X(201, schema_migrated,    INFO,    "store") \
+    X(202, commit_failed,      ERROR,   "store") \
+    X(203, commit_settled,     WARNING, "store") \
+    X(204, commit_unknown,     ERROR,   "store") \
+    X(205, database_reopened,  WARNING, "store") \
+    X(206, database_busy,      WARNING, "store") \
+    X(207, write_refused,      ERROR,   "store") \
+    X(208, page_size_kept,     WARNING, "store") \
+    X(209, wal_over_limit,     WARNING, "store") \
+    X(210, sweep_failed,       WARNING, "store") \
+    X(211, sweep_done,         DEBUG,   "store") \
+    X(212, clock_not_believed, WARNING, "store") \
+    X(300, activation_failed,  WARNING, "actor") \
+    X(301, activation_dropped, WARNING, "actor") \
+    X(302, deactivate_failed,  WARNING, "actor") \
+    X(303, release_failed,     WARNING, "actor") \
+    X(304, turn_stuck,         ERROR,   "actor") \
+    X(305, bad_result,         WARNING, "actor") \
+    X(306, bootstrap_failed,   WARNING, "actor") \
+    X(307, send_dropped,       DEBUG,   "actor") \
+    X(400, memory_short,       WARNING, "memory")
+
+typedef struct francis_log {        /* borrowed; sinks run on any thread and call no francis */
+    francis_log_level level;
+    uint32_t       id;              /* stable number of the event, for filters and tests */
+    const char    *name;            /* and its name: "host_evicted" */
+    const char    *area;            /* "store", "actor", ... */
+    const char    *message;
+    const char    *host, *type, *actor; /* "" where there is none, as everywhere below */
+    const char    *trace;
+    francis_result result;
+    int64_t        time_ms;
+    const char    *file;
+    int            line;
+} francis_log;
+
+/* The world as francis sees it; a test may replace it. NULL members = the real thing. */
+typedef struct francis_platform {
+    uint32_t    version;            /* 1 */
+    int64_t   (*monotonic_ns)(void *user);  /* counts suspended time where the system can */
+    int64_t   (*wall_ms)(void *user);
+    int       (*random)(void *data, size_t size, void *user);   /* 0 = filled */
+    int       (*net_wait)(void *const *sockets, const uint8_t *want, uint8_t *ready, size_t count,
+                          int64_t timeout_ns, void *user);  /* replaces poll() in francis_poll */
+    const char *sqlite_vfs;         /* NULL = SQLite's default */
+    void       *user;
+} francis_platform;
+
+// >> 140 pub.actor
+
+typedef enum francis_turn_kind {
+    FRANCIS_INVOKE     = 0,         /* exclusive */
+    FRANCIS_PEEK       = 1,         /* shared, read only. francis_invoke finds it too: exclusive */
+    FRANCIS_ACTIVATE   = 7,         /* before the first turn; its failure is that of the call */
+    FRANCIS_DEACTIVATE = 8,         /* may write; does not come after a crash */
+    FRANCIS_BOOTSTRAP  = 9,         /* singletons: at each start of each host */
+    FRANCIS_UPGRADE    = 10         /* the stored state_version is another; input = stored bytes */
+} francis_turn_kind;
+
+/* A handler. OK commits the turn. Any error undoes it and is what the caller gets, with the text of
+ * francis_fail. PENDING only as francis_await returned it. */
+typedef francis_result (*francis_handler)(francis_ctx *ctx);
+
+/* What a handler knows. Made by francis only, to be read only; more may follow at the end. Valid
+ * until the handler returns; when it awaits, until the turn has ended. Never use it elsewhere. */
+struct francis_ctx {
+    francis_host     *host;
+    const char       *type, *id;    /* of the actor; NULL in the ctx for outside of turns */
+    francis_turn_kind kind;
+    const char       *method;       /* of the call, else "" */
+    francis_bytes     input;
+    void             *instance;     /* instance_size bytes, zeroed at activation, not stored */
+    void             *user;         /* actor_desc.user */
+    void             *local;        /* what francis_await was given */
+    const char       *request_id;   /* the same at each attempt at the same work; "" = none */
+    const char       *trace;        /* "" = none */
+    int64_t           timeout_ms;   /* what the turn has, from its start; FOREVER = no limit */
+    uint32_t          state_version;    /* UPGRADE: of the stored bytes */
+};
+
+/* One row per method, looked up by name and kind; after that the catch-all handlers of the desc. */
+typedef struct francis_method {
+    const char       *name;
+    francis_handler   run;
+    francis_turn_kind kind;         /* INVOKE or PEEK */
+    size_t            input_size;   /* another size is refused as BAD_INPUT; 0 = any */
+} francis_method;
+#define FRANCIS_METHODS_END { NULL, NULL, FRANCIS_INVOKE, 0 }
+
+typedef struct francis_actor_desc {
+    const char           *type;     /* required */
+    const francis_method *methods;  /* up to FRANCIS_METHODS_END; copied */
+    size_t          state_size;     /* of a plain struct, see francis_state; 0 = state_get/_set.
+                                       It may grow: old bytes stay, new ones are zero */
+    uint32_t        state_version;  /* raise it when the bytes change their meaning: .upgrade */
+    size_t          instance_size;
+    francis_handler invoke, peek;   /* catch-alls */
+    francis_handler activate, deactivate, upgrade;
+    bool            singleton;      /* the only actor of its type, id "singleton" */
+    francis_handler bootstrap;
+    const void     *bootstrap_data; /* input of the bootstrap handler; copied */
+    size_t          bootstrap_size;
+    int64_t         idle_timeout_ms;        /* 5 min; FOREVER */
+    int64_t         deactivate_timeout_ms;  /* 5 s */
+    int64_t         turn_timeout_ms;        /* how long a turn that has failed (deadline passed,
+                                               ...) may still run before the actor goes on without
+                                               it, on fresh memory; 0 and FOREVER = no limit */
+    uint32_t        concurrency_max;        /* active actors per host; no limit */
+    uint32_t        mailbox_max;            /* waiting calls per actor; 1024 */
+    uint32_t        attempts_max;           /* of an alarm or job, the first included; 3 */
+    int64_t         retry_delay_ms;         /* before the second attempt, then x 1.5; 2 s */
+    uint32_t        requests_kept_max;      /* request ids remembered per actor; 64 */
+    int64_t         requests_kept_ms;       /* 10 min */
+    bool            nonblocking;    /* its handlers never wait and return within microseconds:
+                                       their turns may run on the thread that calls */
+    void           *user;
+} francis_actor_desc;
+
+// >> 145 pub.turn
+
+/* francis_state: the actor's state as a struct that the handler reads and changes in place.
+ *   ctx  of a turn, of a type with state_size
+ * Returns state_size bytes, zeroed the first time; NULL: no turn, no state_size, or no memory (then
+ * the turn fails with NOMEM). Compared at the end of the turn: changed = stored, handler failed =
+ * as before. In a peek it is a private copy; if it differs afterwards the peek fails as READ_ONLY.
+ * The pointer is good until the turn ends, and the same at each call in it.
+ * Threads: turn. Waits: never. */
+FRANCIS_API void *francis_state(francis_ctx *ctx);
+
+/* francis_state_get: the bytes that are stored, or that this turn has set.
+ *   ctx  of a turn
+ * Returns data NULL where there is no state. Borrowed until the turn ends, sets or deletes.
+ * Threads: turn. Waits: never. */
+FRANCIS_API francis_bytes francis_state_get(francis_ctx *ctx);
+
+/* francis_state_set: replaces the state. francis_state_delete: removes it; a struct reads as zeroes.
+ * francis_state_expire: lets it vanish by itself; stays until changed or deleted.
+ *   ctx       of a turn; set: of a type without state_size
+ *   data      copied; NULL with size 0 is an empty state, which is not the same as none
+ *   size      bytes, at most host_desc.state_bytes_max
+ *   after_ms  from now, > 0; FOREVER = does not expire
+ * They become part of the turn. A refused one fails the turn, whatever the handler returns.
+ * Returns OK; READ_ONLY in a peek; TOO_LARGE; INVALID for after_ms <= 0; USAGE outside of a turn
+ * or, for set, with state_size; NOMEM. Threads: turn. Waits: never. */
+FRANCIS_API francis_result francis_state_set(francis_ctx *ctx, const void *data, size_t size);
+FRANCIS_API francis_result francis_state_delete(francis_ctx *ctx);
+FRANCIS_API francis_result francis_state_expire(francis_ctx *ctx, int64_t after_ms);
+
+/* francis_reply: what the caller gets when the turn has committed. The last one counts.
+ * francis_replyf: the same, formatted, without the NUL.
+ *   ctx   of a turn
+ *   data  copied; NULL with size 0 = an empty reply
+ *   size  bytes, at most host_desc.message_bytes_max
+ * Returns OK; TOO_LARGE, NOMEM (the turn then fails); USAGE outside of a turn. Made for
+ * "return francis_reply(...)". Threads: turn. Waits: never. */
+FRANCIS_API francis_result francis_reply(francis_ctx *ctx, const void *data, size_t size);
+FRANCIS_API francis_result francis_replyf(francis_ctx *ctx, const char *format, ...)
+    FRANCIS_PRINTF(2, 3);
+
+/* francis_fail: sets the error text of the turn and returns code: "return francis_fail(...)".
+ * francis_fail_text: the same for languages that cannot call variadics.
+ *   ctx   of a turn
+ *   code  any error; FRANCIS_ERR_USER + n for the application's own
+ *   text  copied; cut at 1023 bytes
+ * Returns code. Threads: turn. Waits: never. */
+FRANCIS_API francis_result francis_fail(francis_ctx *ctx, francis_result code,
+                                        const char *format, ...) FRANCIS_PRINTF(3, 4);
+FRANCIS_API francis_result francis_fail_text(francis_ctx *ctx, francis_result code,
+                                             const char *text);
+
+/* francis_flush: makes what the turn wrote so far durable, before the handler talks to the outside
+ * world. It stays even if the handler fails later, so the handler must be able to run again:
+ * store how far it got.
+ *   ctx   of an exclusive turn
+ *   call  for timeout and error text; NULL is fine; .async is not supported
+ * Returns OK; READ_ONLY in a peek; what refused the turn; FULL, STORAGE, LOCKED, EVICTED: nothing
+ * was written and the turn is lost; UNKNOWN: it may have been written, the turn is lost; DEADLINE,
+ * CANCELLED: the turn is lost. Threads: turn. Waits: for the commit. */
+FRANCIS_API francis_result francis_flush(francis_ctx *ctx, francis_call *call);
+
+/* francis_interrupted: whether it makes sense to go on.
+ *   ctx  of a turn
+ * Returns OK = go on. Else why to return soon, best with this very code: DEADLINE, EVICTED,
+ * STORAGE, FULL, UNKNOWN (the activation is lost), CANCELLED, STOPPED or MOVED (host or actor goes
+ * down; the turn may still commit). Threads: turn. Waits: never. */
+FRANCIS_API francis_result francis_interrupted(const francis_ctx *ctx);
+
+/* francis_alloc: zeroed memory that the end of the turn frees.
+ *   ctx   of a turn
+ *   size  bytes
+ * Returns memory aligned for any type; NULL = no memory, or no turn. Threads: turn. Waits: never. */
+FRANCIS_API void *francis_alloc(francis_ctx *ctx, size_t size);
+
+/* francis_now: Unix time in milliseconds, fixed within a turn.
+ * francis_random: fills data with size random bytes, seeded on a simulated platform.
+ *   ctx  a turn's or francis_host_ctx
+ * francis_random returns OK or INTERNAL if the system has no randomness; data is zeroed then.
+ * Threads: any. Waits: never. */
+FRANCIS_API int64_t francis_now(francis_ctx *ctx);
+FRANCIS_API francis_result francis_random(francis_ctx *ctx, void *data, size_t size);
+
+// >> 150 pub.call
+
+/* francis_invoke: runs a method of an actor in a turn of its own, alone.
+ * francis_peek: the same in a shared, read-only turn; many overlap.
+ *   ctx     the handler's own in a handler, francis_host_ctx elsewhere
+ *   type    of the actor, and
+ *   id      of it; both NULL = the actor whose turn it is. Copied
+ *   method  copied
+ *   data    the input; copied. NULL with size 0 = none
+ *   size    bytes, at most host_desc.message_bytes_max
+ *   call    options, reply, error text; NULL = neither is wanted
+ * Returns OK: done, and durable if it wrote. PENDING: only with .async or .on_done; that, and only
+ * that, is followed by francis_wait, francis_await or on_done. Else the actor's own code, or one of:
+ *   INVALID      a name is empty, longer than 255 bytes or contains '/'; a bad timeout_ms
+ *   RESERVED     the type begins with "francis."
+ *   TOO_LARGE    input above message_bytes_max
+ *   USAGE        the host is not started, or this is a forked child
+ *   WOULD_BLOCK  it would have to wait where that is impossible: use .async
+ *   DEADLOCK     the actor waits, over other calls, for this very one; the text shows the chain
+ *   BUSY         mailbox_max, calls_max, chain depth, or every worker waits already
+ *   NO_HOST      concurrency_max reached; UNKNOWN_TYPE, NOT_ACTIVE, MOVED, STOPPED
+ *   UNKNOWN_METHOD, BAD_INPUT, READ_ONLY, EXISTS
+ *   DEADLINE     too late, and nothing was written. Too late after that: UNKNOWN
+ *   FULL, STORAGE, LOCKED, EVICTED, CORRUPT, SCHEMA, NOMEM, UNKNOWN
+ * francis_outcome says what each means. From a turn: waits for the earlier turns of that actor,
+ * shows nothing of this one, and is not undone when this one fails.
+ * Threads: any (without workers: the one that polls; others only asynchronously).
+ * Waits: until answered, at most timeout_ms; never with .async or .on_done. */
+FRANCIS_API francis_result francis_invoke(francis_ctx *ctx, const char *type, const char *id,
+                                          const char *method, const void *data, size_t size,
+                                          francis_call *call);
+FRANCIS_API francis_result francis_peek(francis_ctx *ctx, const char *type, const char *id,
+                                        const char *method, const void *data, size_t size,
+                                        francis_call *call);
+
+/* francis_send: an invoke without answer, at most once. For news, not for money.
+ *   as francis_invoke; from a turn it leaves after the commit, if there is one
+ * Returns OK: on its way. INVALID, RESERVED, TOO_LARGE, USAGE, BUSY, STOPPED, UNKNOWN_TYPE, NOMEM:
+ * it is not. In a turn a refused one does not fail the turn. Threads: any. Waits: never. */
+FRANCIS_API francis_result francis_send(francis_ctx *ctx, const char *type, const char *id,
+                                        const char *method, const void *data, size_t size);
+
+/* francis_wait: waits for one asynchronous call and brings its answer into *call.
+ *   ctx   the one that the call was made with
+ *   call  if it is not under way its last result is returned at once
+ * Returns call->result; WOULD_BLOCK where waiting is impossible (the call goes on): in a turn
+ * without workers, in a callback. Threads: any. Waits: until answered, at most its timeout_ms. */
+FRANCIS_API francis_result francis_wait(francis_ctx *ctx, francis_call *call);
+
+/* francis_await: "return francis_await(ctx, next, local);": when all asynchronous calls of the turn
+ * have been answered, next goes on with the same turn, ctx->local = local. No thread waits
+ * meanwhile, and no other turn of the actor that excludes this one runs.
+ *   ctx    of a turn
+ *   next   handler that goes on; it may await again
+ *   local  handed on; of the turn's own memory (francis_alloc), or NULL
+ * Returns PENDING, or an error to be returned: USAGE outside of a turn, INVALID without next.
+ * Threads: turn. Waits: never. */
+FRANCIS_API francis_result francis_await(francis_ctx *ctx, francis_handler next, void *local);
+
+/* francis_expect: an asynchronous call that the application answers by the ticket: francis_await
+ * then waits for a device, a thread, a child process, at most call->timeout_ms.
+ *   ctx   of a turn
+ *   call  the caller's; gets what francis_answer brings
+ * Returns the ticket; 0 = refused, call->result says why (BUSY, NOMEM, USAGE).
+ * Threads: turn. Waits: never. */
+FRANCIS_API uint64_t francis_expect(francis_ctx *ctx, francis_call *call);
+
+/* francis_defer: the turn ends without a reply; its caller goes on waiting until another turn or a
+ * thread answers the ticket, his time is up, or the activation ends (MOVED; UNKNOWN if this turn
+ * wrote something). A parked caller keeps its actor from hibernating.
+ *   ctx  of a turn that has a caller, whose call has no request_id
+ * Returns the ticket; 0 = refused, the turn then fails as USAGE. Threads: turn. Waits: never. */
+FRANCIS_API uint64_t francis_defer(francis_ctx *ctx);
+
+/* francis_answer: answers a ticket. With the ctx of a turn it leaves after the commit.
+ *   ctx     a turn's or francis_host_ctx
+ *   ticket  of francis_expect or francis_defer
+ *   result  what the call ends with: OK or any error
+ *   data    the reply; copied
+ *   size    bytes, at most host_desc.message_bytes_max
+ * Returns OK; STALE: nobody waits for it any more, or somebody else has answered; TOO_LARGE,
+ * INVALID (result PENDING), NOMEM: not answered. Threads: any. Waits: never. */
+FRANCIS_API francis_result francis_answer(francis_ctx *ctx, uint64_t ticket, francis_result result,
+                                          const void *data, size_t size);
+
+// >> 155 pub.durable
+
+/* francis_state_read: the state of any actor as it is committed. Activates nothing.
+ *   ctx, type, id  as of francis_invoke
+ *   call           call->data is the state
+ * Returns OK; NOT_FOUND = none, or expired; INVALID, RESERVED, USAGE, STORAGE, CORRUPT, NOMEM.
+ * Threads: any. Waits: for one read of the database. */
+FRANCIS_API francis_result francis_state_read(francis_ctx *ctx, const char *type, const char *id,
+                                              francis_call *call);
+
+/* francis_state_write: sets or deletes the state of any actor, as a turn of that actor.
+ *   ctx, type, id  as of francis_invoke; in a turn NULL, NULL is francis_state_set
+ *   data           copied; NULL deletes
+ *   size           bytes, at most state_bytes_max; for a type with state_size at most that
+ *   expire_ms      from now; 0 and FOREVER = does not expire
+ *   call           options, error text; may be NULL
+ * A type that this host does not serve is written directly if the actor is active nowhere.
+ * Returns OK; NOT_FOUND: nothing to delete; READ_ONLY in a peek; else as francis_invoke.
+ * Threads: any. Waits: as francis_invoke. */
+FRANCIS_API francis_result francis_state_write(francis_ctx *ctx, const char *type, const char *id,
+                                               const void *data, size_t size, int64_t expire_ms,
+                                               francis_call *call);
+
+/* francis_purge: forgets an actor: state, alarms, jobs and dead letters at once, as a turn of it.
+ * Answers kept for request ids stay until their time is up. In a turn NULL, NULL is the own actor,
+ * with the turn. Returns OK, also if there was nothing; else as francis_state_write.
+ * Threads: any. Waits: as francis_invoke. */
+FRANCIS_API francis_result francis_purge(francis_ctx *ctx, const char *type, const char *id,
+                                         francis_call *call);
+
+/* francis_halt: hibernates an actor: running turns finish, deactivate runs, memory is freed. Waiting
+ * calls are served by its next activation. In a turn NULL, NULL is the own actor, after the turn.
+ * francis_halt_all: all actors that are active on this host now.
+ * Returns OK: it is gone. NOT_ACTIVE: halt, it was not active here. READ_ONLY in a peek; DEADLINE:
+ * it goes on going down. STORAGE, LOCKED: it is gone, its placement row is not.
+ * Threads: any. Waits: as francis_invoke. */
+FRANCIS_API francis_result francis_halt(francis_ctx *ctx, const char *type, const char *id,
+                                        francis_call *call);
+FRANCIS_API francis_result francis_halt_all(francis_ctx *ctx, francis_call *call);
+
+typedef enum francis_list_kind {
+    FRANCIS_LIST_STATES = 0,        /* .type, .id, data, expires_ms */
+    FRANCIS_LIST_ACTIVE = 4,        /* .type, .id, host, created_ms */
+    FRANCIS_LIST_HOSTS  = 5,        /* host, name = address, created_ms = last seen */
+    FRANCIS_LIST_TYPES  = 6         /* .type, host */
+} francis_list_kind;
+
+typedef struct francis_item {       /* "" and 0 where it does not apply */
+    const char *type, *id;
+    const char *name;               /* address of the host */
+    const char *host;
+    const void *data;               /* with .with_data */
+    size_t      size;
+    int64_t     created_ms, expires_ms;
+} francis_item;
+
+/* {0} with .what and the filters set is a new list. The strings are yours until the list is freed. */
+typedef struct francis_list {
+    francis_list_kind what;
+    const char *type;               /* NULL = of all types */
+    const char *id;                 /* of this actor only */
+    const char *after;              /* go on behind this cursor */
+    uint32_t    limit;              /* items in all; 0 = no limit. Pages are fetched as needed */
+    bool        with_data;
+
+    francis_item   item;            /* valid until the next one */
+    const char    *cursor;          /* of item, for .after of another list */
+    francis_result result;
+    const char    *error;
+    void          *internal;
+} francis_list;
+
+/* francis_list_next: the next item of what is committed, in the order of the keys' bytes.
+ *   ctx   a turn's or francis_host_ctx
+ *   list  the caller's; one thread at a time
+ * Returns OK with list->item; DONE after the last; INVALID (unknown kind, bad name or cursor),
+ * USAGE, STORAGE, CORRUPT, NOMEM with list->error. Because the cursor is a key, changes beside a
+ * list shift nothing. francis_list_free: frees what it holds; before francis_close; NULL allowed.
+ * Threads: any. Waits: for a read of the database, once per page. */
+FRANCIS_API francis_result francis_list_next(francis_ctx *ctx, francis_list *list);
+FRANCIS_API void           francis_list_free(francis_list *list);
+
+// >> 160 pub.host
+
+typedef enum francis_profile {
+    FRANCIS_PROFILE_SERVER,         /* 4 KiB pages, commit at once, 16 MiB of log */
+    FRANCIS_PROFILE_FLASH           /* 1 KiB pages (new files), commits gathered for 20 ms, 1 MiB */
+} francis_profile;
+
+typedef enum francis_durability {
+    FRANCIS_SURVIVES_POWER_CUT,     /* each commit is synced */
+    FRANCIS_SURVIVES_CRASH,         /* of the process, not of the machine */
+    FRANCIS_SURVIVES_NOTHING        /* for tests and caches */
+} francis_durability;
+
+struct sqlite3;
+struct pollfd;
+
+typedef struct francis_host_desc {
+    /* where the data is: exactly one of database, sqlite */
+    const char     *database;       /* a file, or ":memory:" */
+    struct sqlite3 *sqlite;         /* yours; with workers used at any time, else inside francis
+                                       calls only; not closed */
+    const char     *table_prefix;   /* "francis"; letters, digits, '_' */
+    francis_result (*on_database)(struct sqlite3 **db_out, const char *database, int flags,
+                                  void *user);  /* opens a connection to database (keys, VFS,
+                                       pragmas); flags as of sqlite3_open_v2; closed by francis */
+    void           *database_user;
+    /* how it runs */
+    int             workers;        /* one per core; NO_WORKERS = all inside francis_poll */
+    uint32_t        blocked_max;    /* turns that wait for a call, each with its thread; 64 */
+    francis_profile profile;
+    francis_durability durability;
+    bool            no_signal_handlers; /* francis_run leaves SIGINT and SIGTERM alone */
+    int64_t         timeout_ms;     /* of a call; 30 s */
+    int64_t         stop_timeout_ms;    /* for what still runs at the end; 30 s */
+    int64_t         busy_timeout_ms;    /* for a database that others lock; 5 s */
+    int64_t         commit_window_ms;   /* gather turns for so long; 0 = by profile */
+    int64_t         sweep_interval_ms;  /* expired states and answers are deleted; 10 min; FOREVER */
+    uint32_t        calls_max;      /* in flight; 65536 */
+    uint32_t        state_bytes_max;    /* 1 MiB */
+    uint32_t        message_bytes_max;  /* input or reply; 4 MiB */
+    uint64_t        wal_bytes_max;  /* of the write-ahead log, before it is restarted; by profile */
+    uint64_t        memory_bytes_max;   /* of the whole host, without SQLite's own; no limit */
+    /* hooks */
+    francis_alloc_fn on_alloc;
+    void           *alloc_user;
+    void          (*on_log)(const francis_log *record, void *user);  /* NULL = to stderr */
+    void           *log_user;
+    francis_log_level log_level;    /* WARNING */
+    const francis_platform *platform;
+    const char     *name;           /* of its threads, and in the log */
+} francis_host_desc;
+
+/* francis_open: opens the database and makes a host that does not run yet.
+ *   host_out  set even on failure, and must be closed, unless memory ran out
+ *   desc      copied
+ * francis_register: adds an actor type; before start.
+ *   desc      copied, strings and methods included
+ * The first failure of either sticks to the host and is what start and run return, so that only
+ * these need a check; francis_host_error says it in words.
+ * Returns OK; INVALID names the option; LOCKED: another process, host or SQLite user has the
+ * database; STORAGE, FULL, CORRUPT (not a database, or damaged), SCHEMA (newer); register: EXISTS
+ * (the type is registered already), RESERVED, USAGE (the host has started); NOMEM.
+ * Threads: owner. Waits: for the database, at most busy_timeout_ms. */
+FRANCIS_API francis_result francis_open(francis_host **host_out, const francis_host_desc *desc);
+FRANCIS_API francis_result francis_register(francis_host *host, const francis_actor_desc *desc);
+
+/* francis_start: joins, starts threads, returns when calls are served.
+ * francis_run: starts if need be, returns when the host has stopped: by francis_stop, SIGINT or
+ * SIGTERM. One host per process may handle signals; the others set no_signal_handlers.
+ * Returns OK; what stuck to the host; USAGE: started before, or after stop; LOCKED, STORAGE, FULL,
+ * NOMEM; INTERNAL: no thread could be created; run: what ended the host if it was not asked to.
+ * NULL, as open leaves it when memory ran out, is answered with NOMEM.
+ * Threads: owner. Waits: start for the database, run until stopped. */
+FRANCIS_API francis_result francis_start(francis_host *host);
+FRANCIS_API francis_result francis_run(francis_host *host);
+
+/* francis_stop: asks the host to stop. What runs may finish (and the calls that it makes) within
+ * stop_timeout_ms, what waits gets STOPPED, all actors are deactivated.
+ * Threads: any; also from a signal handler. Waits: never. NULL is ignored. */
+FRANCIS_API void francis_stop(francis_host *host);
+
+/* francis_close: stops, waits and frees. A handler that never returns keeps it waiting. Frees what
+ * calls that are still held have brought; they must not be used afterwards. In a forked child it
+ * does nothing at all: everything belongs to the parent. NULL is ignored.
+ * Threads: owner. Waits: for running handlers and the database. */
+FRANCIS_API void francis_close(francis_host *host);
+
+/* francis_host_error: the first failure of the host in words; "" if there was none. Borrowed until
+ * close. francis_host_ctx: the ctx for all that happens outside of turns, shared by all threads;
+ * valid until close; NULL for NULL. Threads: any. Waits: never. */
+FRANCIS_API const char  *francis_host_error(const francis_host *host);
+FRANCIS_API francis_ctx *francis_host_ctx(francis_host *host);
+
+/* francis_poll: does what is due, waiting for it at most timeout_ms (0 = not at all; FOREVER).
+ * Without workers turns, commits, timers and callbacks all happen in here; with them it just waits.
+ * Returns OK; STOPPED once the host has come to rest; USAGE: not started, forked; WOULD_BLOCK:
+ * called from inside itself. Threads: owner. Waits: at most timeout_ms, and for commits. */
+FRANCIS_API francis_result francis_poll(francis_host *host, int64_t timeout_ms);
+
+/* francis_fd: one descriptor that is readable when francis_poll has something to do, timers
+ * included: for epoll, kqueue, libuv, asyncio. -1 where the system has none, before start, and with
+ * workers. francis_pollfds: fills at most max entries to be polled instead; returns how many there
+ * are. francis_timeout: ms until francis_poll has something to do by itself; FOREVER = nothing.
+ * All are francis's own: poll them, no more. Threads: owner. Waits: never. */
+FRANCIS_API int     francis_fd(francis_host *host);
+FRANCIS_API int     francis_pollfds(francis_host *host, struct pollfd *fds, int max);
+FRANCIS_API int64_t francis_timeout(francis_host *host);
+
+// >> 165 pub.watch
+
+typedef struct francis_stats {
+    char     host_id[40];
+    uint64_t activations, deactivations, active;
+    uint64_t turns, turns_failed, turns_stuck, peeks;
+    uint64_t calls_local, calls_refused, replays;
+    uint64_t commits, commits_failed, commits_unknown, commit_turns, commit_rows, bytes_written;
+    uint64_t bootstraps_failed;
+    uint64_t queue_turns, queue_commits, calls_in_flight;
+    uint64_t threads_blocked;
+    uint64_t wal_bytes;
+    uint64_t memory_bytes, memory_bytes_peak;
+} francis_stats;
+
+typedef struct francis_health {     /* ages in ms, 0 = nothing waits: if small, feed the watchdog */
+    int64_t step_age_ms;            /* since the loop last moved */
+    int64_t turn_age_ms;            /* of the oldest turn that runs */
+    int64_t commit_age_ms;          /* of the oldest sealed turn that is not committed */
+    bool    ready, draining;
+} francis_health;
+
+/* francis_stats_get, francis_health_get: counters since start, and ages for a watchdog.
+ * francis_desc_get: the desc with all defaults filled in; borrowed until close.
+ * Threads: any. Waits: never. */
+FRANCIS_API void francis_stats_get(francis_host *host, francis_stats *stats_out);
+FRANCIS_API void francis_health_get(francis_host *host, francis_health *health_out);
+FRANCIS_API void francis_desc_get(const francis_host *host, francis_host_desc *desc_out);
+
+/* francis_version_number: of the implementation that is linked; compare with FRANCIS_VERSION_NUMBER.
+ * francis_build_info: how it was configured, as "NAME=value" words. Threads: any. Waits: never. */
+FRANCIS_API int         francis_version_number(void);
+FRANCIS_API const char *francis_build_info(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* FRANCIS_H */
+
+/* ------------------------------------------------------------------------------------------------
+ *
+ *                                      IMPLEMENTATION
+ *
+ * ---------------------------------------------------------------------------------------------- */
+#if defined(FRANCIS_IMPLEMENTATION) && !defined(FRANCIS_IMPLEMENTED)
+#define FRANCIS_IMPLEMENTED
+
+// >> 200 impl.head | needs: nothing
+//    System and dependency headers, and what differs between systems.
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <sqlite3.h>
+
+#if !defined(CLOCK_MONOTONIC) || !defined(SIGTERM) || !defined(_POSIX_VERSION)
+#error "francis: POSIX is hidden; include francis.h first, or define _POSIX_C_SOURCE=200809L"
+#endif
+#if SQLITE_VERSION_NUMBER < 3037000
+#error "francis: SQLite 3.37 or newer is needed (STRICT tables)"
+#endif
+
+#if defined(__linux__)
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/timerfd.h>
+#define FRN_EPOLL 1
+#define FRN_KQUEUE 0
+#elif defined(__APPLE__) || defined(__FreeBSD__) || defined(__OpenBSD__) || defined(__NetBSD__)
+#include <sys/event.h>
+#include <sys/time.h>
+#define FRN_EPOLL 0
+#define FRN_KQUEUE 1
+#else
+#define FRN_EPOLL 0
+#define FRN_KQUEUE 0
+#endif
+
+#if defined(CLOCK_BOOTTIME)
+#define FRN_CLOCK CLOCK_BOOTTIME    /* suspended time counts for leases and deadlines */
+#else
+#define FRN_CLOCK CLOCK_MONOTONIC
+#endif
+
+// >> 210 base | needs: 200
+//    Assertions, checked arithmetic, atomics, hashing.
+
+/* Believed to hold always. In debug builds a false one stops the program on the spot. */
+#if FRANCIS_DEBUG
+#define FRN_ASSERT(c) ((c) ? (void)0 : __builtin_trap())
+#else
+#define FRN_ASSERT(c) ((void)0)
+#endif
+
+#define FRN_STATIC_ASSERT(name, c) typedef char frn_static_assert_##name[(c) ? 1 : -1]
+#define FRN_COUNT(array)           (sizeof(array) / sizeof((array)[0]))
+#define FRN_OF(type, member, p)    ((type *)((uintptr_t)(p) - offsetof(type, member)))
+#define FRN_TAIL(p)                ((void *)((uintptr_t)(p) + sizeof *(p)))    /* what lies behind */
+#define FRN_MS                     INT64_C(1000000)     /* nanoseconds in a millisecond */
+#define FRN_NEVER                  INT64_MAX            /* an instant that does not come */
+
+/* Values that two threads touch outside of the host's lock go through these. */
+#define FRN_LOAD(p)     __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define FRN_STORE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+
+FRN_STATIC_ASSERT(alignment, sizeof(int64_t) == 8 && sizeof(size_t) >= 4);
+
+static bool frn_add_fits(size_t a, size_t b, size_t *sum)
+{
+    *sum = a + b;
+    return *sum >= a;
+}
+
+static int64_t frn_add_time(int64_t at, int64_t by)     /* both >= 0; stops at FRN_NEVER */
+{
+    return at > FRN_NEVER - by ? FRN_NEVER : at + by;
+}
+
+static int64_t frn_ms_to_ns(int64_t ms)
+{
+    return ms < 0 || ms > FRN_NEVER / FRN_MS ? FRN_NEVER : ms * FRN_MS;
+}
+
+static uint64_t frn_load64(const unsigned char *p, size_t n)    /* at most 8 bytes, zero padded */
+{
+    uint64_t v = 0;
+    memcpy(&v, p, n);
+    return v;
+}
+
+/* Not cryptographic; the seed keeps strangers from choosing ids that collide. */
+static uint64_t frn_hash(uint64_t seed, const void *data, size_t size)
+{
+    const unsigned char *p = (const unsigned char *)data;
+    const uint64_t       k = UINT64_C(0x9fb21c651e98df25);
+    uint64_t             h = seed ^ ((uint64_t)size * k);
+
+    for (; size >= 8; size -= 8, p += 8) {
+        h = (h ^ frn_load64(p, 8)) * k;
+        h ^= h >> 35;
+    }
+    if (size > 0) {
+        h = (h ^ frn_load64(p, size)) * k;
+        h ^= h >> 35;
+    }
+    h *= UINT64_C(0xd6e8feb86659fd93);
+    return h ^ (h >> 32);
+}
+
+typedef struct frn_result_row {
+    francis_result       number;
+    const char          *name;
+    francis_outcome_kind outcome;
+    bool                 retry;
+    const char          *text;
+} frn_result_row;
+
+static const frn_result_row frn_result_rows[] = {
+#define FRN_X(name, number, wire, outcome, retry, text) \
+    { number, wire, FRANCIS_OUTCOME_##outcome, (retry) != 0, text },
+    FRANCIS_RESULTS(FRN_X)
+#undef FRN_X
+};
+
+static const frn_result_row *frn_result_find(francis_result r)
+{
+    const frn_result_row *internal = NULL;
+    size_t                i;
+
+    if (r >= FRANCIS_ERR_USER)
+        r = FRANCIS_ERR_USER;
+    for (i = 0; i < FRN_COUNT(frn_result_rows); i++) {
+        if (frn_result_rows[i].number == r)
+            return &frn_result_rows[i];
+        if (frn_result_rows[i].number == FRANCIS_ERR_INTERNAL)
+            internal = &frn_result_rows[i];
+    }
+    return internal;
+}
+
+static bool frn_result_known(francis_result r)
+{
+    return r >= FRANCIS_ERR_USER || frn_result_find(r)->number == r;
+}
+
+// >> 220 mem | needs: 210
+//    The only user of the allocator. Everything that is freed says how large it was, so that
+//    accounting and caps cost nothing. Buffers count their owners.
+
+typedef struct frn_mem {
+    francis_alloc_fn fn;            /* NULL = realloc() and free() */
+    void            *user;
+    pthread_mutex_t  lock;          /* around fn, which is never called from two threads at once */
+    uint64_t         used, peak, max;
+} frn_mem;
+
+static void *frn_mem_call(frn_mem *m, void *old, size_t size_old, size_t size_new)
+{
+    void *p = NULL;
+
+    if (m->fn == NULL) {
+        if (size_new != 0)
+            return realloc(old, size_new);
+        free(old);
+        return NULL;
+    }
+    (void)pthread_mutex_lock(&m->lock);
+    p = m->fn(old, size_old, size_new, m->user);
+    (void)pthread_mutex_unlock(&m->lock);
+    return p;
+}
+
+static void *frn_mem_resize(frn_mem *m, void *old, size_t size_old, size_t size_new)
+{
+    uint64_t used, peak;
+    void    *p;
+
+    used = __atomic_add_fetch(&m->used, (uint64_t)size_new, __ATOMIC_RELAXED);
+    if (m->max != 0 && used > m->max && size_new > size_old) {
+        (void)__atomic_sub_fetch(&m->used, (uint64_t)size_new, __ATOMIC_RELAXED);
+        return NULL;
+    }
+    p = frn_mem_call(m, old, size_old, size_new);
+    if (p == NULL && size_new != 0) {
+        (void)__atomic_sub_fetch(&m->used, (uint64_t)size_new, __ATOMIC_RELAXED);
+        return NULL;
+    }
+    used = __atomic_sub_fetch(&m->used, (uint64_t)size_old, __ATOMIC_RELAXED);
+    peak = __atomic_load_n(&m->peak, __ATOMIC_RELAXED);
+    while (used > peak && !__atomic_compare_exchange_n(&m->peak, &peak, used, true,
+                                                       __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        continue;
+    return p;
+}
+
+static void *frn_mem_alloc(frn_mem *m, size_t size)     /* zeroed */
+{
+    void *p = frn_mem_resize(m, NULL, 0, size);
+    if (p != NULL)
+        memset(p, 0, size);
+    return p;
+}
+
+static void frn_mem_free(frn_mem *m, void *p, size_t size)
+{
+    if (p != NULL)
+        (void)frn_mem_resize(m, p, size, 0);
+}
+
+static char *frn_mem_strdup(frn_mem *m, const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char  *p = (char *)frn_mem_resize(m, NULL, 0, size);
+    if (p != NULL)
+        memcpy(p, text, size);
+    return p;
+}
+
+static void frn_mem_strfree(frn_mem *m, char *text)
+{
+    if (text != NULL)
+        frn_mem_free(m, text, strlen(text) + 1);
+}
+
+/* Bytes with counted owners, aligned for any type, followed by a NUL. Shared ones never change. */
+typedef struct frn_buf {
+    size_t   size;
+    uint32_t refs;
+    uint32_t spare[sizeof(size_t) == 8 ? 1 : 2];
+} frn_buf;
+
+FRN_STATIC_ASSERT(buf_alignment, sizeof(frn_buf) == 16);
+
+#define FRN_BYTES(b) FRN_TAIL(b)
+
+static frn_buf *frn_buf_new(frn_mem *m, size_t size)    /* contents undefined but for the NUL */
+{
+    size_t   total;
+    frn_buf *b = NULL;
+
+    if (frn_add_fits(size, sizeof *b + 1, &total))
+        b = (frn_buf *)frn_mem_resize(m, NULL, 0, total);
+    if (b != NULL) {
+        b->size = size;
+        b->refs = 1;
+        ((char *)FRN_BYTES(b))[size] = '\0';
+    }
+    return b;
+}
+
+static frn_buf *frn_buf_copy(frn_mem *m, const void *data, size_t size)
+{
+    frn_buf *b = frn_buf_new(m, size);
+    if (b != NULL && size > 0)
+        memcpy(FRN_BYTES(b), data, size);
+    return b;
+}
+
+static frn_buf *frn_buf_ref(frn_buf *b)
+{
+    if (b != NULL)
+        (void)__atomic_add_fetch(&b->refs, 1u, __ATOMIC_RELAXED);
+    return b;
+}
+
+static void frn_buf_drop(frn_mem *m, frn_buf *b)
+{
+    if (b != NULL && __atomic_sub_fetch(&b->refs, 1u, __ATOMIC_ACQ_REL) == 0)
+        frn_mem_free(m, b, sizeof *b + 1 + b->size);
+}
+
+static frn_buf *frn_buf_format(frn_mem *m, const char *format, va_list args)
+    FRANCIS_PRINTF(2, 0);
+
+static frn_buf *frn_buf_format(frn_mem *m, const char *format, va_list args)    /* cut at 1023 */
+{
+    char text[1024];
+    int  n = vsnprintf(text, sizeof text, format, args);
+    if (n < 0)
+        n = 0;
+    return frn_buf_copy(m, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+}
+
+// >> 230 coll | needs: 210 220
+//    Intrusive lists, a hash map of intrusive nodes, a heap of timers, a pool of numbered slots.
+
+typedef struct frn_list {
+    struct frn_list *prev, *next;
+} frn_list;
+
+static void frn_list_init(frn_list *l) { l->prev = l->next = l; }
+
+static bool frn_list_empty(const frn_list *l) { return l->next == l; }
+
+static void frn_list_push(frn_list *l, frn_list *item)      /* at the end */
+{
+    item->prev = l->prev;
+    item->next = l;
+    l->prev->next = item;
+    l->prev = item;
+}
+
+static void frn_list_remove(frn_list *item)     /* harmless for one that is in no list */
+{
+    item->prev->next = item->next;
+    item->next->prev = item->prev;
+    frn_list_init(item);
+}
+
+static frn_list *frn_list_pop(frn_list *l)      /* NULL = empty */
+{
+    frn_list *item = l->next;
+    if (item == l)
+        return NULL;
+    frn_list_remove(item);
+    return item;
+}
+
+static void frn_list_move(frn_list *to, frn_list *from)     /* appends all, leaves from empty */
+{
+    if (frn_list_empty(from))
+        return;
+    from->next->prev = to->prev;
+    from->prev->next = to;
+    to->prev->next = from->next;
+    to->prev = from->prev;
+    frn_list_init(from);
+}
+
+typedef struct frn_node {
+    struct frn_node *next;
+    uint64_t         hash;
+} frn_node;
+
+typedef struct frn_map {
+    frn_node **slots;
+    size_t     cap, count;          /* cap is 0 or a power of two */
+} frn_map;
+
+static frn_node *frn_map_next(frn_node *n, uint64_t hash)
+{
+    while (n != NULL && n->hash != hash)
+        n = n->next;
+    return n;
+}
+
+static frn_node *frn_map_first(const frn_map *map, uint64_t hash)   /* then frn_map_next(n->next) */
+{
+    return map->cap == 0 ? NULL : frn_map_next(map->slots[hash & (map->cap - 1)], hash);
+}
+
+static bool frn_map_grow(frn_mem *m, frn_map *map)
+{
+    size_t     cap = map->cap == 0 ? 64 : map->cap * 2, i;
+    frn_node **slots = NULL;
+
+    if (cap <= SIZE_MAX / sizeof *slots)
+        slots = (frn_node **)frn_mem_alloc(m, cap * sizeof *slots);
+    if (slots == NULL)
+        return map->cap != 0;       /* a fuller map is slower, not wrong */
+    for (i = 0; i < map->cap; i++) {
+        frn_node *n = map->slots[i], *next;
+        for (; n != NULL; n = next) {
+            next = n->next;
+            n->next = slots[n->hash & (cap - 1)];
+            slots[n->hash & (cap - 1)] = n;
+        }
+    }
+    frn_mem_free(m, map->slots, map->cap * sizeof *slots);
+    map->slots = slots;
+    map->cap = cap;
+    return true;
+}
+
+static bool frn_map_add(frn_mem *m, frn_map *map, frn_node *n, uint64_t hash)
+{
+    if (map->count >= map->cap && !frn_map_grow(m, map))
+        return false;
+    n->hash = hash;
+    n->next = map->slots[hash & (map->cap - 1)];
+    map->slots[hash & (map->cap - 1)] = n;
+    map->count++;
+    return true;
+}
+
+static void frn_map_remove(frn_map *map, frn_node *n)
+{
+    frn_node **at = &map->slots[n->hash & (map->cap - 1)];
+    while (*at != n)
+        at = &(*at)->next;
+    *at = n->next;
+    map->count--;
+}
+
+/* A timer lies in the struct that it wakes. */
+typedef struct frn_timer {
+    int64_t at_ns;
+    size_t  index;                  /* in the heap, from 1; 0 = not set */
+    void  (*fire)(francis_host *host, struct frn_timer *timer);     /* it is not set any more */
+} frn_timer;
+
+typedef struct frn_heap {
+    frn_timer **items;              /* items[1] is the earliest */
+    size_t      count, cap;
+} frn_heap;
+
+static void frn_heap_put(frn_heap *h, size_t i, frn_timer *t)
+{
+    h->items[i] = t;
+    t->index = i;
+}
+
+static void frn_heap_up(frn_heap *h, size_t i, frn_timer *t)
+{
+    for (; i > 1 && h->items[i / 2]->at_ns > t->at_ns; i /= 2)
+        frn_heap_put(h, i, h->items[i / 2]);
+    frn_heap_put(h, i, t);
+}
+
+static void frn_heap_down(frn_heap *h, size_t i, frn_timer *t)
+{
+    size_t child;
+    for (; (child = i * 2) <= h->count; i = child) {
+        if (child < h->count && h->items[child + 1]->at_ns < h->items[child]->at_ns)
+            child++;
+        if (h->items[child]->at_ns >= t->at_ns)
+            break;
+        frn_heap_put(h, i, h->items[child]);
+    }
+    frn_heap_put(h, i, t);
+}
+
+static bool frn_heap_reserve(frn_mem *m, frn_heap *h, size_t count)
+{
+    size_t      cap = h->cap == 0 ? 64 : h->cap;
+    frn_timer **items;
+
+    if (count < h->cap)
+        return true;
+    while (cap <= count)
+        cap *= 2;
+    items = (frn_timer **)frn_mem_resize(m, h->items, h->cap * sizeof *items, cap * sizeof *items);
+    if (items == NULL)
+        return false;
+    h->items = items;
+    h->cap = cap;
+    return true;
+}
+
+static void frn_heap_remove(frn_heap *h, frn_timer *t)
+{
+    frn_timer *last;
+    size_t     i = t->index;
+
+    if (i == 0)
+        return;
+    t->index = 0;
+    last = h->items[h->count--];
+    if (last == t)
+        return;
+    if (i > 1 && h->items[i / 2]->at_ns > last->at_ns)
+        frn_heap_up(h, i, last);
+    else
+        frn_heap_down(h, i, last);
+}
+
+static bool frn_heap_set(frn_mem *m, frn_heap *h, frn_timer *t, int64_t at_ns)
+{
+    frn_heap_remove(h, t);
+    if (at_ns == FRN_NEVER)
+        return true;
+    if (!frn_heap_reserve(m, h, h->count + 1))
+        return false;
+    t->at_ns = at_ns;
+    frn_heap_up(h, ++h->count, t);
+    return true;
+}
+
+// >> 250 plat | needs: 210
+//    The real clock, random bytes and threads; all else asks here. A francis_platform replaces them.
+
+typedef struct frn_plat {
+    francis_platform hooks;         /* members that are NULL mean the real thing */
+} frn_plat;
+
+static int64_t frn_plat_clock(clockid_t id)
+{
+    struct timespec t;
+    if (clock_gettime(id, &t) != 0)
+        return 0;
+    return (int64_t)t.tv_sec * 1000 * FRN_MS + t.tv_nsec;
+}
+
+static int64_t frn_plat_now_ns(const frn_plat *p)
+{
+    return p->hooks.monotonic_ns != NULL ? p->hooks.monotonic_ns(p->hooks.user)
+                                         : frn_plat_clock(FRN_CLOCK);
+}
+
+static int64_t frn_plat_wall_ms(const frn_plat *p)
+{
+    return p->hooks.wall_ms != NULL ? p->hooks.wall_ms(p->hooks.user)
+                                    : frn_plat_clock(CLOCK_REALTIME) / FRN_MS;
+}
+
+static bool frn_plat_read_urandom(void *data, size_t size)
+{
+    unsigned char *p = (unsigned char *)data;
+    int            fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+
+    while (fd >= 0 && size > 0) {
+        ssize_t n = read(fd, p, size);
+        if (n <= 0 && errno != EINTR)
+            break;
+        if (n > 0) {
+            p += n;
+            size -= (size_t)n;
+        }
+    }
+    if (fd >= 0)
+        (void)close(fd);
+    return size == 0;
+}
+
+static bool frn_plat_random(const frn_plat *p, void *data, size_t size)
+{
+    if (p->hooks.random != NULL)
+        return p->hooks.random(data, size, p->hooks.user) == 0;
+#if defined(__linux__)
+    if (size <= 256 && getrandom(data, size, 0) == (ssize_t)size)
+        return true;
+#endif
+    return frn_plat_read_urandom(data, size);
+}
+
+/* Condition variables wait on the clock that nobody sets. */
+static bool frn_cond_init(pthread_cond_t *cond)
+{
+    pthread_condattr_t attr;
+    bool               ok = pthread_condattr_init(&attr) == 0;
+
+    if (!ok)
+        return false;
+#if !defined(__APPLE__)
+    ok = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0;
+#endif
+    ok = ok && pthread_cond_init(cond, &attr) == 0;
+    (void)pthread_condattr_destroy(&attr);
+    return ok;
+}
+
+static void frn_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t for_ns)
+{
+    struct timespec until;
+    int64_t         at;
+
+    if (for_ns == FRN_NEVER) {
+        (void)pthread_cond_wait(cond, lock);
+        return;
+    }
+#if defined(__APPLE__)
+    at = frn_add_time(frn_plat_clock(CLOCK_REALTIME), for_ns < 0 ? 0 : for_ns);
+#else
+    at = frn_add_time(frn_plat_clock(CLOCK_MONOTONIC), for_ns < 0 ? 0 : for_ns);
+#endif
+    if (at == FRN_NEVER)
+        at -= 1000 * FRN_MS;
+    until.tv_sec = (time_t)(at / (1000 * FRN_MS));
+    until.tv_nsec = (long)(at % (1000 * FRN_MS));
+    (void)pthread_cond_timedwait(cond, lock, &until);
+}
+
+enum { FRN_STACK_BYTES = 256 * 1024 };      /* of the threads that francis makes; musl's is 128 KiB */
+
+static bool frn_thread_start(pthread_t *thread, void *(*run)(void *), void *arg)
+{
+    pthread_attr_t attr;
+    sigset_t       all, old;
+    bool           ok = pthread_attr_init(&attr) == 0;
+
+    if (!ok)
+        return false;
+    (void)pthread_attr_setstacksize(&attr, FRN_STACK_BYTES);
+    (void)sigfillset(&all);         /* signals are the application's: they go to its threads */
+    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
+    ok = pthread_create(thread, &attr, run, arg) == 0;
+    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    (void)pthread_attr_destroy(&attr);
+    return ok;
+}
+
+static void frn_thread_name(const char *host, const char *role)
+{
+#if defined(__linux__)
+    char name[16];
+    (void)snprintf(name, sizeof name, "%.8s-%s", host, role);
+    (void)prctl(PR_SET_NAME, (unsigned long)(uintptr_t)name, 0ul, 0ul, 0ul);
+#else
+    (void)host;
+    (void)role;
+#endif
+}
+
+static int frn_plat_cores(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n > 256 ? 256 : (int)n;
+}
+
+// >> 260 log | needs: 220 250
+//    Records are formed anywhere, also under a lock, and handed to the sink by frn_log_flush, which
+//    is called where no lock is held. Without memory a record is dropped and counted.
+
+enum {
+#define FRN_X(number, name, level, area) FRN_LOG_##name = number,
+    FRANCIS_LOGS(FRN_X)
+#undef FRN_X
+    FRN_LOG_END = 1000
+};
+
+typedef struct frn_log_row {
+    uint32_t          id;
+    francis_log_level level;
+    const char       *name, *area;
+} frn_log_row;
+
+static const frn_log_row frn_log_rows[] = {
+#define FRN_X(number, name, level, area) { number, FRANCIS_LOG_##level, #name, area },
+    FRANCIS_LOGS(FRN_X)
+#undef FRN_X
+};
+
+typedef struct frn_log_entry {
+    struct frn_log_entry *next;
+    francis_log           record;
+    char                  message[400], host[40], type[FRANCIS_NAME_SIZE], actor[FRANCIS_NAME_SIZE];
+} frn_log_entry;
+
+typedef struct frn_logger {
+    frn_mem          *mem;
+    frn_plat         *plat;
+    void            (*sink)(const francis_log *record, void *user);
+    void             *user;
+    francis_log_level level;
+    const char       *name;         /* of the host; "" = none */
+    char              host[40];     /* its id, once it has one */
+    pthread_mutex_t   lock;
+    frn_log_entry    *first, **last;
+} frn_logger;
+
+static void frn_log_stderr(const francis_log *r, void *user)
+{
+    (void)user;
+#if FRANCIS_NO_STDIO
+    (void)r;
+#else
+    fprintf(stderr, "francis: %s: %s%s%s%s%s\n", r->name, r->message, r->type[0] != '\0' ? " [" : "",
+            r->type, r->type[0] != '\0' ? "/" : "", r->type[0] != '\0' ? r->actor : "");
+#endif
+}
+
+/* %s of type and id; NULL = none. file and line are those of the caller. */
+static void frn_log_at(frn_logger *l, const char *file, int line, uint32_t id, francis_result result,
+                       const char *type, const char *actor, const char *format, ...)
+    FRANCIS_PRINTF(8, 9);
+
+static void frn_log_at(frn_logger *l, const char *file, int line, uint32_t id, francis_result result,
+                       const char *type, const char *actor, const char *format, ...)
+{
+    const frn_log_row *row = frn_log_rows;
+    frn_log_entry     *e;
+    va_list            args;
+
+    while (row->id != id)
+        row++;
+    if (row->level > l->level)
+        return;
+    e = (frn_log_entry *)frn_mem_alloc(l->mem, sizeof *e);
+    if (e == NULL)
+        return;
+    va_start(args, format);
+    (void)vsnprintf(e->message, sizeof e->message, format, args);
+    va_end(args);
+    (void)snprintf(e->host, sizeof e->host, "%s", l->name[0] != '\0' ? l->name : l->host);
+    (void)snprintf(e->type, sizeof e->type, "%s", type != NULL ? type : "");
+    (void)snprintf(e->actor, sizeof e->actor, "%s", actor != NULL ? actor : "");
+    e->record.level = row->level;
+    e->record.id = id;
+    e->record.name = row->name;
+    e->record.area = row->area;
+    e->record.message = e->message;
+    e->record.host = e->host;
+    e->record.type = e->type;
+    e->record.actor = e->actor;
+    e->record.trace = "";
+    e->record.result = result;
+    e->record.time_ms = frn_plat_wall_ms(l->plat);
+    e->record.file = file;
+    e->record.line = line;
+    (void)pthread_mutex_lock(&l->lock);
+    *l->last = e;
+    FRN_STORE(&l->last, &e->next);
+    (void)pthread_mutex_unlock(&l->lock);
+}
+
+#define frn_log(logger, ...) frn_log_at((logger), __FILE__, __LINE__, __VA_ARGS__)
+
+static void frn_log_flush_slowly(frn_logger *l)
+{
+    frn_log_entry *e, *next;
+
+    (void)pthread_mutex_lock(&l->lock);
+    e = l->first;
+    l->first = NULL;
+    FRN_STORE(&l->last, &l->first);
+    (void)pthread_mutex_unlock(&l->lock);
+    for (; e != NULL; e = next) {
+        next = e->next;
+        l->sink(&e->record, l->user);
+        frn_mem_free(l->mem, e, sizeof *e);
+    }
+}
+
+static void frn_log_flush(frn_logger *l)        /* no lock may be held: this calls the sink */
+{
+    if (FRN_LOAD(&l->last) != &l->first)
+        frn_log_flush_slowly(l);
+}
+
+// >> 270 ref | needs: 250
+//    Names and ids.
+
+enum { FRN_NAME_MAX = FRANCIS_NAME_SIZE - 1, FRN_UUID_SIZE = 37 };
+
+#define FRN_SINGLETON "singleton"
+#define FRN_RESERVED  "francis."
+
+/* Why a name is refused, as what follows "the id ..."; NULL = it is fine. */
+static const char *frn_name_fault(const char *name)
+{
+    size_t size;
+
+    if (name == NULL || name[0] == '\0')
+        return "is empty";
+    size = strnlen(name, FRN_NAME_MAX + 1);
+    if (size > FRN_NAME_MAX)
+        return "is longer than 255 bytes";
+    if (memchr(name, '/', size) != NULL)
+        return "contains '/'";
+    return NULL;
+}
+
+static bool frn_name_reserved(const char *type)
+{
+    return strncmp(type, FRN_RESERVED, sizeof FRN_RESERVED - 1) == 0;
+}
+
+/* A UUID of version 7: time first, so that new keys lie together. */
+static bool frn_uuid_make(const frn_plat *plat, char text[FRN_UUID_SIZE])
+{
+    static const char hex[] = "0123456789abcdef";
+    unsigned char     b[16];
+    uint64_t          ms = (uint64_t)frn_plat_wall_ms(plat);
+    size_t            i;
+    char             *out = text;
+
+    if (!frn_plat_random(plat, b, sizeof b))
+        return false;
+    for (i = 0; i < 6; i++)
+        b[i] = (unsigned char)(ms >> (40 - 8 * i));
+    b[6] = (unsigned char)((b[6] & 0x0f) | 0x70);
+    b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
+    for (i = 0; i < 16; i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            *out++ = '-';
+        *out++ = hex[b[i] >> 4];
+        *out++ = hex[b[i] & 15];
+    }
+    *out = '\0';
+    return true;
+}
+
+// >> 400 store | needs: 210 220 230 260 270
+//    What the runtime wants of a database, in terms of hosts, actors and turns. A provider fills
+//    frn_store_ops; only it knows tables, batch numbers and connections. Every operation may be
+//    answered later, from any thread, by calling its done function once: frn_part.done,
+//    frn_read.done. A provider answers for each host's part of a transaction:
+//      DONE      it is durable (as far as the durability asked for goes)
+//      NOT_DONE  it did not happen and never will; unknown ends have been settled
+//      BUSY      nothing was tried; ask again later
+//      UNKNOWN   it may have happened; settling failed too
+//    Writes of a part come in the order of their keys, those of one actor as they were sealed.
+
+typedef enum frn_outcome { FRN_DONE, FRN_NOT_DONE, FRN_BUSY, FRN_UNKNOWN } frn_outcome;
+
+/* What one request id brought; the id's bytes lie behind it. */
+typedef struct frn_request {
+    struct frn_request *next;
+    uint32_t            refs, id_size;      /* id_size without its NUL */
+    uint64_t            hash;               /* of method and input */
+    int64_t             expires_ms;
+    frn_buf            *reply;              /* NULL = none */
+} frn_request;
+
+#define FRN_REQUEST_ID(r) ((char *)FRN_TAIL(r))
+
+static frn_request *frn_request_new(frn_mem *m, const char *id, size_t id_size)
+{
+    frn_request *r = (frn_request *)frn_mem_alloc(m, sizeof *r + id_size + 1);
+    if (r == NULL)
+        return NULL;
+    r->refs = 1;
+    r->id_size = (uint32_t)id_size;
+    memcpy(FRN_REQUEST_ID(r), id, id_size);
+    return r;
+}
+
+static void frn_request_drop(frn_mem *m, frn_request *r)    /* refs: under the host's lock */
+{
+    if (r == NULL || --r->refs > 0)
+        return;
+    frn_buf_drop(m, r->reply);
+    frn_mem_free(m, r, sizeof *r + r->id_size + 1);
+}
+
+typedef enum frn_write_op {
+    FRN_WRITE_CLAIM,                /* place the actor here, bring its state */
+    FRN_WRITE_RELEASE,              /* take the placement away */
+    FRN_WRITE_TURN,                 /* what turns of one actor wrote */
+    FRN_WRITE_ADMIN,                /* the same for an actor that is placed nowhere */
+    FRN_WRITE_SWEEP                 /* delete what has expired */
+} frn_write_op;
+
+enum { FRN_REQUESTS_PER_WRITE = 4 };
+
+typedef struct frn_write {
+    frn_list      link;
+    frn_write_op  op;
+    uint64_t      number;           /* order of sealing */
+    const char   *type, *id;        /* borrowed of actor, or of owned */
+    frn_buf      *owned;            /* ADMIN: type, NUL, id */
+    void         *actor;            /* of the runtime; NULL = none */
+    bool          taken;            /* it is in a part: nothing may be added */
+    int64_t       sealed_ns;
+    /* TURN, ADMIN: */
+    bool          purge;            /* first forget everything */
+    bool          set_state;        /* then store .state, or delete the row if that is NULL */
+    frn_buf      *state;
+    int64_t       expires_ms;       /* 0 = does not expire */
+    bool          set_version;
+    uint32_t      version;
+    frn_request **requests;
+    uint32_t      requests_count, requests_cap;
+    uint32_t      turns;
+    /* CLAIM: in, out */
+    int64_t       idle_timeout_ms;
+    frn_request  *found_requests;   /* with refs 1, in a list */
+    bool          found;            /* there is a state: .state, .expires_ms, .version */
+    /* SWEEP: */
+    int64_t       interval_ms, before_ms;
+    bool          more;             /* out: there is more to delete */
+    /* out: */
+    francis_result result;          /* OK, or why this one was refused; it then wrote nothing */
+    frn_list      gate;             /* of the runtime: what waits for it */
+} frn_write;
+
+typedef struct frn_part {           /* what one host wants committed in one transaction */
+    struct frn_part *next;          /* parts of further hosts of the same transaction */
+    const char      *host_id;
+    frn_list         writes;
+    size_t           count;
+    int64_t          now_ms;
+    bool             sync;          /* false: only claims and releases, which a power cut may take */
+    frn_outcome      outcome;       /* out */
+    francis_result   result;        /* out: why it is not DONE */
+    bool             lost;          /* out: the database was opened anew, trust no image */
+    size_t           rows;          /* out */
+    char             error[256];
+    void           (*done)(struct frn_part *part);
+    void            *user;
+} frn_part;
+
+typedef struct frn_join {
+    const char  *host_id, *address;
+    int64_t      now_ms;
+    size_t       types_count;
+    const char  *(*type_at)(void *user, size_t i, int64_t *idle_timeout_ms, uint32_t *limit);
+    void        *user;
+} frn_join;
+
+typedef enum frn_read_kind { FRN_READ_STATE, FRN_READ_PAGE } frn_read_kind;
+
+enum { FRN_PAGE_ITEMS = 100 };
+
+typedef struct frn_item {           /* of a page; strings lie in .keys, one behind the other */
+    frn_buf *keys, *data;
+    int64_t  created_ms, expires_ms;
+    uint32_t id_at, name_at, host_at;
+} frn_item;
+
+typedef struct frn_read {
+    frn_read_kind     kind;
+    const char       *type, *id;
+    int64_t           now_ms;
+    francis_list_kind what;         /* PAGE */
+    const char       *after[2];     /* PAGE: key of the last item; NULL = from the start */
+    bool              with_data;
+    size_t            limit;
+    frn_buf          *state;        /* out */
+    frn_item         *items;        /* out, room for FRN_PAGE_ITEMS */
+    size_t            count;
+    francis_result    result;
+    char              error[256];
+    void            (*done)(struct frn_read *read);     /* NULL: answered on return */
+    void             *user;
+} frn_read;
+
+typedef struct frn_store frn_store;
+
+typedef struct frn_store_ops {
+    /* Registers a host with its types, evicting those whose process is proved dead. Waits. */
+    francis_result (*join)(frn_store *store, const frn_join *join, char *error, size_t error_size);
+    /* Removes it with its placements. Waits. */
+    void (*leave)(frn_store *store, const char *host_id);
+    void (*commit)(frn_store *store, frn_part *parts);      /* one thread at a time */
+    void (*read)(frn_store *store, frn_read *read);         /* any thread */
+    void (*tend)(frn_store *store, bool idle);              /* beside commits: checkpoints */
+    void (*close)(frn_store *store, bool forked);           /* frees the store */
+} frn_store_ops;
+
+struct frn_store {
+    const frn_store_ops *ops;
+    frn_mem             *mem;
+    frn_plat            *plat;
+    frn_logger          *log;
+    uint64_t             bytes_written, wal_bytes;          /* atomic */
+};
+
+// >> 410 store.sqlite | needs: 400
+//    One file, one writing connection, one reading connection (or one for both: ":memory:" and a
+//    handle of the application's). Statements are kept. The schema's tables belong to level 4 of
+//    the format that the Go implementation shares; ours beside them are named ext_*.
+//    In SQL text '@' stands for the table prefix.
+
+enum {
+    FRN_SQLITE_LEVEL     = 4,       /* of the shared tables */
+    FRN_SQLITE_EXT_LEVEL = 1,       /* of ours */
+    FRN_SQLITE_SQL_MAX   = 2400,
+    FRN_PREFIX_MAX       = 32,
+    FRN_CHECKPOINT_PAGES = 1000,    /* an idle committer copies the log back from here on */
+    FRN_SWEEP_ROWS       = 1000
+};
+
+typedef enum frn_stmt {
+    FRN_STMT_BEGIN, FRN_STMT_COMMIT, FRN_STMT_ROLLBACK, FRN_STMT_FENCE, FRN_STMT_SETTLE,
+    FRN_STMT_CLAIM, FRN_STMT_OWNER, FRN_STMT_ACTOR_LOAD, FRN_STMT_REQUESTS_LOAD, FRN_STMT_RELEASE,
+    FRN_STMT_FOREIGN, FRN_STMT_PLACED, FRN_STMT_STATE_PUT, FRN_STMT_STATE_DELETE,
+    FRN_STMT_VERSION_PUT, FRN_STMT_VERSION_DELETE, FRN_STMT_REQUEST_PUT, FRN_STMT_ALARMS_DELETE,
+    FRN_STMT_DEAD_DELETE, FRN_STMT_SWEEP_DUE, FRN_STMT_SWEEP_VERSIONS, FRN_STMT_SWEEP_STATES,
+    FRN_STMT_SWEEP_REQUESTS, FRN_STMT_SWEEP_PLACEMENTS, FRN_STMT_SWEEP_TYPES,
+    FRN_STMT_SWEEP_HOSTS, FRN_STMT_SWEEP_EXT, FRN_STMT_STATE_READ,
+    FRN_STMT_END
+} frn_stmt;
+
+static const char *const frn_sqlite_sql[FRN_STMT_END] = {
+    "BEGIN IMMEDIATE",
+    "COMMIT",
+    "ROLLBACK",
+    /* FENCE */
+    "SELECT e.evicted FROM @hosts h JOIN @ext_hosts e ON e.host_id = h.host_id"
+    " WHERE h.host_id = ?1",
+    /* SETTLE: any small write in place of a lost one */
+    "UPDATE @ext_hosts SET settled = settled + 1 WHERE host_id = ?1",
+    /* CLAIM: the row of a host that is gone or evicted counts as absent */
+    "INSERT INTO @active_actors(actor_type, actor_id, host_id, actor_idle_timeout,"
+    " actor_activation) VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(actor_type, actor_id) DO UPDATE"
+    " SET host_id = excluded.host_id, actor_idle_timeout = excluded.actor_idle_timeout,"
+    " actor_activation = excluded.actor_activation WHERE host_id = excluded.host_id OR NOT EXISTS"
+    " (SELECT 1 FROM @hosts h LEFT JOIN @ext_hosts e ON e.host_id = h.host_id"
+    " WHERE h.host_id = @active_actors.host_id AND coalesce(e.evicted, 0) = 0)",
+    /* OWNER */
+    "SELECT h.host_address FROM @active_actors a JOIN @hosts h ON h.host_id = a.host_id"
+    " WHERE a.actor_type = ?1 AND a.actor_id = ?2",
+    /* ACTOR_LOAD */
+    "SELECT s.actor_state_data, s.actor_state_expiration_time, coalesce((SELECT v.state_version"
+    " FROM @ext_state v WHERE v.actor_type = ?1 AND v.actor_id = ?2), 0) FROM @actor_state s"
+    " WHERE s.actor_type = ?1 AND s.actor_id = ?2"
+    " AND (s.actor_state_expiration_time IS NULL OR s.actor_state_expiration_time > ?3)",
+    /* REQUESTS_LOAD */
+    "SELECT request_id, work_hash, reply, expires FROM @ext_requests"
+    " WHERE actor_type = ?1 AND actor_id = ?2 AND expires > ?3",
+    /* RELEASE */
+    "DELETE FROM @active_actors WHERE actor_type = ?1 AND actor_id = ?2 AND host_id = ?3",
+    /* FOREIGN: does a placement row name another host? */
+    "SELECT 1 FROM @active_actors WHERE actor_type = ?1 AND actor_id = ?2 AND host_id <> ?3",
+    /* PLACED: with a host that stands */
+    "SELECT h.host_address FROM @active_actors a JOIN @hosts h ON h.host_id = a.host_id"
+    " LEFT JOIN @ext_hosts e ON e.host_id = h.host_id"
+    " WHERE a.actor_type = ?1 AND a.actor_id = ?2 AND coalesce(e.evicted, 0) = 0",
+    /* STATE_PUT, unless a placement row names another host */
+    "INSERT INTO @actor_state(actor_type, actor_id, actor_state_data, actor_state_expiration_time)"
+    " SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS (SELECT 1 FROM @active_actors"
+    " WHERE actor_type = ?1 AND actor_id = ?2 AND host_id <> ?5)"
+    " ON CONFLICT(actor_type, actor_id) DO UPDATE SET actor_state_data = excluded.actor_state_data,"
+    " actor_state_expiration_time = excluded.actor_state_expiration_time",
+    /* STATE_DELETE */
+    "DELETE FROM @actor_state WHERE actor_type = ?1 AND actor_id = ?2",
+    /* VERSION_PUT, VERSION_DELETE */
+    "INSERT OR REPLACE INTO @ext_state(actor_type, actor_id, state_version) VALUES(?1, ?2, ?3)",
+    "DELETE FROM @ext_state WHERE actor_type = ?1 AND actor_id = ?2",
+    /* REQUEST_PUT */
+    "INSERT OR REPLACE INTO @ext_requests(actor_type, actor_id, request_id, work_hash, reply,"
+    " expires) VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+    /* ALARMS_DELETE, DEAD_DELETE */
+    "DELETE FROM @alarms WHERE actor_type = ?1 AND actor_id = ?2",
+    "DELETE FROM @dead_jobs WHERE actor_type = ?1 AND actor_id = ?2",
+    /* SWEEP_DUE: one host at a time; a time in the future is that of a clock which has gone back */
+    "INSERT INTO @metadata(key, value) VALUES('last-cleanup', ?1) ON CONFLICT(key) DO UPDATE"
+    " SET value = excluded.value WHERE CAST(value AS INTEGER) < ?1 - ?2"
+    " OR CAST(value AS INTEGER) > ?1",
+    /* SWEEP_VERSIONS, SWEEP_STATES */
+    "DELETE FROM @ext_state WHERE (actor_type, actor_id) IN (SELECT actor_type, actor_id"
+    " FROM @actor_state WHERE actor_state_expiration_time <= ?1"
+    " ORDER BY actor_state_expiration_time, actor_type, actor_id LIMIT ?2)",
+    "DELETE FROM @actor_state WHERE (actor_type, actor_id) IN (SELECT actor_type, actor_id"
+    " FROM @actor_state WHERE actor_state_expiration_time <= ?1"
+    " ORDER BY actor_state_expiration_time, actor_type, actor_id LIMIT ?2)",
+    /* SWEEP_REQUESTS */
+    "DELETE FROM @ext_requests WHERE (actor_type, actor_id, request_id) IN (SELECT actor_type,"
+    " actor_id, request_id FROM @ext_requests WHERE expires <= ?1 LIMIT ?2)",
+    /* SWEEP_PLACEMENTS, _TYPES, _HOSTS, _EXT: of evicted hosts, the row of the host last */
+    "DELETE FROM @active_actors WHERE (actor_type, actor_id) IN (SELECT a.actor_type, a.actor_id"
+    " FROM @ext_hosts e JOIN @active_actors a ON a.host_id = e.host_id WHERE e.evicted = 1"
+    " LIMIT ?2)",
+    "DELETE FROM @host_actor_types WHERE host_id IN (SELECT host_id FROM @ext_hosts"
+    " WHERE evicted = 1)",
+    "DELETE FROM @hosts WHERE host_id IN (SELECT host_id FROM @ext_hosts WHERE evicted = 1)"
+    " AND NOT EXISTS (SELECT 1 FROM @active_actors a WHERE a.host_id = @hosts.host_id)",
+    "DELETE FROM @ext_hosts WHERE evicted = 1"
+    " AND NOT EXISTS (SELECT 1 FROM @hosts h WHERE h.host_id = @ext_hosts.host_id)",
+    /* STATE_READ */
+    "SELECT actor_state_data FROM @actor_state WHERE actor_type = ?1 AND actor_id = ?2"
+    " AND (actor_state_expiration_time IS NULL OR actor_state_expiration_time > ?3)"
+};
+
+/* Level by level. NULL ends a level. Column defaults that need a newer SQLite are left out: every
+ * insert names every column. */
+static const char *const frn_sqlite_schema[] = {
+    "CREATE TABLE @hosts(host_id TEXT NOT NULL PRIMARY KEY, host_address TEXT NOT NULL,"
+    " host_last_health_check INTEGER NOT NULL) WITHOUT ROWID, STRICT",
+    "CREATE UNIQUE INDEX @host_address_idx ON @hosts(host_address)",
+    "CREATE INDEX @host_last_health_check_idx ON @hosts(host_last_health_check)",
+    "CREATE TABLE @host_actor_types(host_id TEXT NOT NULL, actor_type TEXT NOT NULL,"
+    " actor_idle_timeout INTEGER NOT NULL, actor_concurrency_limit INTEGER NOT NULL DEFAULT 0,"
+    " PRIMARY KEY(host_id, actor_type), FOREIGN KEY(host_id) REFERENCES @hosts(host_id)"
+    " ON DELETE CASCADE) WITHOUT ROWID, STRICT",
+    "CREATE INDEX @host_actor_types_type_idx ON @host_actor_types(actor_type)",
+    "CREATE TABLE @active_actors(actor_type TEXT NOT NULL, actor_id TEXT NOT NULL,"
+    " host_id TEXT NOT NULL, actor_idle_timeout INTEGER NOT NULL,"
+    " actor_activation INTEGER NOT NULL, PRIMARY KEY(actor_type, actor_id),"
+    " FOREIGN KEY(host_id) REFERENCES @hosts(host_id) ON DELETE CASCADE) WITHOUT ROWID, STRICT",
+    "CREATE INDEX @active_actors_host_idx ON @active_actors(host_id, actor_type)",
+    "CREATE TABLE @actor_state(actor_type TEXT NOT NULL, actor_id TEXT NOT NULL,"
+    " actor_state_data BLOB NOT NULL, actor_state_expiration_time INTEGER,"
+    " PRIMARY KEY(actor_type, actor_id)) WITHOUT ROWID, STRICT",
+    "CREATE INDEX @actor_state_expiration_idx ON @actor_state(actor_state_expiration_time)"
+    " WHERE actor_state_expiration_time IS NOT NULL",
+    "CREATE TABLE @alarms(alarm_id TEXT NOT NULL PRIMARY KEY, actor_type TEXT NOT NULL,"
+    " actor_id TEXT NOT NULL, alarm_name TEXT NOT NULL, alarm_due_time INTEGER NOT NULL,"
+    " alarm_interval TEXT, alarm_ttl_time INTEGER, alarm_data BLOB, alarm_lease_id TEXT,"
+    " alarm_lease_expiration_time INTEGER) WITHOUT ROWID, STRICT",
+    "CREATE UNIQUE INDEX @alarm_ref_idx ON @alarms(actor_type, actor_id, alarm_name)",
+    "CREATE INDEX @alarm_due_time_idx ON @alarms(alarm_due_time)",
+    "CREATE UNIQUE INDEX @alarm_lease_id_idx ON @alarms(alarm_lease_id)"
+    " WHERE alarm_lease_id IS NOT NULL",
+    "CREATE VIEW @host_active_actor_count(host_id, actor_type, active_count) AS"
+    " SELECT host_id, actor_type, count(*) FROM @active_actors GROUP BY host_id, actor_type",
+    "CREATE TRIGGER @active_actors_delete_trigger AFTER DELETE ON @active_actors FOR EACH ROW"
+    " BEGIN UPDATE @alarms SET alarm_lease_id = NULL, alarm_lease_expiration_time = NULL"
+    " WHERE actor_type = OLD.actor_type AND actor_id = OLD.actor_id"
+    " AND alarm_lease_id IS NOT NULL; END",
+    NULL,
+    "CREATE TABLE @consumed_join_tokens(join_token TEXT NOT NULL PRIMARY KEY,"
+    " host_id TEXT NOT NULL, expires_at INTEGER NOT NULL, FOREIGN KEY(host_id)"
+    " REFERENCES @hosts(host_id) ON DELETE CASCADE) WITHOUT ROWID, STRICT",
+    NULL,
+    "ALTER TABLE @alarms ADD COLUMN alarm_kind TEXT NOT NULL DEFAULT 'alarm'",
+    "ALTER TABLE @alarms ADD COLUMN job_method TEXT",
+    "ALTER TABLE @alarms ADD COLUMN alarm_cron TEXT",
+    "CREATE TABLE @dead_jobs(job_id TEXT NOT NULL PRIMARY KEY, actor_type TEXT NOT NULL,"
+    " actor_id TEXT NOT NULL, job_method TEXT NOT NULL, job_data BLOB, attempts INTEGER NOT NULL,"
+    " last_error TEXT, failed_at INTEGER NOT NULL, original_due INTEGER NOT NULL,"
+    " job_interval TEXT, job_cron TEXT) WITHOUT ROWID, STRICT",
+    "CREATE INDEX @dead_jobs_actor_idx ON @dead_jobs(actor_type, actor_id)",
+    NULL,
+    "CREATE TABLE @cluster_config(cluster_config_id INTEGER NOT NULL PRIMARY KEY"
+    " CHECK(cluster_config_id = 1), max_hosts INTEGER, exclusive_owner TEXT,"
+    " exclusive_expires_at INTEGER) STRICT",
+    "INSERT INTO @cluster_config(cluster_config_id, max_hosts, exclusive_owner,"
+    " exclusive_expires_at) VALUES(1, NULL, NULL, NULL)",
+    NULL
+};
+
+static const char *const frn_sqlite_ext_schema[] = {
+    "CREATE TABLE @ext_hosts(host_id TEXT NOT NULL PRIMARY KEY, evicted INTEGER NOT NULL,"
+    " started INTEGER NOT NULL, process INTEGER NOT NULL, settled INTEGER NOT NULL)"
+    " WITHOUT ROWID, STRICT",
+    "CREATE TABLE @ext_state(actor_type TEXT NOT NULL, actor_id TEXT NOT NULL,"
+    " state_version INTEGER NOT NULL, PRIMARY KEY(actor_type, actor_id)) WITHOUT ROWID, STRICT",
+    "CREATE TABLE @ext_requests(actor_type TEXT NOT NULL, actor_id TEXT NOT NULL,"
+    " request_id TEXT NOT NULL, work_hash INTEGER NOT NULL, reply BLOB, expires INTEGER NOT NULL,"
+    " PRIMARY KEY(actor_type, actor_id, request_id)) WITHOUT ROWID, STRICT",
+    "CREATE INDEX @ext_requests_expires_idx ON @ext_requests(expires)",
+    NULL
+};
+
+typedef struct frn_conn {
+    sqlite3      *db;
+    sqlite3_stmt *stmts[FRN_STMT_END];
+} frn_conn;
+
+typedef struct frn_sqlite {
+    frn_store          base;
+    francis_host_desc *desc;        /* of the host, resolved */
+    char               prefix[FRN_PREFIX_MAX + 2];
+    char              *path;        /* as SQLite resolved it; "" = in memory */
+    sqlite3           *handle;      /* the application's, or NULL */
+    sqlite3_vfs       *vfs;
+    bool               single;      /* one connection for both: conn[0] */
+    bool               broken;      /* no way back; every commit says so */
+    frn_conn           conn[2];     /* writer, reader */
+    pthread_mutex_t    locks[2];    /* around each */
+    pid_t              pid;
+    int                synced;      /* what PRAGMA synchronous is at now: 1 = full, 0 = not */
+    uint64_t           page_bytes, wal_pages, wal_bytes_max, wal_retry_pages, wal_copied_pages;
+    char               host_id[FRN_UUID_SIZE];
+    sqlite3_file      *proof;       /* the lock that dies with this process */
+    const char        *proof_name;
+    char               error[256];
+} frn_sqlite;
+
+static pthread_mutex_t *frn_sqlite_read_lock(frn_sqlite *s) { return &s->locks[s->single ? 0 : 1]; }
+static frn_conn        *frn_sqlite_reader(frn_sqlite *s) { return &s->conn[s->single ? 0 : 1]; }
+
+static francis_result frn_sqlite_result(int rc)
+{
+    switch (rc & 0xff) {
+    case SQLITE_OK: case SQLITE_ROW: case SQLITE_DONE: return FRANCIS_OK;
+    case SQLITE_BUSY: case SQLITE_LOCKED:              return FRANCIS_ERR_LOCKED;
+    case SQLITE_FULL:                                  return FRANCIS_ERR_FULL;
+    case SQLITE_NOMEM:                                 return FRANCIS_ERR_NOMEM;
+    case SQLITE_CORRUPT: case SQLITE_NOTADB:           return FRANCIS_ERR_CORRUPT;
+    default:
+        return rc == (SQLITE_IOERR | (12 << 8)) ? FRANCIS_ERR_NOMEM : FRANCIS_ERR_STORAGE;
+    }
+}
+
+/* Keeps what went wrong, in words, and returns its result. */
+static francis_result frn_sqlite_fail(frn_sqlite *s, sqlite3 *db, int rc, const char *doing)
+{
+    const char *text = db != NULL && sqlite3_errcode(db) == (rc & 0xff) ? sqlite3_errmsg(db)
+                                                                       : sqlite3_errstr(rc);
+    (void)snprintf(s->error, sizeof s->error, "%s: %s (%d)", doing, text, rc);
+    return frn_sqlite_result(rc);
+}
+
+static const char *frn_sqlite_expand(const frn_sqlite *s, const char *sql, char *out, size_t size)
+{
+    size_t prefix_size = strlen(s->prefix), n = 0;
+
+    for (; *sql != '\0' && n + prefix_size + 1 < size; sql++) {
+        if (*sql == '@') {
+            memcpy(out + n, s->prefix, prefix_size);
+            n += prefix_size;
+        } else {
+            out[n++] = *sql;
+        }
+    }
+    FRN_ASSERT(*sql == '\0');
+    out[n] = '\0';
+    return out;
+}
+
+static int frn_sqlite_exec(frn_sqlite *s, sqlite3 *db, const char *sql)
+{
+    char text[FRN_SQLITE_SQL_MAX];
+    return sqlite3_exec(db, frn_sqlite_expand(s, sql, text, sizeof text), NULL, NULL, NULL);
+}
+
+/* Values come in behind the prefix, so that an '@' in them stays what it is. */
+static int frn_sqlite_execf(frn_sqlite *s, sqlite3 *db, const char *sql, ...)
+{
+    char    text[FRN_SQLITE_SQL_MAX], *full;
+    va_list args;
+    int     rc = SQLITE_NOMEM;
+
+    va_start(args, sql);
+    full = sqlite3_vmprintf(frn_sqlite_expand(s, sql, text, sizeof text), args);
+    va_end(args);
+    if (full != NULL)
+        rc = sqlite3_exec(db, full, NULL, NULL, NULL);
+    sqlite3_free(full);
+    return rc;
+}
+
+/* Runs a statement with one text bound (or none) and gives its first column, or dflt if no row. */
+static int frn_sqlite_int(frn_sqlite *s, sqlite3 *db, const char *sql, const char *arg, int64_t dflt,
+                          int64_t *out)
+{
+    char          text[FRN_SQLITE_SQL_MAX];
+    sqlite3_stmt *stmt = NULL;
+    int rc = sqlite3_prepare_v2(db, frn_sqlite_expand(s, sql, text, sizeof text), -1, &stmt, NULL);
+
+    *out = dflt;
+    if (rc == SQLITE_OK && arg != NULL)
+        rc = sqlite3_bind_text(stmt, 1, arg, -1, SQLITE_STATIC);
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_step(stmt);
+        if (rc == SQLITE_ROW)
+            *out = sqlite3_column_int64(stmt, 0);
+        if (rc == SQLITE_ROW || rc == SQLITE_DONE)
+            rc = SQLITE_OK;
+    }
+    (void)sqlite3_finalize(stmt);
+    return rc;
+}
+
+/* A kept statement, ready to be bound; NULL = *rc says why not. */
+static sqlite3_stmt *frn_sqlite_stmt(frn_sqlite *s, frn_conn *c, frn_stmt which, int *rc)
+{
+    char text[FRN_SQLITE_SQL_MAX];
+
+    if (c->stmts[which] != NULL)
+        return c->stmts[which];
+    (void)frn_sqlite_expand(s, frn_sqlite_sql[which], text, sizeof text);
+    *rc = sqlite3_prepare_v3(c->db, text, -1, SQLITE_PREPARE_PERSISTENT, &c->stmts[which], NULL);
+    return *rc == SQLITE_OK ? c->stmts[which] : NULL;
+}
+
+/* Steps and resets a statement that gives no row that anybody wants. SQLITE_DONE becomes OK. */
+static int frn_sqlite_once(sqlite3_stmt *stmt)
+{
+    int rc = sqlite3_step(stmt);
+    int rc_reset = sqlite3_reset(stmt);
+    if (rc == SQLITE_ROW || rc == SQLITE_DONE)
+        rc = rc_reset;
+    return rc;
+}
+
+static int frn_sqlite_run(frn_sqlite *s, frn_conn *c, frn_stmt which)
+{
+    int           rc = SQLITE_OK;
+    sqlite3_stmt *stmt = frn_sqlite_stmt(s, c, which, &rc);
+    return stmt == NULL ? rc : frn_sqlite_once(stmt);
+}
+
+static int frn_sqlite_bind_key(sqlite3_stmt *stmt, const char *type, const char *id)
+{
+    int rc = sqlite3_bind_text(stmt, 1, type, -1, SQLITE_STATIC);
+    return rc == SQLITE_OK ? sqlite3_bind_text(stmt, 2, id, -1, SQLITE_STATIC) : rc;
+}
+
+/* A kept statement with type and id bound. */
+static sqlite3_stmt *frn_sqlite_keyed(frn_sqlite *s, frn_conn *c, frn_stmt which, const char *type,
+                                      const char *id, int *rc)
+{
+    sqlite3_stmt *stmt = frn_sqlite_stmt(s, c, which, rc);
+    if (stmt != NULL && (*rc = frn_sqlite_bind_key(stmt, type, id)) == SQLITE_OK)
+        return stmt;
+    return NULL;
+}
+
+static int frn_sqlite_bind_buf(sqlite3_stmt *stmt, int at, const frn_buf *b)
+{
+    if (b == NULL)
+        return sqlite3_bind_null(stmt, at);
+    if (b->size == 0)
+        return sqlite3_bind_zeroblob(stmt, at, 0);
+    return sqlite3_bind_blob64(stmt, at, FRN_BYTES(b), b->size, SQLITE_STATIC);
+}
+
+static int frn_sqlite_column_buf(frn_sqlite *s, sqlite3_stmt *stmt, int at, frn_buf **out)
+{
+    const void *data;
+    int         size;
+
+    *out = NULL;
+    if (sqlite3_column_type(stmt, at) == SQLITE_NULL)
+        return SQLITE_OK;
+    data = sqlite3_column_blob(stmt, at);
+    size = sqlite3_column_bytes(stmt, at);
+    if (data == NULL && size > 0)
+        return SQLITE_NOMEM;
+    *out = frn_buf_copy(s->base.mem, data, (size_t)size);
+    return *out != NULL ? SQLITE_OK : SQLITE_NOMEM;
+}
+
+// >> 412 store.sqlite.proof | needs: 410
+//    A host proves that it lives by a lock that dies with its process: one empty file per host beside
+//    the database, locked through SQLite's own VFS, which is right under fork, for several hosts in
+//    one process, and in a simulation. Taken before the host's row is committed, never taken again,
+//    so that "free" is final.
+
+static const char *frn_sqlite_proof_name(frn_sqlite *s, const char *host_id)
+{
+    const char *name;
+    size_t      size = strlen(s->path) + sizeof "-host-" + strlen(host_id);
+    char       *text = (char *)frn_mem_alloc(s->base.mem, size);
+
+    if (text == NULL)
+        return NULL;
+    (void)snprintf(text, size, "%s-host-%s", s->path, host_id);
+    name = sqlite3_create_filename(text, "", "", 0, NULL);
+    frn_mem_free(s->base.mem, text, size);
+    return name;
+}
+
+static void frn_sqlite_proof_close(frn_sqlite *s, sqlite3_file *f)
+{
+    if (f == NULL)
+        return;
+    if (f->pMethods != NULL)
+        (void)f->pMethods->xClose(f);
+    frn_mem_free(s->base.mem, f, (size_t)s->vfs->szOsFile);
+}
+
+static int frn_sqlite_proof_open(frn_sqlite *s, const char *name, int flags, sqlite3_file **out)
+{
+    sqlite3_vfs *vfs = s->vfs;
+    int          rc = SQLITE_NOMEM, got = 0;
+
+    *out = (sqlite3_file *)frn_mem_alloc(s->base.mem, (size_t)vfs->szOsFile);
+    if (*out != NULL)
+        rc = vfs->xOpen(vfs, name, *out, flags | SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_READWRITE, &got);
+    if (rc != SQLITE_OK) {
+        frn_sqlite_proof_close(s, *out);
+        *out = NULL;
+    }
+    return rc;
+}
+
+/* Whether the host's process holds its lock. When in doubt it does. */
+static bool frn_sqlite_proof_held(frn_sqlite *s, const char *host_id)
+{
+    const char   *name = frn_sqlite_proof_name(s, host_id);
+    sqlite3_vfs  *vfs = s->vfs;
+    sqlite3_file *f = NULL;
+    int           held = 1, there = 0;
+
+    if (name == NULL)
+        return true;
+    if (vfs->xAccess(vfs, name, SQLITE_ACCESS_EXISTS, &there) == SQLITE_OK && !there)
+        held = 0;
+    else if (frn_sqlite_proof_open(s, name, 0, &f) == SQLITE_OK
+             && f->pMethods->xCheckReservedLock(f, &held) != SQLITE_OK)
+        held = 1;
+    frn_sqlite_proof_close(s, f);
+    if (!held)
+        (void)vfs->xDelete(vfs, name, 0);
+    sqlite3_free_filename(name);
+    return held != 0;
+}
+
+static int frn_sqlite_proof_take(frn_sqlite *s, const char *host_id)
+{
+    int rc = SQLITE_NOMEM;
+
+    if (s->path[0] == '\0')
+        return SQLITE_OK;           /* in memory: nobody else can come */
+    s->proof_name = frn_sqlite_proof_name(s, host_id);
+    if (s->proof_name != NULL)
+        rc = frn_sqlite_proof_open(s, s->proof_name, SQLITE_OPEN_CREATE, &s->proof);
+    if (rc == SQLITE_OK)
+        rc = s->proof->pMethods->xLock(s->proof, SQLITE_LOCK_SHARED);
+    if (rc == SQLITE_OK)
+        rc = s->proof->pMethods->xLock(s->proof, SQLITE_LOCK_RESERVED);
+    return rc;
+}
+
+static void frn_sqlite_proof_drop(frn_sqlite *s)
+{
+    sqlite3_vfs *vfs = s->vfs;
+
+    if (s->proof != NULL) {
+        (void)vfs->xDelete(vfs, s->proof_name, 0);
+        (void)s->proof->pMethods->xUnlock(s->proof, SQLITE_LOCK_NONE);
+        frn_sqlite_proof_close(s, s->proof);
+    }
+    s->proof = NULL;
+    if (s->proof_name != NULL)
+        sqlite3_free_filename(s->proof_name);
+    s->proof_name = NULL;
+}
+
+// >> 414 store.sqlite.open | needs: 410 412
+//    Connections and schema. Opening waits for a locked database up to busy_timeout_ms; after that
+//    nothing in this provider sleeps, and BUSY is answered as such.
+
+static void frn_sqlite_pause(void)
+{
+    struct timespec t = { 0, 2000000 };
+    (void)nanosleep(&t, NULL);
+}
+
+/* Repeats what meets a lock, since SQLite does not wait everywhere. */
+static int frn_sqlite_patiently(frn_sqlite *s, sqlite3 *db, const char *sql)
+{
+    int64_t end = frn_add_time(frn_plat_clock(FRN_CLOCK), frn_ms_to_ns(s->desc->busy_timeout_ms));
+    int     rc;
+
+    do {
+        rc = frn_sqlite_exec(s, db, sql);
+        if ((rc & 0xff) != SQLITE_BUSY && (rc & 0xff) != SQLITE_LOCKED)
+            break;
+        frn_sqlite_pause();
+    } while (frn_plat_clock(FRN_CLOCK) < end);
+    return rc;
+}
+
+static int frn_sqlite_on_wal(void *user, sqlite3 *db, const char *name, int pages)
+{
+    frn_sqlite *s = (frn_sqlite *)user;
+    uint64_t    now = (uint64_t)pages, added = now;
+
+    (void)db;
+    (void)name;
+    if (now >= s->wal_pages)
+        added = now - s->wal_pages;
+    else
+        s->wal_retry_pages = s->wal_copied_pages = 0;     /* it has started over */
+    s->wal_pages = now;
+    (void)__atomic_add_fetch(&s->base.bytes_written, added * (s->page_bytes + 24), __ATOMIC_RELAXED);
+    FRN_STORE(&s->base.wal_bytes, now * (s->page_bytes + 24));
+    return SQLITE_OK;
+}
+
+static int frn_sqlite_connect(frn_sqlite *s, sqlite3 **db)
+{
+    const francis_host_desc *d = s->desc;
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX;
+
+    if (d->on_database != NULL) {
+        francis_result r = d->on_database(db, d->database, flags, d->database_user);
+        if (r == FRANCIS_OK)
+            return *db != NULL ? SQLITE_OK : SQLITE_MISUSE;
+        return *db != NULL && sqlite3_errcode(*db) != SQLITE_OK ? sqlite3_errcode(*db)
+                                                                : SQLITE_CANTOPEN;
+    }
+    return sqlite3_open_v2(d->database, db, flags, d->platform->sqlite_vfs);
+}
+
+/* Asks for WAL and looks at what it got: SQLite answers with the mode that stays. */
+static int frn_sqlite_wal_on(sqlite3 *db)
+{
+    sqlite3_stmt *stmt = NULL;
+    int           rc = sqlite3_prepare_v2(db, "PRAGMA journal_mode = WAL", -1, &stmt, NULL);
+
+    if (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        const char *mode = (const char *)sqlite3_column_text(stmt, 0);
+        rc = mode != NULL && strcmp(mode, "wal") == 0 ? SQLITE_OK : SQLITE_READONLY;
+    }
+    (void)sqlite3_finalize(stmt);
+    return rc;
+}
+
+/* WAL where there is a file; page size first, since nothing changes it later. */
+static int frn_sqlite_journal(frn_sqlite *s, sqlite3 *db)
+{
+    int64_t pages = 0, end;
+    int     rc = frn_sqlite_int(s, db, "PRAGMA page_count", NULL, 0, &pages);
+
+    if (rc == SQLITE_OK && pages == 0 && s->handle == NULL)
+        rc = frn_sqlite_exec(s, db, s->desc->profile == FRANCIS_PROFILE_FLASH
+                                        ? "PRAGMA page_size = 1024" : "PRAGMA page_size = 4096");
+    if (rc != SQLITE_OK || s->path[0] == '\0')
+        return rc;
+    end = frn_add_time(frn_plat_clock(FRN_CLOCK), frn_ms_to_ns(s->desc->busy_timeout_ms));
+    while (rc = frn_sqlite_wal_on(db),
+           (rc & 0xff) == SQLITE_BUSY && frn_plat_clock(FRN_CLOCK) < end)
+        frn_sqlite_pause();         /* SQLite does not call its busy handler here */
+    return rc;
+}
+
+static int frn_sqlite_tune(frn_sqlite *s, sqlite3 *db)
+{
+    char    text[80];
+    int64_t page = 4096;
+    int     rc = SQLITE_OK;
+
+    if (s->handle == NULL)
+        rc = frn_sqlite_exec(s, db, "PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = OFF");
+    (void)snprintf(text, sizeof text, "PRAGMA journal_size_limit = %llu",
+                   (unsigned long long)s->wal_bytes_max);
+    if (rc == SQLITE_OK)
+        rc = frn_sqlite_exec(s, db, text);
+    if (rc == SQLITE_OK)
+        rc = frn_sqlite_int(s, db, "PRAGMA page_size", NULL, 4096, &page);
+    s->page_bytes = (uint64_t)page;
+    return rc;
+}
+
+static void frn_sqlite_disconnect(frn_sqlite *s, frn_conn *c)
+{
+    size_t i;
+    for (i = 0; i < FRN_STMT_END; i++) {
+        (void)sqlite3_finalize(c->stmts[i]);
+        c->stmts[i] = NULL;
+    }
+    if (c->db != NULL && c->db != s->handle)
+        (void)sqlite3_close_v2(c->db);
+    c->db = NULL;
+}
+
+static int frn_sqlite_busy_ms(const frn_sqlite *s)
+{
+    return s->desc->busy_timeout_ms > INT_MAX || s->desc->busy_timeout_ms < 0
+        ? INT_MAX : (int)s->desc->busy_timeout_ms;
+}
+
+static int frn_sqlite_connect_one(frn_sqlite *s, frn_conn *c, bool writer)
+{
+    const char *name;
+    int         rc = SQLITE_OK;
+
+    if (s->handle != NULL)
+        c->db = s->handle;
+    else
+        rc = frn_sqlite_connect(s, &c->db);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_extended_result_codes(c->db, 1);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_busy_timeout(c->db, frn_sqlite_busy_ms(s));
+    if (rc == SQLITE_OK && writer && s->path == NULL) {
+        name = sqlite3_db_filename(c->db, "main");
+        s->path = frn_mem_strdup(s->base.mem, name != NULL ? name : "");
+        if (s->path == NULL)
+            rc = SQLITE_NOMEM;
+    }
+    if (rc == SQLITE_OK && s->vfs == NULL)
+        (void)sqlite3_file_control(c->db, "main", SQLITE_FCNTL_VFS_POINTER, (void *)&s->vfs);
+    if (rc == SQLITE_OK && writer)
+        rc = frn_sqlite_journal(s, c->db);
+    if (rc == SQLITE_OK)
+        rc = frn_sqlite_tune(s, c->db);
+    if (rc == SQLITE_OK && writer && s->path[0] != '\0')
+        (void)sqlite3_wal_hook(c->db, frn_sqlite_on_wal, s);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_busy_timeout(c->db, writer ? 0 : 100);     /* from here on nobody sleeps */
+    return rc;
+}
+
+static francis_result frn_sqlite_connect_all(frn_sqlite *s)
+{
+    int rc = frn_sqlite_connect_one(s, &s->conn[0], true);
+
+    if (rc != SQLITE_OK)
+        return frn_sqlite_fail(s, s->conn[0].db, rc, "cannot open the database");
+    s->single = s->handle != NULL || s->path[0] == '\0';
+    s->synced = -1;
+    s->wal_pages = s->wal_retry_pages = s->wal_copied_pages = 0;
+    if (!s->single) {
+        rc = frn_sqlite_connect_one(s, &s->conn[1], false);
+        if (rc == SQLITE_OK)
+            rc = frn_sqlite_exec(s, s->conn[1].db, "PRAGMA query_only = ON");
+        if (rc != SQLITE_OK)
+            return frn_sqlite_fail(s, s->conn[1].db, rc, "cannot open the database for reading");
+    }
+    return FRANCIS_OK;
+}
+
+/* What a handle of the application's must be like. */
+static francis_result frn_sqlite_check_handle(frn_sqlite *s, bool threads)
+{
+    sqlite3_stmt *stmt = NULL;
+    const char   *fault = NULL;
+
+    while ((stmt = sqlite3_next_stmt(s->handle, stmt)) != NULL)
+        if (sqlite3_stmt_busy(stmt))
+            fault = "has a statement that is under way";
+    if (!sqlite3_get_autocommit(s->handle))
+        fault = "is inside a transaction";
+    if (threads && sqlite3_db_mutex(s->handle) == NULL)
+        fault = "was opened without a mutex, which workers need";
+    if (sqlite3_db_readonly(s->handle, "main") == 1)
+        fault = "is read only";
+    if (fault == NULL)
+        return FRANCIS_OK;
+    (void)snprintf(s->error, sizeof s->error, "the sqlite3 handle %s", fault);
+    return FRANCIS_ERR_LOCKED;
+}
+
+static int frn_sqlite_level(frn_sqlite *s, sqlite3 *db, const char *key, int64_t *level)
+{
+    int64_t there = 0;
+    int     rc;
+
+    *level = 0;
+    rc = frn_sqlite_int(s, db, "SELECT count(*) FROM sqlite_master WHERE type = 'table'"
+                               " AND name = '@metadata'", NULL, 0, &there);
+    if (rc == SQLITE_OK && there)
+        rc = frn_sqlite_int(s, db, "SELECT CASE WHEN value GLOB '[0-9]*' THEN CAST(value AS"
+                                   " INTEGER) ELSE -1 END FROM @metadata WHERE key = ?1",
+                            key, 0, level);
+    return rc;
+}
+
+static int frn_sqlite_set_level(frn_sqlite *s, sqlite3 *db, const char *key, int64_t level)
+{
+    char text[200];
+    (void)snprintf(text, sizeof text, "INSERT OR REPLACE INTO @metadata(key, value)"
+                                      " VALUES('%s', '%lld')", key, (long long)level);
+    return frn_sqlite_exec(s, db, text);
+}
+
+static int frn_sqlite_migrate_level(frn_sqlite *s, sqlite3 *db, const char *const **sql)
+{
+    int rc = SQLITE_OK;
+    for (; rc == SQLITE_OK && **sql != NULL; ++*sql)
+        rc = frn_sqlite_exec(s, db, **sql);
+    ++*sql;
+    return rc;
+}
+
+static int frn_sqlite_migrate(frn_sqlite *s, sqlite3 *db, int64_t level, int64_t ext_level)
+{
+    const char *const *sql = frn_sqlite_schema;
+    int64_t            i;
+    int rc = frn_sqlite_exec(s, db, "CREATE TABLE IF NOT EXISTS @metadata(key TEXT NOT NULL PRIMARY"
+                                    " KEY, value TEXT NOT NULL) WITHOUT ROWID, STRICT");
+
+    for (i = 1; rc == SQLITE_OK && i <= FRN_SQLITE_LEVEL; i++) {
+        if (i <= level) {
+            while (*sql++ != NULL)
+                continue;
+        } else {
+            rc = frn_sqlite_migrate_level(s, db, &sql);
+        }
+    }
+    if (rc == SQLITE_OK && level < FRN_SQLITE_LEVEL)
+        rc = frn_sqlite_set_level(s, db, "migrations-version", FRN_SQLITE_LEVEL);
+    sql = frn_sqlite_ext_schema;
+    if (rc == SQLITE_OK && ext_level < FRN_SQLITE_EXT_LEVEL)
+        rc = frn_sqlite_migrate_level(s, db, &sql);
+    if (rc == SQLITE_OK && ext_level < FRN_SQLITE_EXT_LEVEL)
+        rc = frn_sqlite_set_level(s, db, "ext-version", FRN_SQLITE_EXT_LEVEL);
+    return rc;
+}
+
+static francis_result frn_sqlite_prepare_schema(frn_sqlite *s)
+{
+    sqlite3       *db = s->conn[0].db;
+    int64_t        level = 0, ext = 0;
+    francis_result r = FRANCIS_OK;
+    int            rc = frn_sqlite_patiently(s, db, "BEGIN IMMEDIATE");
+
+    if (rc == SQLITE_OK)
+        rc = frn_sqlite_level(s, db, "migrations-version", &level);
+    if (rc == SQLITE_OK)
+        rc = frn_sqlite_level(s, db, "ext-version", &ext);
+    if (rc != SQLITE_OK) {
+        r = frn_sqlite_fail(s, db, rc, "cannot read the schema");
+    } else if (level < 0 || level > FRN_SQLITE_LEVEL || ext < 0 || ext > FRN_SQLITE_EXT_LEVEL) {
+        (void)snprintf(s->error, sizeof s->error, "the schema is of level %lld.%lld, written by a"
+                       " newer version; this one knows %d.%d", (long long)level, (long long)ext,
+                       (int)FRN_SQLITE_LEVEL, (int)FRN_SQLITE_EXT_LEVEL);
+        r = FRANCIS_ERR_SCHEMA;
+    } else if (level < FRN_SQLITE_LEVEL || ext < FRN_SQLITE_EXT_LEVEL) {
+        rc = frn_sqlite_migrate(s, db, level, ext);
+        if (rc != SQLITE_OK)
+            r = frn_sqlite_fail(s, db, rc, "cannot create the schema");
+    }
+    if (r == FRANCIS_OK && (rc = frn_sqlite_exec(s, db, "COMMIT")) != SQLITE_OK)
+        r = frn_sqlite_fail(s, db, rc, "cannot create the schema");
+    if (!sqlite3_get_autocommit(db))
+        (void)frn_sqlite_exec(s, db, "ROLLBACK");
+    return r;
+}
+
+// >> 416 store.sqlite.hosts | needs: 410 412
+//    Registration, and eviction on proof: a host whose lock is free is dead.
+
+typedef struct frn_incumbent {
+    char    id[64], address[300];
+    bool    ours;                   /* has an ext_hosts row */
+    int64_t seen_ms;
+} frn_incumbent;
+
+/* The first host behind *after that is not evicted; false = no further one. */
+static int frn_sqlite_next_host(frn_sqlite *s, const char *after, frn_incumbent *out, bool *found)
+{
+    char          text[FRN_SQLITE_SQL_MAX];
+    sqlite3_stmt *stmt = NULL;
+    int           rc;
+
+    *found = false;
+    (void)frn_sqlite_expand(s, "SELECT h.host_id, h.host_address, e.host_id IS NOT NULL,"
+                               " h.host_last_health_check FROM @hosts h LEFT JOIN @ext_hosts e"
+                               " ON e.host_id = h.host_id WHERE h.host_id > ?1"
+                               " AND coalesce(e.evicted, 0) = 0 ORDER BY h.host_id LIMIT 1",
+                            text, sizeof text);
+    rc = sqlite3_prepare_v2(s->conn[0].db, text, -1, &stmt, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_bind_text(stmt, 1, after, -1, SQLITE_STATIC);
+    if (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        *found = true;
+        (void)snprintf(out->id, sizeof out->id, "%s", (const char *)sqlite3_column_text(stmt, 0));
+        (void)snprintf(out->address, sizeof out->address, "%s",
+                       (const char *)sqlite3_column_text(stmt, 1));
+        out->ours = sqlite3_column_int(stmt, 2) != 0;
+        out->seen_ms = sqlite3_column_int64(stmt, 3);
+    }
+    (void)sqlite3_finalize(stmt);
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+/* One row is marked and its address freed, however many actors the host had. */
+static int frn_sqlite_evict(frn_sqlite *s, const frn_incumbent *h, int64_t now_ms)
+{
+    return frn_sqlite_execf(s, s->conn[0].db,
+                            "INSERT INTO @ext_hosts(host_id, evicted, started, process, settled)"
+                            " VALUES(%Q, 1, %lld, 0, 0) ON CONFLICT(host_id) DO UPDATE"
+                            " SET evicted = 1; UPDATE @hosts SET host_address = 'evicted ' ||"
+                            " host_id WHERE host_id = %Q", h->id, (long long)now_ms, h->id);
+}
+
+static francis_result frn_sqlite_evict_dead(frn_sqlite *s, const frn_join *join)
+{
+    frn_incumbent h;
+    bool          found = true;
+    int           rc = SQLITE_OK;
+
+    memset(&h, 0, sizeof h);
+    while (rc == SQLITE_OK) {
+        rc = frn_sqlite_next_host(s, h.id, &h, &found);
+        if (rc != SQLITE_OK || !found)
+            break;
+        if (h.ours ? s->path[0] != '\0' && frn_sqlite_proof_held(s, h.id)
+                   : join->now_ms - h.seen_ms < 20000 && h.seen_ms <= join->now_ms) {
+            (void)snprintf(s->error, sizeof s->error, "the database is served by host %s%s%.100s", h.id,
+                           h.address[0] == '-' ? "" : " at ", h.address[0] == '-' ? "" : h.address);
+            return FRANCIS_ERR_LOCKED;
+        }
+        frn_log(s->base.log, FRN_LOG_host_took_over, FRANCIS_OK, NULL, NULL,
+                "host %s has ended without leaving; it is evicted", h.id);
+        rc = frn_sqlite_evict(s, &h, join->now_ms);
+    }
+    return rc == SQLITE_OK ? FRANCIS_OK
+                           : frn_sqlite_fail(s, s->conn[0].db, rc, "cannot register the host");
+}
+
+static int frn_sqlite_insert_host(frn_sqlite *s, const frn_join *join)
+{
+    size_t i;
+    int    rc = frn_sqlite_execf(s, s->conn[0].db,
+                                 "INSERT INTO @hosts(host_id, host_address, host_last_health_check)"
+                                 " VALUES(%Q, %Q, %lld); INSERT INTO @ext_hosts(host_id, evicted,"
+                                 " started, process, settled) VALUES(%Q, 0, %lld, %lld, 0)",
+                                 join->host_id, join->address, (long long)join->now_ms,
+                                 join->host_id, (long long)join->now_ms, (long long)getpid());
+
+    for (i = 0; rc == SQLITE_OK && i < join->types_count; i++) {
+        int64_t     idle = 0;
+        uint32_t    limit = 0;
+        const char *type = join->type_at(join->user, i, &idle, &limit);
+        rc = frn_sqlite_execf(s, s->conn[0].db,
+                              "INSERT INTO @host_actor_types(host_id, actor_type,"
+                              " actor_idle_timeout, actor_concurrency_limit)"
+                              " VALUES(%Q, %Q, %lld, %u)",
+                              join->host_id, type, (long long)idle, (unsigned)limit);
+    }
+    return rc;
+}
+
+static francis_result frn_sqlite_join(frn_store *store, const frn_join *join, char *error,
+                                      size_t error_size)
+{
+    frn_sqlite    *s = (frn_sqlite *)store;
+    sqlite3       *db;
+    francis_result r = FRANCIS_OK;
+    int            rc;
+
+    (void)pthread_mutex_lock(&s->locks[0]);
+    frn_sqlite_proof_drop(s);
+    db = s->conn[0].db;
+    rc = db == NULL ? SQLITE_CANTOPEN : frn_sqlite_patiently(s, db, "BEGIN IMMEDIATE");
+    if (rc != SQLITE_OK)
+        r = frn_sqlite_fail(s, db, rc, "cannot register the host");
+    if (r == FRANCIS_OK)
+        r = frn_sqlite_evict_dead(s, join);
+    if (r == FRANCIS_OK) {
+        rc = frn_sqlite_proof_take(s, join->host_id);
+        if (rc == SQLITE_OK)
+            rc = frn_sqlite_insert_host(s, join);
+        if (rc == SQLITE_OK)
+            rc = frn_sqlite_exec(s, db, "COMMIT");
+        if (rc != SQLITE_OK)
+            r = frn_sqlite_fail(s, db, rc, "cannot register the host");
+    }
+    if (db != NULL && !sqlite3_get_autocommit(db))
+        (void)frn_sqlite_exec(s, db, "ROLLBACK");
+    if (r != FRANCIS_OK)
+        frn_sqlite_proof_drop(s);
+    else
+        (void)snprintf(s->host_id, sizeof s->host_id, "%s", join->host_id);
+    (void)snprintf(error, error_size, "%s", r == FRANCIS_OK ? "" : s->error);
+    (void)pthread_mutex_unlock(&s->locks[0]);
+    return r;
+}
+
+static void frn_sqlite_leave(frn_store *store, const char *host_id)
+{
+    frn_sqlite *s = (frn_sqlite *)store;
+    sqlite3    *db;
+
+    (void)pthread_mutex_lock(&s->locks[0]);
+    db = s->conn[0].db;
+    if (db != NULL && frn_sqlite_patiently(s, db, "BEGIN IMMEDIATE") == SQLITE_OK) {
+        (void)frn_sqlite_execf(s, db, "DELETE FROM @active_actors WHERE host_id = %Q;"
+                                      " DELETE FROM @host_actor_types WHERE host_id = %Q;"
+                                      " DELETE FROM @hosts WHERE host_id = %Q;"
+                                      " DELETE FROM @ext_hosts WHERE host_id = %Q; COMMIT",
+                               host_id, host_id, host_id, host_id);
+        if (!sqlite3_get_autocommit(db))
+            (void)frn_sqlite_exec(s, db, "ROLLBACK");
+    }
+    frn_sqlite_proof_drop(s);
+    (void)pthread_mutex_unlock(&s->locks[0]);
+}
+
+// >> 420 store.sqlite.write | needs: 410 414
+//    One function per kind of write, inside the transaction of a part. What refuses one write (its
+//    actor is placed elsewhere) sets write->result; what fails the transaction is returned.
+
+static int frn_sqlite_exists(frn_sqlite *s, frn_stmt which, const char *type, const char *id,
+                             const char *host_id, bool *yes)
+{
+    int           rc = SQLITE_OK;
+    sqlite3_stmt *stmt = frn_sqlite_keyed(s, &s->conn[0], which, type, id, &rc);
+
+    *yes = false;
+    if (stmt != NULL && host_id != NULL)
+        rc = sqlite3_bind_text(stmt, 3, host_id, -1, SQLITE_STATIC);
+    if (stmt == NULL || rc != SQLITE_OK)
+        return rc;
+    rc = sqlite3_step(stmt);
+    *yes = rc == SQLITE_ROW;
+    (void)sqlite3_reset(stmt);
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+static int frn_sqlite_load_requests(frn_sqlite *s, frn_write *w, int64_t now_ms)
+{
+    int           rc = SQLITE_OK;
+    sqlite3_stmt *stmt = frn_sqlite_keyed(s, &s->conn[0], FRN_STMT_REQUESTS_LOAD, w->type, w->id,
+                                          &rc);
+    if (stmt == NULL)
+        return rc;
+    (void)sqlite3_bind_int64(stmt, 3, now_ms);
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        const char  *id = (const char *)sqlite3_column_text(stmt, 0);
+        frn_request *r = id == NULL ? NULL : frn_request_new(s->base.mem, id, strlen(id));
+        if (r == NULL) {
+            rc = SQLITE_NOMEM;
+            break;
+        }
+        r->next = w->found_requests;
+        w->found_requests = r;
+        r->hash = (uint64_t)sqlite3_column_int64(stmt, 1);
+        r->expires_ms = sqlite3_column_int64(stmt, 3);
+        rc = frn_sqlite_column_buf(s, stmt, 2, &r->reply);
+        if (rc != SQLITE_OK)
+            break;
+    }
+    (void)sqlite3_reset(stmt);
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+static int frn_sqlite_load_state(frn_sqlite *s, frn_write *w, int64_t now_ms)
+{
+    int           rc = SQLITE_OK;
+    sqlite3_stmt *stmt = frn_sqlite_keyed(s, &s->conn[0], FRN_STMT_ACTOR_LOAD, w->type, w->id, &rc);
+
+    if (stmt == NULL)
+        return rc;
+    (void)sqlite3_bind_int64(stmt, 3, now_ms);
+    rc = sqlite3_step(stmt);
+    if (rc == SQLITE_ROW) {
+        rc = frn_sqlite_column_buf(s, stmt, 0, &w->state);
+        w->expires_ms = sqlite3_column_int64(stmt, 1);
+        w->version = (uint32_t)sqlite3_column_int64(stmt, 2);
+        w->found = rc == SQLITE_OK;
+    }
+    (void)sqlite3_reset(stmt);
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+static int frn_sqlite_write_claim(frn_sqlite *s, frn_part *part, frn_write *w)
+{
+    int           rc = SQLITE_OK;
+    sqlite3_stmt *stmt = frn_sqlite_keyed(s, &s->conn[0], FRN_STMT_CLAIM, w->type, w->id, &rc);
+
+    if (stmt == NULL)
+        return rc;
+    (void)sqlite3_bind_text(stmt, 3, part->host_id, -1, SQLITE_STATIC);
+    (void)sqlite3_bind_int64(stmt, 4, w->idle_timeout_ms);
+    (void)sqlite3_bind_int64(stmt, 5, part->now_ms);
+    rc = frn_sqlite_once(stmt);
+    if (rc != SQLITE_OK)
+        return rc;
+    if (sqlite3_changes(s->conn[0].db) == 0) {
+        w->result = FRANCIS_ERR_MOVED;
+        return SQLITE_OK;
+    }
+    part->rows++;
+    rc = frn_sqlite_load_state(s, w, part->now_ms);
+    return rc == SQLITE_OK ? frn_sqlite_load_requests(s, w, part->now_ms) : rc;
+}
+
+static int frn_sqlite_write_release(frn_sqlite *s, frn_part *part, frn_write *w)
+{
+    int           rc = SQLITE_OK;
+    sqlite3_stmt *stmt = frn_sqlite_keyed(s, &s->conn[0], FRN_STMT_RELEASE, w->type, w->id, &rc);
+
+    if (stmt == NULL)
+        return rc;
+    (void)sqlite3_bind_text(stmt, 3, part->host_id, -1, SQLITE_STATIC);
+    part->rows++;
+    return frn_sqlite_once(stmt);
+}
+
+static int frn_sqlite_delete(frn_sqlite *s, frn_part *part, frn_stmt which, const frn_write *w)
+{
+    int           rc = SQLITE_OK;
+    sqlite3_stmt *stmt = frn_sqlite_keyed(s, &s->conn[0], which, w->type, w->id, &rc);
+
+    if (stmt == NULL)
+        return rc;
+    part->rows++;
+    return frn_sqlite_once(stmt);
+}
+
+static int frn_sqlite_purge(frn_sqlite *s, frn_part *part, const frn_write *w)
+{
+    static const frn_stmt all[] = { FRN_STMT_STATE_DELETE, FRN_STMT_VERSION_DELETE,
+                                    FRN_STMT_ALARMS_DELETE, FRN_STMT_DEAD_DELETE };
+    size_t i;
+    int    rc = SQLITE_OK;
+
+    for (i = 0; rc == SQLITE_OK && i < FRN_COUNT(all); i++)
+        rc = frn_sqlite_delete(s, part, all[i], w);
+    return rc;
+}
+
+/* Refuses by itself when a placement row names another host; that costs nothing beside the write. */
+static int frn_sqlite_put_state(frn_sqlite *s, frn_part *part, frn_write *w)
+{
+    int           rc = SQLITE_OK;
+    sqlite3_stmt *stmt = frn_sqlite_keyed(s, &s->conn[0], FRN_STMT_STATE_PUT, w->type, w->id, &rc);
+
+    if (stmt == NULL)
+        return rc;
+    rc = frn_sqlite_bind_buf(stmt, 3, w->state);
+    if (rc == SQLITE_OK)
+        rc = w->expires_ms != 0 ? sqlite3_bind_int64(stmt, 4, w->expires_ms)
+                                : sqlite3_bind_null(stmt, 4);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_bind_text(stmt, 5, part->host_id, -1, SQLITE_STATIC);
+    if (rc == SQLITE_OK)
+        rc = frn_sqlite_once(stmt);
+    (void)sqlite3_bind_null(stmt, 3);       /* the image may be gone when it is bound again */
+    if (rc == SQLITE_OK && sqlite3_changes(s->conn[0].db) == 0)
+        w->result = FRANCIS_ERR_MOVED;
+    else
+        part->rows++;
+    return rc;
+}
+
+static int frn_sqlite_put_version(frn_sqlite *s, frn_part *part, const frn_write *w)
+{
+    int           rc = SQLITE_OK;
+    sqlite3_stmt *stmt;
+
+    if (w->state == NULL || w->version == 0)
+        return frn_sqlite_delete(s, part, FRN_STMT_VERSION_DELETE, w);
+    stmt = frn_sqlite_keyed(s, &s->conn[0], FRN_STMT_VERSION_PUT, w->type, w->id, &rc);
+    if (stmt == NULL)
+        return rc;
+    (void)sqlite3_bind_int64(stmt, 3, (int64_t)w->version);
+    part->rows++;
+    return frn_sqlite_once(stmt);
+}
+
+static int frn_sqlite_put_requests(frn_sqlite *s, frn_part *part, const frn_write *w)
+{
+    uint32_t i;
+    int      rc = SQLITE_OK;
+
+    for (i = 0; rc == SQLITE_OK && i < w->requests_count; i++) {
+        const frn_request *r = w->requests[i];
+        sqlite3_stmt *stmt = frn_sqlite_keyed(s, &s->conn[0], FRN_STMT_REQUEST_PUT, w->type, w->id,
+                                              &rc);
+        if (stmt == NULL)
+            return rc;
+        rc = sqlite3_bind_text(stmt, 3, FRN_REQUEST_ID(r), -1, SQLITE_STATIC);
+        (void)sqlite3_bind_int64(stmt, 4, (int64_t)r->hash);
+        if (rc == SQLITE_OK)
+            rc = frn_sqlite_bind_buf(stmt, 5, r->reply);
+        (void)sqlite3_bind_int64(stmt, 6, r->expires_ms);
+        if (rc == SQLITE_OK)
+            rc = frn_sqlite_once(stmt);
+        (void)sqlite3_clear_bindings(stmt);
+        part->rows++;
+    }
+    return rc;
+}
+
+/* Ownership is proved first: by the write of the state itself where that is all there is. */
+static int frn_sqlite_write_turn(frn_sqlite *s, frn_part *part, frn_write *w)
+{
+    bool lone = w->op == FRN_WRITE_TURN && w->set_state && w->state != NULL && !w->purge;
+    bool refused = false;
+    int  rc = SQLITE_OK;
+
+    if (w->op == FRN_WRITE_ADMIN)
+        rc = frn_sqlite_exists(s, FRN_STMT_PLACED, w->type, w->id, NULL, &refused);
+    else if (!lone)
+        rc = frn_sqlite_exists(s, FRN_STMT_FOREIGN, w->type, w->id, part->host_id, &refused);
+    if (refused)
+        w->result = FRANCIS_ERR_MOVED;
+    if (rc == SQLITE_OK && w->result == FRANCIS_OK && w->purge)
+        rc = frn_sqlite_purge(s, part, w);
+    if (rc == SQLITE_OK && w->result == FRANCIS_OK && w->set_state)
+        rc = w->state != NULL ? frn_sqlite_put_state(s, part, w)
+                              : frn_sqlite_delete(s, part, FRN_STMT_STATE_DELETE, w);
+    if (rc == SQLITE_OK && w->op == FRN_WRITE_ADMIN && w->set_state && w->state == NULL
+        && w->result == FRANCIS_OK && sqlite3_changes(s->conn[0].db) == 0)
+        w->result = FRANCIS_ERR_NOT_FOUND;
+    if (rc == SQLITE_OK && w->result == FRANCIS_OK && w->set_version)
+        rc = frn_sqlite_put_version(s, part, w);
+    if (rc == SQLITE_OK && w->result == FRANCIS_OK)
+        rc = frn_sqlite_put_requests(s, part, w);
+    return rc;
+}
+
+static int frn_sqlite_sweep_some(frn_sqlite *s, frn_stmt which, frn_write *w)
+{
+    int           rc = SQLITE_OK;
+    sqlite3_stmt *stmt = frn_sqlite_stmt(s, &s->conn[0], which, &rc);
+
+    if (stmt == NULL)
+        return rc;
+    if (sqlite3_bind_parameter_count(stmt) >= 1)
+        (void)sqlite3_bind_int64(stmt, 1, w->before_ms);
+    if (sqlite3_bind_parameter_count(stmt) >= 2)
+        (void)sqlite3_bind_int64(stmt, 2, FRN_SWEEP_ROWS);
+    rc = frn_sqlite_once(stmt);
+    if (rc == SQLITE_OK && sqlite3_changes(s->conn[0].db) >= FRN_SWEEP_ROWS)
+        w->more = true;
+    return rc;
+}
+
+static int frn_sqlite_write_sweep(frn_sqlite *s, frn_part *part, frn_write *w)
+{
+    int           rc = SQLITE_OK;
+    frn_stmt      which;
+    sqlite3_stmt *stmt = frn_sqlite_stmt(s, &s->conn[0], FRN_STMT_SWEEP_DUE, &rc);
+    char          now[24];
+
+    if (stmt == NULL)
+        return rc;
+    (void)snprintf(now, sizeof now, "%lld", (long long)part->now_ms);
+    (void)sqlite3_bind_text(stmt, 1, now, -1, SQLITE_TRANSIENT);
+    (void)sqlite3_bind_int64(stmt, 2, w->interval_ms);
+    rc = frn_sqlite_once(stmt);
+    if (rc != SQLITE_OK || (sqlite3_changes(s->conn[0].db) == 0 && w->interval_ms > 0))
+        return rc;                  /* another host did it */
+    for (which = FRN_STMT_SWEEP_VERSIONS; rc == SQLITE_OK && which <= FRN_STMT_SWEEP_EXT;
+         which = (frn_stmt)(which + 1))
+        rc = frn_sqlite_sweep_some(s, which, w);
+    return rc;
+}
+
+static int frn_sqlite_write_one(frn_sqlite *s, frn_part *part, frn_write *w)
+{
+    switch (w->op) {
+    case FRN_WRITE_CLAIM:   return frn_sqlite_write_claim(s, part, w);
+    case FRN_WRITE_RELEASE: return frn_sqlite_write_release(s, part, w);
+    case FRN_WRITE_TURN:
+    case FRN_WRITE_ADMIN:   return frn_sqlite_write_turn(s, part, w);
+    case FRN_WRITE_SWEEP:   return frn_sqlite_write_sweep(s, part, w);
+    }
+    return SQLITE_MISUSE;
+}
+
+// >> 430 store.sqlite.commit | needs: 420
+//    A part is one transaction that begins with the proof that its host stands. A COMMIT that fails
+//    may still be in the log, to be adopted by the next recovery. So its place is taken: a small
+//    transaction of our own, on the same connection, overwrites its frames. Only when that has
+//    succeeded is the batch known not to have happened. Then the file is opened anew.
+
+static francis_result frn_sqlite_part_fail(frn_sqlite *s, frn_part *part, frn_outcome outcome,
+                                           int rc, const char *doing)
+{
+    part->outcome = outcome;
+    part->result = frn_sqlite_fail(s, s->conn[0].db, rc, doing);
+    (void)snprintf(part->error, sizeof part->error, "%s", s->error);
+    return part->result;
+}
+
+static int frn_sqlite_set_sync(frn_sqlite *s, bool sync)
+{
+    int want = sync && s->desc->durability == FRANCIS_SURVIVES_POWER_CUT;
+    int rc = SQLITE_OK;
+
+    if (want == s->synced)
+        return SQLITE_OK;
+    if (s->desc->durability == FRANCIS_SURVIVES_NOTHING)
+        rc = frn_sqlite_exec(s, s->conn[0].db, "PRAGMA synchronous = OFF");
+    else
+        rc = frn_sqlite_exec(s, s->conn[0].db, want ? "PRAGMA synchronous = FULL"
+                                                    : "PRAGMA synchronous = NORMAL");
+    if (rc == SQLITE_OK)
+        s->synced = want;
+    return rc;
+}
+
+/* Begins the transaction and proves the host's standing. false = part has the answer. */
+static bool frn_sqlite_begin(frn_sqlite *s, frn_part *part)
+{
+    sqlite3_stmt *stmt;
+    bool          stands = false;
+    int           rc = SQLITE_OK;
+
+    if (s->handle != NULL && frn_sqlite_check_handle(s, false) != FRANCIS_OK) {
+        part->outcome = FRN_BUSY;
+        part->result = FRANCIS_ERR_LOCKED;
+        (void)snprintf(part->error, sizeof part->error, "%s", s->error);
+        return false;
+    }
+    rc = frn_sqlite_set_sync(s, part->sync);
+    if (rc == SQLITE_OK)
+        rc = frn_sqlite_run(s, &s->conn[0], FRN_STMT_BEGIN);
+    if (rc != SQLITE_OK) {
+        bool busy = (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED;
+        (void)frn_sqlite_part_fail(s, part, busy ? FRN_BUSY : FRN_NOT_DONE, rc,
+                                   "cannot begin a transaction");
+        return false;
+    }
+    stmt = frn_sqlite_stmt(s, &s->conn[0], FRN_STMT_FENCE, &rc);
+    if (stmt != NULL) {
+        (void)sqlite3_bind_text(stmt, 1, part->host_id, -1, SQLITE_STATIC);
+        rc = sqlite3_step(stmt);
+        stands = rc == SQLITE_ROW && sqlite3_column_int(stmt, 0) == 0;
+        (void)sqlite3_reset(stmt);
+    }
+    if (stands)
+        return true;
+    if (rc == SQLITE_ROW || rc == SQLITE_DONE) {
+        part->outcome = FRN_NOT_DONE;
+        part->result = FRANCIS_ERR_EVICTED;
+        (void)snprintf(part->error, sizeof part->error, "this host has been evicted");
+    } else {
+        (void)frn_sqlite_part_fail(s, part, FRN_NOT_DONE, rc, "cannot read the host's row");
+    }
+    return false;
+}
+
+static void frn_sqlite_rollback(frn_sqlite *s)
+{
+    if (s->conn[0].db != NULL && !sqlite3_get_autocommit(s->conn[0].db)
+        && frn_sqlite_run(s, &s->conn[0], FRN_STMT_ROLLBACK) != SQLITE_OK)
+        (void)sqlite3_exec(s->conn[0].db, "ROLLBACK", NULL, NULL, NULL);
+}
+
+static bool frn_sqlite_settle_once(frn_sqlite *s, const char *host_id)
+{
+    int           rc = frn_sqlite_run(s, &s->conn[0], FRN_STMT_BEGIN);
+    sqlite3_stmt *stmt = rc == SQLITE_OK ? frn_sqlite_stmt(s, &s->conn[0], FRN_STMT_SETTLE, &rc)
+                                         : NULL;
+    if (stmt != NULL) {
+        (void)sqlite3_bind_text(stmt, 1, host_id, -1, SQLITE_STATIC);
+        rc = frn_sqlite_once(stmt);
+    }
+    if (rc == SQLITE_OK && sqlite3_changes(s->conn[0].db) != 1)
+        rc = SQLITE_ERROR;          /* nothing written, nothing overwritten */
+    if (rc == SQLITE_OK)
+        rc = frn_sqlite_run(s, &s->conn[0], FRN_STMT_COMMIT);
+    frn_sqlite_rollback(s);
+    return rc == SQLITE_OK;
+}
+
+static bool frn_sqlite_settle(frn_sqlite *s, const char *host_id)
+{
+    if (frn_sqlite_settle_once(s, host_id))
+        return true;
+    /* A full disk may have no room for even that: empty the log, and try once more. */
+    (void)sqlite3_wal_checkpoint_v2(s->conn[0].db, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    return frn_sqlite_settle_once(s, host_id);
+}
+
+/* After a failed commit nothing that a connection remembers is to be trusted. */
+static void frn_sqlite_reopen(frn_sqlite *s)
+{
+    francis_result r;
+
+    if (s->handle != NULL || s->path[0] == '\0') {
+        s->broken = s->handle != NULL;      /* the application's handle cannot be opened anew */
+        return;
+    }
+    (void)pthread_mutex_lock(&s->locks[1]);
+    frn_sqlite_disconnect(s, &s->conn[1]);
+    frn_sqlite_disconnect(s, &s->conn[0]);
+    r = frn_sqlite_connect_all(s);
+    if (r != FRANCIS_OK) {
+        frn_sqlite_disconnect(s, &s->conn[1]);
+        frn_sqlite_disconnect(s, &s->conn[0]);
+    }
+    (void)pthread_mutex_unlock(&s->locks[1]);
+    frn_log(s->base.log, FRN_LOG_database_reopened, r, NULL, NULL, "%s",
+            r == FRANCIS_OK ? "the database was opened anew" : s->error);
+}
+
+static void frn_sqlite_commit_failed(frn_sqlite *s, frn_part *part, int rc)
+{
+    bool settled;
+
+    (void)frn_sqlite_part_fail(s, part, FRN_UNKNOWN, rc, "the commit failed");
+    frn_sqlite_rollback(s);
+    settled = frn_sqlite_settle(s, part->host_id);
+    if (settled)
+        part->outcome = FRN_NOT_DONE;
+    else
+        part->result = FRANCIS_ERR_UNKNOWN;
+    part->lost = true;
+    frn_log(s->base.log, settled ? FRN_LOG_commit_settled : FRN_LOG_commit_unknown, part->result,
+            NULL, NULL, "%s; %s", part->error,
+            settled ? "an empty one took its place, so it has not happened"
+                    : "whether it happened is not known");
+    frn_sqlite_reopen(s);
+}
+
+static void frn_sqlite_commit_part(frn_sqlite *s, frn_part *part)
+{
+    frn_list *l;
+    int       rc = SQLITE_OK;
+
+    if (!frn_sqlite_begin(s, part)) {
+        frn_sqlite_rollback(s);
+        return;
+    }
+    for (l = part->writes.next; rc == SQLITE_OK && l != &part->writes; l = l->next)
+        rc = frn_sqlite_write_one(s, part, FRN_OF(frn_write, link, l));
+    if (rc != SQLITE_OK) {
+        (void)frn_sqlite_part_fail(s, part, FRN_NOT_DONE, rc, "a write failed");
+        frn_sqlite_rollback(s);
+        return;
+    }
+    rc = frn_sqlite_run(s, &s->conn[0], FRN_STMT_COMMIT);
+    if (rc == SQLITE_OK)
+        part->outcome = FRN_DONE;
+    else
+        frn_sqlite_commit_failed(s, part, rc);
+}
+
+static void frn_sqlite_commit(frn_store *store, frn_part *parts)
+{
+    frn_sqlite *s = (frn_sqlite *)store;
+    frn_part   *part, *next;
+
+    for (part = parts; part != NULL; part = next) {
+        next = part->next;
+        (void)pthread_mutex_lock(&s->locks[0]);
+        if (s->conn[0].db == NULL && !s->broken)
+            (void)frn_sqlite_connect_all(s);
+        if (s->broken || s->conn[0].db == NULL) {
+            part->outcome = FRN_NOT_DONE;
+            part->result = FRANCIS_ERR_STORAGE;
+            (void)snprintf(part->error, sizeof part->error, "%s", s->broken
+                           ? "the application's database handle is of no use after a failed commit"
+                           : s->error);
+        } else {
+            frn_sqlite_commit_part(s, part);
+        }
+        (void)pthread_mutex_unlock(&s->locks[0]);
+        part->done(part);
+    }
+}
+
+static void frn_sqlite_restart_log(frn_sqlite *s)
+{
+    int rc, log = 0, copied = 0;
+
+    if (!s->single)
+        (void)pthread_mutex_lock(&s->locks[1]);     /* no reader of ours is under way then */
+    (void)sqlite3_busy_timeout(s->conn[0].db, 100);
+    rc = sqlite3_wal_checkpoint_v2(s->conn[0].db, "main", SQLITE_CHECKPOINT_TRUNCATE, &log, &copied);
+    (void)sqlite3_busy_timeout(s->conn[0].db, 0);
+    if (!s->single)
+        (void)pthread_mutex_unlock(&s->locks[1]);
+    if (rc == SQLITE_OK) {
+        s->wal_pages = s->wal_retry_pages = s->wal_copied_pages = 0;
+        FRN_STORE(&s->base.wal_bytes, (uint64_t)0);
+        return;
+    }
+    s->wal_retry_pages = s->wal_pages + s->wal_pages / 8 + 1;
+    frn_log(s->base.log, FRN_LOG_wal_over_limit, frn_sqlite_result(rc), NULL, NULL,
+            "the log has %llu pages and cannot be restarted: somebody reads an old state",
+            (unsigned long long)s->wal_pages);
+}
+
+static void frn_sqlite_tend(frn_store *store, bool idle)
+{
+    frn_sqlite *s = (frn_sqlite *)store;
+    uint64_t    bytes;
+    int         log = 0, copied = 0;
+
+    if (s->path[0] == '\0')
+        return;
+    (void)pthread_mutex_lock(&s->locks[0]);
+    bytes = s->wal_pages * (s->page_bytes + 24);
+    if (s->conn[0].db == NULL) {
+        (void)pthread_mutex_unlock(&s->locks[0]);
+        return;
+    }
+    if (bytes > s->wal_bytes_max && s->wal_pages >= s->wal_retry_pages) {
+        frn_sqlite_restart_log(s);
+    } else if (idle && s->wal_pages >= s->wal_copied_pages + FRN_CHECKPOINT_PAGES) {
+        if (sqlite3_wal_checkpoint_v2(s->conn[0].db, "main", SQLITE_CHECKPOINT_PASSIVE, &log,
+                                      &copied) == SQLITE_OK)
+            s->wal_copied_pages = (uint64_t)copied;
+    }
+    (void)pthread_mutex_unlock(&s->locks[0]);
+}
+
+// >> 440 store.sqlite.read | needs: 410
+//    Reads are one statement each, reset at once, on the reading connection.
+
+static int frn_sqlite_read_state(frn_sqlite *s, frn_conn *c, frn_read *read)
+{
+    int           rc = SQLITE_OK;
+    sqlite3_stmt *stmt = frn_sqlite_keyed(s, c, FRN_STMT_STATE_READ, read->type, read->id, &rc);
+
+    if (stmt == NULL)
+        return rc;
+    (void)sqlite3_bind_int64(stmt, 3, read->now_ms);
+    rc = sqlite3_step(stmt);
+    if (rc == SQLITE_ROW)
+        rc = frn_sqlite_column_buf(s, stmt, 0, &read->state);
+    (void)sqlite3_reset(stmt);
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+/* Each kind: columns type, id, name, host, created, expires, data; and the two columns of its key. */
+typedef struct frn_page_sql {
+    francis_list_kind what;
+    const char       *select, *type, *id, *key[2], *where;
+} frn_page_sql;
+
+static const frn_page_sql frn_page_sqls[] = {
+    { FRANCIS_LIST_STATES,
+      NULL,
+      "actor_type", "actor_id", { "actor_type", "actor_id" },
+      "(actor_state_expiration_time IS NULL OR actor_state_expiration_time > ?3)" },
+    { FRANCIS_LIST_ACTIVE,
+      "SELECT actor_type, actor_id, '', host_id, actor_activation, NULL, NULL FROM @active_actors",
+      "actor_type", "actor_id", { "actor_type", "actor_id" },
+      "host_id NOT IN (SELECT host_id FROM @ext_hosts WHERE evicted = 1)" },
+    { FRANCIS_LIST_HOSTS,
+      "SELECT '', '', host_address, host_id, host_last_health_check, NULL, NULL FROM @hosts",
+      NULL, NULL, { "host_id", NULL },
+      "host_id NOT IN (SELECT host_id FROM @ext_hosts WHERE evicted = 1)" },
+    { FRANCIS_LIST_TYPES,
+      "SELECT actor_type, '', '', host_id, 0, NULL, NULL FROM @host_actor_types",
+      "actor_type", NULL, { "actor_type", "host_id" },
+      "host_id NOT IN (SELECT host_id FROM @ext_hosts WHERE evicted = 1)" }
+};
+
+static const frn_page_sql *frn_page_sql_find(francis_list_kind what)
+{
+    size_t i;
+    for (i = 0; i < FRN_COUNT(frn_page_sqls); i++)
+        if (frn_page_sqls[i].what == what)
+            return &frn_page_sqls[i];
+    return NULL;
+}
+
+static void frn_page_sql_add(char *sql, size_t size, const char *format, ...) FRANCIS_PRINTF(3, 4);
+
+static void frn_page_sql_add(char *sql, size_t size, const char *format, ...)
+{
+    size_t  n = strlen(sql);
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(sql + n, size - n, format, args);
+    va_end(args);
+}
+
+static void frn_page_sql_make(const frn_read *read, const frn_page_sql *p, char *sql, size_t size)
+{
+    bool two = p->key[1] != NULL;
+    char comma_key[40] = "";
+
+    if (two)
+        (void)snprintf(comma_key, sizeof comma_key, ", %s", p->key[1]);
+    sql[0] = '\0';
+    if (p->what == FRANCIS_LIST_STATES)
+        frn_page_sql_add(sql, size, "SELECT actor_type, actor_id, '', '', 0,"
+                                    " actor_state_expiration_time, %s FROM @actor_state",
+                         read->with_data ? "actor_state_data" : "NULL");
+    else
+        frn_page_sql_add(sql, size, "%s", p->select);
+    frn_page_sql_add(sql, size, " WHERE %s", p->where);
+    if (read->type != NULL && p->type != NULL)
+        frn_page_sql_add(sql, size, " AND %s = ?4", p->type);
+    if (read->id != NULL && p->id != NULL)
+        frn_page_sql_add(sql, size, " AND %s = ?5", p->id);
+    if (read->after[0] != NULL && two)
+        frn_page_sql_add(sql, size, " AND (%s, %s) > (?1, ?2)", p->key[0], p->key[1]);
+    else if (read->after[0] != NULL)
+        frn_page_sql_add(sql, size, " AND %s > ?1", p->key[0]);
+    frn_page_sql_add(sql, size, " ORDER BY %s%s LIMIT ?6", p->key[0], comma_key);
+}
+
+/* The strings of a row, each with its NUL, in one buffer. */
+static int frn_sqlite_read_item(frn_sqlite *s, sqlite3_stmt *stmt, frn_item *item)
+{
+    size_t      at[5] = { 0, 0, 0, 0, 0 };
+    const char *text[4];
+    int         i;
+
+    for (i = 0; i < 4; i++) {
+        text[i] = (const char *)sqlite3_column_text(stmt, i);
+        if (text[i] == NULL)
+            return sqlite3_column_type(stmt, i) == SQLITE_NULL ? SQLITE_CORRUPT : SQLITE_NOMEM;
+        at[i + 1] = at[i] + strlen(text[i]) + 1;
+    }
+    item->keys = frn_buf_new(s->base.mem, at[4]);
+    if (item->keys == NULL)
+        return SQLITE_NOMEM;
+    for (i = 0; i < 4; i++)
+        memcpy((char *)FRN_BYTES(item->keys) + at[i], text[i], at[i + 1] - at[i]);
+    item->id_at = (uint32_t)at[1];
+    item->name_at = (uint32_t)at[2];
+    item->host_at = (uint32_t)at[3];
+    item->created_ms = sqlite3_column_int64(stmt, 4);
+    item->expires_ms = sqlite3_column_int64(stmt, 5);
+    return frn_sqlite_column_buf(s, stmt, 6, &item->data);
+}
+
+static int frn_sqlite_read_page(frn_sqlite *s, frn_conn *c, frn_read *read)
+{
+    const frn_page_sql *p = frn_page_sql_find(read->what);
+    char                sql[800], text[FRN_SQLITE_SQL_MAX];
+    sqlite3_stmt       *stmt = NULL;
+    int                 rc, i, count;
+
+    frn_page_sql_make(read, p, sql, sizeof sql);
+    rc = sqlite3_prepare_v2(c->db, frn_sqlite_expand(s, sql, text, sizeof text), -1, &stmt, NULL);
+    count = rc == SQLITE_OK ? sqlite3_bind_parameter_count(stmt) : 0;
+    for (i = 1; i <= count && rc == SQLITE_OK; i++) {
+        const char *arg = i == 1 ? read->after[0] : i == 2 ? read->after[1]
+                        : i == 4 ? read->type : i == 5 ? read->id : NULL;
+        if (i == 3)
+            rc = sqlite3_bind_int64(stmt, i, read->now_ms);
+        else if (i == 6)
+            rc = sqlite3_bind_int64(stmt, i, (int64_t)read->limit);
+        else if (arg != NULL)
+            rc = sqlite3_bind_text(stmt, i, arg, -1, SQLITE_STATIC);
+    }
+    while (rc == SQLITE_OK && read->count < read->limit) {
+        rc = sqlite3_step(stmt);
+        if (rc != SQLITE_ROW)
+            break;
+        memset(&read->items[read->count], 0, sizeof read->items[0]);
+        rc = frn_sqlite_read_item(s, stmt, &read->items[read->count++]);
+    }
+    (void)sqlite3_finalize(stmt);
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+static void frn_sqlite_read(frn_store *store, frn_read *read)
+{
+    frn_sqlite *s = (frn_sqlite *)store;
+    frn_conn   *c;
+    int         rc;
+
+    (void)pthread_mutex_lock(frn_sqlite_read_lock(s));
+    c = frn_sqlite_reader(s);
+    if (c->db == NULL) {
+        read->result = FRANCIS_ERR_STORAGE;
+        (void)snprintf(read->error, sizeof read->error, "the database is closed after a failure");
+    } else {
+        rc = read->kind == FRN_READ_STATE ? frn_sqlite_read_state(s, c, read)
+                                          : frn_sqlite_read_page(s, c, read);
+        read->result = frn_sqlite_result(rc);
+        if (rc != SQLITE_OK)
+            (void)snprintf(read->error, sizeof read->error, "cannot read: %s (%d)",
+                           sqlite3_errmsg(c->db), rc);
+    }
+    (void)pthread_mutex_unlock(frn_sqlite_read_lock(s));
+    if (read->done != NULL)
+        read->done(read);
+}
+
+/* A forked child must not touch what belongs to its parent, so it lets the connections be. */
+static void frn_sqlite_close(frn_store *store, bool forked)
+{
+    frn_sqlite *s = (frn_sqlite *)store;
+    frn_mem    *m = s->base.mem;
+
+    if (!forked) {
+        frn_sqlite_disconnect(s, &s->conn[1]);
+        if (s->handle != NULL)
+            (void)sqlite3_wal_autocheckpoint(s->handle, 1000);
+        frn_sqlite_disconnect(s, &s->conn[0]);
+        frn_sqlite_proof_drop(s);
+    } else if (s->proof != NULL) {
+        frn_mem_free(m, s->proof, (size_t)s->vfs->szOsFile);
+    }
+    frn_mem_strfree(m, s->path);
+    (void)pthread_mutex_destroy(&s->locks[0]);
+    (void)pthread_mutex_destroy(&s->locks[1]);
+    frn_mem_free(m, s, sizeof *s);
+}
+
+static const frn_store_ops frn_sqlite_ops = {
+    frn_sqlite_join, frn_sqlite_leave, frn_sqlite_commit,
+    frn_sqlite_read, frn_sqlite_tend,  frn_sqlite_close
+};
+
+/* Opens the database of a resolved desc. *out is NULL on failure and error says why. */
+static francis_result frn_sqlite_open(frn_mem *mem, frn_plat *plat, frn_logger *log,
+                                      francis_host_desc *desc, frn_store **out, char *error,
+                                      size_t error_size)
+{
+    frn_sqlite    *s = (frn_sqlite *)frn_mem_alloc(mem, sizeof *s);
+    francis_result r = FRANCIS_OK;
+    bool           threads = desc->workers != FRANCIS_NO_WORKERS;
+
+    *out = NULL;
+    if (s == NULL)
+        return FRANCIS_ERR_NOMEM;
+    s->base.ops = &frn_sqlite_ops;
+    s->base.mem = mem;
+    s->base.plat = plat;
+    s->base.log = log;
+    s->desc = desc;
+    s->handle = desc->sqlite;
+    s->wal_bytes_max = desc->wal_bytes_max;
+    (void)snprintf(s->prefix, sizeof s->prefix, "%s_", desc->table_prefix);
+    (void)pthread_mutex_init(&s->locks[0], NULL);
+    (void)pthread_mutex_init(&s->locks[1], NULL);
+    if (threads && !sqlite3_threadsafe()) {
+        (void)snprintf(s->error, sizeof s->error, "this SQLite was built without threads;"
+                                                  " use FRANCIS_NO_WORKERS");
+        r = FRANCIS_ERR_INVALID;
+    }
+    if (r == FRANCIS_OK && s->handle != NULL)
+        r = frn_sqlite_check_handle(s, threads);
+    if (r == FRANCIS_OK)
+        r = frn_sqlite_connect_all(s);
+    if (r == FRANCIS_OK)
+        r = frn_sqlite_prepare_schema(s);
+    if (r == FRANCIS_OK && desc->profile == FRANCIS_PROFILE_FLASH && s->page_bytes != 1024)
+        frn_log(log, FRN_LOG_page_size_kept, FRANCIS_OK, NULL, NULL, "the database keeps its pages"
+                " of %llu bytes; the flash profile wants 1024", (unsigned long long)s->page_bytes);
+    (void)snprintf(error, error_size, "%s%s%s", desc->database != NULL ? desc->database : "sqlite",
+                   ": ", s->error);
+    if (r == FRANCIS_OK)
+        *out = &s->base;
+    else
+        frn_sqlite_close(&s->base, false);
+    return r;
+}
+
+// >> 600 host | needs: 210-270 400
+//    The structs of the runtime and the lock that guards them all. One lock per host: it is held for
+//    list operations only, never around a handler, a callback, a log sink or the database.
+
+typedef struct frn_type {
+    frn_node           node;        /* in host->types */
+    frn_list           order;       /* in host->type_order: of registration */
+    francis_actor_desc desc;        /* strings and methods are copies */
+    size_t             methods_count;
+    frn_buf           *bootstrap_input;
+    int64_t            idle_ns;
+    frn_list           idle;        /* actors by last use, the longest idle first */
+    frn_timer          idle_timer;
+    uint32_t           active;      /* activations, those on their way in and out included */
+} frn_type;
+
+typedef enum frn_phase {
+    FRN_PHASE_NEW,                  /* wants to be claimed */
+    FRN_PHASE_CLAIMING,             /* the claim is with the committer */
+    FRN_PHASE_WAKING,               /* upgrade and activate handlers */
+    FRN_PHASE_ACTIVE,
+    FRN_PHASE_SLEEPING,             /* deactivate handler */
+    FRN_PHASE_SETTLING,             /* its last writes are with the committer */
+    FRN_PHASE_RELEASING,            /* the release is */
+    FRN_PHASE_LOST,                 /* its image is not to be trusted; running handlers leave */
+    FRN_PHASE_ORPHAN                /* replaced; exists for a handler that does not return */
+} frn_phase;
+
+typedef struct frn_halter {         /* somebody who waits for the end of an activation */
+    struct frn_halter *next;
+    uint64_t           call;
+} frn_halter;
+
+typedef struct frn_actor {          /* one activation; the id's bytes lie behind it */
+    frn_node      node;             /* in host->actors */
+    frn_type     *type;
+    frn_list      idle;             /* in type->idle */
+    frn_list      mailbox;          /* calls, in the order of their arrival */
+    frn_list      holders;          /* turns that hold the actor */
+    frn_buf      *state;            /* sealed image; NULL = none */
+    int64_t       expires_ms;       /* of state; 0 = never */
+    int64_t       used_ns;          /* 0 = look again */
+    frn_write    *last_write;       /* newest that is not durable */
+    void         *instance;
+    frn_request  *requests;
+    frn_halter   *halters;
+    frn_list      parked;           /* calls whose turn has deferred */
+    uint32_t      mailbox_count, writes, stored_version;
+    uint8_t       phase;            /* frn_phase */
+    bool          exclusive;        /* the holder is */
+    bool          halting;
+    bool          placed;           /* the placement row is ours, or may be */
+} frn_actor;
+
+#define FRN_ACTOR_ID(a) ((char *)FRN_TAIL(a))
+
+typedef enum frn_call_state {
+    FRN_CALL_FREE, FRN_CALL_NEW,
+    FRN_CALL_QUEUED,                /* in a mailbox */
+    FRN_CALL_RUNNING,               /* has a turn */
+    FRN_CALL_GATED,                 /* has its answer, which waits for a commit */
+    FRN_CALL_HELD,                  /* will be sent when a commit is through */
+    FRN_CALL_PARKED,                /* deferred by its turn */
+    FRN_CALL_EXPECTED,              /* waits for francis_answer */
+    FRN_CALL_HALTING,               /* waits for activations to end */
+    FRN_CALL_WRITING,               /* waits for a write of its own */
+    FRN_CALL_BACKOFF,               /* will be tried again */
+    FRN_CALL_CALLBACK,              /* done, on_done is due */
+    FRN_CALL_IN_CALLBACK,
+    FRN_CALL_DONE
+} frn_call_state;
+
+typedef enum frn_op { FRN_OP_METHOD, FRN_OP_PUT, FRN_OP_PURGE, FRN_OP_BOOTSTRAP } frn_op;
+
+/* Who was in which turn when he called: immutable, shared by all calls of that turn. */
+typedef struct frn_chain {
+    struct frn_chain *parent;
+    uint32_t          refs, depth;
+    frn_type         *type;
+    uint64_t          turn;
+    size_t            id_size;      /* the id lies behind, with its NUL */
+} frn_chain;
+
+#define FRN_CHAIN_ID(c) ((char *)FRN_TAIL(c))
+
+struct frn_turn;
+
+/* The engine's own record of a call. The caller's francis_call is touched to complete it only. */
+typedef struct frn_call {
+    frn_list         link;          /* mailbox, gate, parked, callbacks, outbox */
+    frn_list         owner_link;    /* in owner->calls, or in host->outside */
+    uint64_t         handle;        /* generation << 32 | slot + 1 */
+    francis_call    *user;          /* NULL = nobody looks */
+    struct frn_turn *owner;         /* the turn that made it; NULL = outside */
+    struct frn_turn *turn;          /* RUNNING */
+    frn_actor       *actor;         /* QUEUED, RUNNING, PARKED: the target */
+    frn_type        *type;
+    frn_buf         *target;        /* id of the target, for another attempt */
+    frn_op           op;
+    francis_handler  run;
+    const char      *method;        /* of the type's table, or of method_copy */
+    frn_buf         *method_copy, *input, *request_id, *trace;
+    frn_chain       *chain;
+    uint64_t         hash;          /* of method and input */
+    int64_t          timeout_ms, deadline_ns, expire_ms;
+    frn_timer        timer;
+    uint64_t         pending;       /* HALTING: activations that have not ended */
+    uint32_t         attempts, pins;
+    uint8_t          state;         /* frn_call_state */
+    bool             peek, active_only, one_way, on_done, held, wrote, was_unknown, waiting, freed;
+    bool             claimed_answer;        /* a turn holds an answer for it until its commit */
+    bool             from_handler;
+    francis_result   result;
+    frn_buf         *reply, *error;
+    pthread_cond_t  *cond;          /* of a thread that waits; NULL = none */
+    pthread_t        callback_thread;
+    void           (*done)(francis_host *host, struct frn_call *call);     /* francis's own calls */
+} frn_call;
+
+typedef struct frn_block {          /* francis_alloc */
+    struct frn_block *next;
+    size_t            size;
+    uint64_t          align[2];
+} frn_block;
+
+typedef struct frn_answer {         /* an answer that waits for its turn's commit, or a send */
+    struct frn_answer *next;
+    uint64_t           ticket;      /* 0 = call is to be sent */
+    frn_call          *call;
+    francis_result     result;
+    frn_buf           *reply;
+} frn_answer;
+
+typedef struct frn_turn {
+    francis_ctx     ctx;            /* first: what the handler sees */
+    frn_list        link;           /* in host->ready */
+    frn_list        holder_link;    /* in actor->holders */
+    frn_list        running_link;   /* in host->running, while a handler runs */
+    frn_actor      *actor;
+    frn_call       *call;           /* the caller's; NULL = none, or gone */
+    frn_type       *type;
+    francis_handler run;            /* what runs now, */
+    francis_handler next;           /* and after francis_await */
+    uint64_t        number;
+    int64_t         deadline_ns, started_ns, now_ms;
+    frn_chain      *chain_in, *chain;
+    frn_buf        *input, *request_id, *trace, *method_copy;
+    uint64_t        hash;           /* of method and input, for the request id */
+    frn_op          op;
+    int64_t         expire_arg;
+    frn_buf        *base;           /* the image that it began with, or flushed */
+    frn_buf        *work;           /* its private copy, or what it has set */
+    int64_t         expires_ms;
+    frn_buf        *reply, *error;
+    frn_list        calls;          /* that it has made */
+    uint32_t        outstanding;    /* of those, asynchronous ones without an answer */
+    frn_answer     *answers, **answers_last;
+    frn_block      *blocks;
+    frn_timer       timer;          /* how long it may stay after it was doomed */
+    francis_result  doom;           /* atomic; why it commits nothing. OK = it may */
+    francis_result  refused;        /* the first write that was refused */
+    bool            exclusive, set, deleted, expire_set, purge, halt, deferred;
+    bool            in_handler, suspended, ready, inline_run, flushed, wrote;
+} frn_turn;
+
+typedef enum frn_host_phase {
+    FRN_HOST_OPEN, FRN_HOST_RUNNING, FRN_HOST_DRAINING, FRN_HOST_STOPPED
+} frn_host_phase;
+
+typedef struct frn_worker {
+    frn_list      link;
+    francis_host *host;
+    pthread_t     thread;
+    bool          ended;
+} frn_worker;
+
+enum {
+    FRN_CALLS_PER_CHUNK = 64,
+    FRN_BATCH_WRITES    = 512,
+    FRN_BATCH_BYTES     = 8 * 1024 * 1024,
+    FRN_STEP_TURNS      = 512,      /* without workers: turns per step, then a commit */
+    FRN_TURNS_SPARE     = 64,       /* turn structs that are kept for the next turns */
+    FRN_WORKERS_SPARE   = 8         /* threads beyond those wanted that may stay for the next wait */
+};
+
+struct francis_host {
+    francis_ctx       ctx;          /* for outside of turns */
+    francis_host_desc desc;         /* resolved */
+    francis_platform  platform;
+    frn_mem           mem;
+    frn_plat          plat;
+    frn_logger        log;
+    frn_store        *store;
+    pthread_mutex_t   lock;
+    pid_t             pid;
+    pthread_t         owner;
+    pthread_key_t     worker_key;   /* not NULL in threads of ours */
+    bool              has_key;
+    char             *strings[4];   /* copies: database, table_prefix, name, sqlite_vfs */
+    char              error[512];
+    francis_result    failure;      /* what sticks */
+    char              id[FRN_UUID_SIZE];
+    uint64_t          seed, turn_number, write_number;
+    frn_host_phase    phase;
+    bool              threads, serving, stop_timed_out, rejoin;
+    int               stop_asked;   /* atomic; set by francis_stop */
+
+    frn_map           types, actors;
+    frn_list          type_order;
+    frn_call        **chunks;
+    size_t            chunks_count;
+    uint32_t          calls_total, calls_used, turns_total, turns_spare;
+    frn_list          calls_free, outside, turns_free;
+    frn_heap          timers;
+    frn_timer         sweep_timer, stop_timer, commit_timer;
+    int64_t           clock_ns;     /* last look at the clock */
+    void            (*on_call_timer)(francis_host *host, frn_timer *timer);    /* filled by 670 */
+    void            (*on_turn_timer)(francis_host *host, frn_timer *timer);
+
+    frn_list          ready, running, callbacks, outbox;
+    uint32_t          ready_count;
+    frn_list          queue;        /* writes for the committer */
+    uint32_t          queue_count;
+    frn_part          part;         /* that is being committed */
+    frn_write        *batch[FRN_BATCH_WRITES];
+    bool              committing;
+    int64_t           busy_since_ns, busy_retry_ns, step_ns, commit_since_ns;
+    int64_t           clock_step_ms, wall_base_ms, mono_base_ns;
+    frn_write         sweep;
+    bool              sweep_queued;
+
+    frn_list          workers;
+    uint32_t          workers_live, workers_idle, workers_blocked, workers_wanted;
+    pthread_t         loop_thread, commit_thread;
+    bool              loop_live, commit_live, commit_idle, commit_end, workers_end;
+    pthread_cond_t    work_cond, commit_cond, rest_cond, callback_cond;
+    int               conds;
+    bool              stepping;     /* without workers: somebody is inside */
+    int               wake_fds[2], poll_fd, timer_fd;
+    bool              woken, polled_by_fd;
+    int64_t           armed_ns;     /* of timer_fd */
+    int64_t           loop_until_ns;    /* the loop sleeps until then */
+
+    frn_list         *boot;         /* in type_order: the singleton that is bootstrapped */
+    uint32_t          boot_attempts;
+    uint64_t          boot_call;
+    frn_timer         boot_timer;
+
+    francis_stats     stats;
+};
+
+#define FRN_TURN(ctx_) FRN_OF(frn_turn, ctx, ctx_)
+#define FRN_IN_TURN(ctx_) ((ctx_)->type != NULL)
+
+static void frn_lock(francis_host *h) { (void)pthread_mutex_lock(&h->lock); }
+
+static void frn_unlock(francis_host *h)     /* what was logged under the lock leaves now */
+{
+    (void)pthread_mutex_unlock(&h->lock);
+    frn_log_flush(&h->log);
+}
+
+static int64_t frn_now_ns(francis_host *h) { return h->clock_ns = frn_plat_now_ns(&h->plat); }
+
+/* The first failure sticks; later ones are consequences. */
+static francis_result frn_host_fail(francis_host *h, francis_result r, const char *format, ...)
+    FRANCIS_PRINTF(3, 4);
+
+static francis_result frn_host_fail(francis_host *h, francis_result r, const char *format, ...)
+{
+    va_list args;
+
+    if (h->failure != FRANCIS_OK)
+        return r;
+    h->failure = r;
+    va_start(args, format);
+    (void)vsnprintf(h->error, sizeof h->error, format, args);
+    va_end(args);
+    return r;
+}
+
+static bool frn_forked(const francis_host *h) { return getpid() != h->pid; }
+
+// >> 610 loop | needs: 600
+//    Timers, and what wakes the thread that waits for them: a pipe or an eventfd, and for other
+//    people's loops one descriptor (epoll and timerfd, kqueue) that says when to call francis_poll.
+
+static bool frn_loop_set_fd(int fd)
+{
+    return fd >= 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 && fcntl(fd, F_SETFL, O_NONBLOCK) == 0;
+}
+
+static bool frn_loop_open_wake(francis_host *h)
+{
+#if FRN_EPOLL
+    h->wake_fds[0] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    h->wake_fds[1] = h->wake_fds[0];
+    (void)frn_loop_set_fd;
+    return h->wake_fds[0] >= 0;
+#else
+    return pipe(h->wake_fds) == 0 && frn_loop_set_fd(h->wake_fds[0])
+        && frn_loop_set_fd(h->wake_fds[1]);
+#endif
+}
+
+static bool frn_loop_open_poll(francis_host *h)
+{
+#if FRN_EPOLL
+    struct epoll_event e;
+
+    h->poll_fd = epoll_create1(EPOLL_CLOEXEC);
+    h->timer_fd = timerfd_create(FRN_CLOCK, TFD_CLOEXEC | TFD_NONBLOCK);
+    memset(&e, 0, sizeof e);
+    e.events = EPOLLIN;
+    return h->poll_fd >= 0 && h->timer_fd >= 0
+        && epoll_ctl(h->poll_fd, EPOLL_CTL_ADD, h->wake_fds[0], &e) == 0
+        && epoll_ctl(h->poll_fd, EPOLL_CTL_ADD, h->timer_fd, &e) == 0;
+#elif FRN_KQUEUE
+    struct kevent e;
+
+    h->poll_fd = kqueue();
+    EV_SET(&e, h->wake_fds[0], EVFILT_READ, EV_ADD, 0, 0, NULL);
+    return h->poll_fd >= 0 && fcntl(h->poll_fd, F_SETFD, FD_CLOEXEC) == 0
+        && kevent(h->poll_fd, &e, 1, NULL, 0, NULL) == 0;
+#else
+    (void)h;
+    return true;
+#endif
+}
+
+static void frn_loop_close(francis_host *h)
+{
+    if (h->timer_fd >= 0)
+        (void)close(h->timer_fd);
+    if (h->poll_fd >= 0)
+        (void)close(h->poll_fd);
+    if (h->wake_fds[1] >= 0 && h->wake_fds[1] != h->wake_fds[0])
+        (void)close(h->wake_fds[1]);
+    if (h->wake_fds[0] >= 0)
+        (void)close(h->wake_fds[0]);
+    h->timer_fd = h->poll_fd = h->wake_fds[0] = h->wake_fds[1] = -1;
+}
+
+static void frn_loop_signal(const francis_host *h)      /* also from a signal handler */
+{
+    static const uint64_t one = 1;
+    int                   old = errno;
+
+    if (h->wake_fds[1] >= 0 && write(h->wake_fds[1], &one, sizeof one) < 0)
+        errno = old;                /* full: it is awake already */
+    errno = old;
+}
+
+/* Whoever waits in poll() looks again. Cheap when he has been told already. */
+static void frn_wake(francis_host *h)
+{
+    if (h->woken || h->stepping)
+        return;
+    h->woken = true;
+    frn_loop_signal(h);
+}
+
+static void frn_loop_drain(francis_host *h)
+{
+    char drain[64];
+
+    h->woken = false;
+    while (read(h->wake_fds[0], drain, sizeof drain) > 0 && h->wake_fds[0] != h->wake_fds[1])
+        continue;
+    if (h->polled_by_fd && h->timer_fd >= 0 && read(h->timer_fd, drain, 8) == 8)
+        h->armed_ns = FRN_NEVER;    /* it has fired */
+}
+
+/* Tells the kernel when the poll descriptor has to become readable by itself. */
+static void frn_loop_arm(francis_host *h, int64_t at_ns)
+{
+#if FRN_EPOLL
+    struct itimerspec t;
+    int64_t           in_ns = at_ns;
+
+    if (!h->polled_by_fd || at_ns == h->armed_ns)
+        return;
+    h->armed_ns = at_ns;
+    memset(&t, 0, sizeof t);
+    if (at_ns != FRN_NEVER) {
+        in_ns = at_ns - frn_plat_now_ns(&h->plat);
+        if (in_ns < 1)
+            in_ns = 1;
+        t.it_value.tv_sec = (time_t)(in_ns / (1000 * FRN_MS));
+        t.it_value.tv_nsec = (long)(in_ns % (1000 * FRN_MS));
+    }
+    (void)timerfd_settime(h->timer_fd, 0, &t, NULL);
+#elif FRN_KQUEUE
+    struct kevent e;
+    int64_t       in_ns;
+
+    if (!h->polled_by_fd || at_ns == h->armed_ns)
+        return;
+    h->armed_ns = at_ns;
+    in_ns = at_ns == FRN_NEVER ? 0 : at_ns - frn_plat_now_ns(&h->plat);
+    EV_SET(&e, 1, EVFILT_TIMER, at_ns == FRN_NEVER ? EV_DELETE : EV_ADD | EV_ONESHOT, 0,
+           in_ns < FRN_MS ? 1 : in_ns / FRN_MS, NULL);
+    (void)kevent(h->poll_fd, &e, 1, NULL, 0, NULL);
+#else
+    (void)h;
+    (void)at_ns;
+#endif
+}
+
+static int64_t frn_timers_next(const francis_host *h)
+{
+    return h->timers.count == 0 ? FRN_NEVER : h->timers.items[1]->at_ns;
+}
+
+/* The heap has room for every timer that exists (see frn_timers_reserve), so this cannot fail. */
+static void frn_timer_set(francis_host *h, frn_timer *t, int64_t at_ns)
+{
+    bool ok = frn_heap_set(&h->mem, &h->timers, t, at_ns);
+
+    FRN_ASSERT(ok);
+    (void)ok;
+    if (at_ns < h->loop_until_ns)
+        frn_wake(h);
+}
+
+static void frn_timer_stop(francis_host *h, frn_timer *t) { frn_heap_remove(&h->timers, t); }
+
+/* One timer per call slot, turn and type, and a few of the host's. */
+static bool frn_timers_reserve(francis_host *h, size_t more)
+{
+    return frn_heap_reserve(&h->mem, &h->timers,
+                            (size_t)h->calls_total + h->turns_total + h->types.count + 8 + more);
+}
+
+static void frn_timers_run(francis_host *h)
+{
+    int64_t now = frn_now_ns(h);
+
+    while (h->timers.count > 0 && h->timers.items[1]->at_ns <= now) {
+        frn_timer *t = h->timers.items[1];
+        frn_heap_remove(&h->timers, t);
+        t->fire(h, t);
+    }
+}
+
+// >> 620 call | needs: 600 610
+//    Records of calls: made, completed, brought to their callers. Completing runs nothing: what has
+//    to go on (a thread, a turn, a callback) is woken or queued.
+
+static bool frn_calls_grow(francis_host *h)
+{
+    uint32_t   left = h->desc.calls_max - h->calls_total, n = FRN_CALLS_PER_CHUNK, i;
+    size_t     old = h->chunks_count * sizeof h->chunks[0];
+    frn_call **chunks, *chunk;
+
+    if (left < n)
+        n = left;
+    if (n == 0 || !frn_timers_reserve(h, n))
+        return false;
+    chunks = (frn_call **)frn_mem_resize(&h->mem, h->chunks, old, old + sizeof *chunks);
+    if (chunks == NULL)
+        return false;
+    h->chunks = chunks;
+    chunk = (frn_call *)frn_mem_alloc(&h->mem, FRN_CALLS_PER_CHUNK * sizeof *chunk);
+    h->chunks[h->chunks_count] = chunk;
+    if (chunk == NULL) {
+        h->chunks = (frn_call **)frn_mem_resize(&h->mem, chunks, old + sizeof *chunks, old);
+        if (h->chunks == NULL && old > 0)
+            h->chunks = chunks;     /* not shrunk; the sizes stay what they are */
+        return false;
+    }
+    for (i = 0; i < n; i++) {
+        chunk[i].handle = (UINT64_C(1) << 32) | (h->chunks_count * FRN_CALLS_PER_CHUNK + i + 1);
+        frn_list_push(&h->calls_free, &chunk[i].link);
+    }
+    h->chunks_count++;
+    h->calls_total += n;
+    return true;
+}
+
+static frn_call *frn_call_find(francis_host *h, uint64_t handle)
+{
+    uint64_t  at = (handle & 0xffffffffu) - 1;
+    frn_call *c;
+
+    if (at >= h->chunks_count * FRN_CALLS_PER_CHUNK)
+        return NULL;
+    c = &h->chunks[at / FRN_CALLS_PER_CHUNK][at % FRN_CALLS_PER_CHUNK];
+    return c->handle == handle && c->state != FRN_CALL_FREE ? c : NULL;
+}
+
+static frn_call *frn_call_new(francis_host *h, frn_turn *owner, francis_call *user)
+{
+    frn_list *l;
+    frn_call *c;
+    uint64_t  handle;
+
+    if (frn_list_empty(&h->calls_free) && !frn_calls_grow(h))
+        return NULL;
+    l = frn_list_pop(&h->calls_free);
+    c = FRN_OF(frn_call, link, l);
+    handle = c->handle;
+    memset(c, 0, sizeof *c);
+    c->handle = handle;
+    c->state = FRN_CALL_NEW;
+    c->user = user;
+    c->owner = owner;
+    c->result = FRANCIS_PENDING;
+    c->deadline_ns = FRN_NEVER;
+    c->timer.fire = h->on_call_timer;
+    frn_list_init(&c->link);
+    frn_list_init(&c->owner_link);
+    frn_list_push(owner != NULL ? &owner->calls : &h->outside, &c->owner_link);
+    h->calls_used++;
+    if (user != NULL) {
+        user->internal[0] = handle;
+        user->internal[1] = (uint64_t)(uintptr_t)h;
+        user->internal[2] = ~handle;
+    }
+    return c;
+}
+
+static void frn_chain_drop(francis_host *h, frn_chain *c)
+{
+    frn_chain *parent;
+    for (; c != NULL && --c->refs == 0; c = parent) {
+        parent = c->parent;
+        frn_mem_free(&h->mem, c, sizeof *c + c->id_size);
+    }
+}
+
+/* Frees what a finished attempt does not need any more, keeping what was answered. */
+static void frn_call_strip(francis_host *h, frn_call *c)
+{
+    frn_buf_drop(&h->mem, c->target);
+    frn_buf_drop(&h->mem, c->method_copy);
+    frn_buf_drop(&h->mem, c->input);
+    frn_buf_drop(&h->mem, c->request_id);
+    frn_buf_drop(&h->mem, c->trace);
+    frn_chain_drop(h, c->chain);
+    c->target = c->method_copy = c->input = c->request_id = c->trace = NULL;
+    c->chain = NULL;
+}
+
+static void frn_call_release(francis_host *h, frn_call *c)
+{
+    if (c->pins > 0) {              /* its on_done runs: that thread will do it */
+        c->freed = true;
+        c->user = NULL;
+        return;
+    }
+    frn_timer_stop(h, &c->timer);
+    frn_list_remove(&c->link);
+    frn_list_remove(&c->owner_link);
+    frn_call_strip(h, c);
+    frn_buf_drop(&h->mem, c->reply);
+    frn_buf_drop(&h->mem, c->error);
+    c->reply = c->error = NULL;
+    c->user = NULL;
+    c->state = FRN_CALL_FREE;
+    c->handle += UINT64_C(1) << 32;
+    if (c->handle >> 32 == 0)
+        c->handle += UINT64_C(1) << 32;     /* so that no ticket is ever 0 */
+    frn_list_push(&h->calls_free, &c->link);
+    h->calls_used--;
+}
+
+static const char *frn_call_text(const frn_call *c)
+{
+    if (c->error != NULL)
+        return (const char *)FRN_BYTES(c->error);
+    return c->result == FRANCIS_OK || c->result == FRANCIS_PENDING ? "" : francis_strerror(c->result);
+}
+
+/* Into the caller's struct. Only by a thread to which it belongs at that moment. */
+static void frn_call_publish(const frn_call *c)
+{
+    francis_call *u = c->user;
+
+    if (u == NULL)
+        return;
+    u->result = c->result;
+    u->from_handler = c->from_handler;
+    u->retry_after_ms = francis_retryable(c->result) && !c->from_handler ? 100 : 0;
+    u->error = frn_call_text(c);
+    u->data = c->reply != NULL ? FRN_BYTES(c->reply) : NULL;
+    u->size = c->reply != NULL ? c->reply->size : 0;
+}
+
+static void frn_user_clear(francis_call *u)
+{
+    u->result = FRANCIS_OK;
+    u->from_handler = false;
+    u->retry_after_ms = 0;
+    u->error = "";
+    u->data = NULL;
+    u->size = 0;
+    memset(u->internal, 0, sizeof u->internal);
+}
+
+/* The outcome of something that needed no record. */
+static francis_result frn_user_set(francis_call *u, francis_result r, const char *text)
+{
+    if (u != NULL) {
+        frn_user_clear(u);
+        u->result = r;
+        u->error = r == FRANCIS_OK ? "" : text != NULL ? text : francis_strerror(r);
+        u->retry_after_ms = francis_retryable(r) ? 100 : 0;
+    }
+    return r;
+}
+
+static frn_call *frn_user_call(francis_host *h, const francis_call *u)
+{
+    frn_call *c;
+    if (u->internal[2] != ~u->internal[0] || u->internal[1] != (uint64_t)(uintptr_t)h)
+        return NULL;
+    c = frn_call_find(h, u->internal[0]);
+    return c != NULL && c->user == u ? c : NULL;
+}
+
+static bool frn_call_over(const frn_call *c)
+{
+    return c->state == FRN_CALL_DONE || c->state == FRN_CALL_CALLBACK
+        || c->state == FRN_CALL_IN_CALLBACK;
+}
+
+/* Work for a worker, or for the next step. */
+static void frn_work_wake(francis_host *h)
+{
+    if (!h->threads)
+        frn_wake(h);
+    else if (h->workers_idle > 0)
+        (void)pthread_cond_signal(&h->work_cond);
+}
+
+static void frn_turn_make_ready(francis_host *h, frn_turn *t)
+{
+    if (t->ready)
+        return;
+    t->ready = true;
+    h->ready_count++;
+    frn_list_push(&h->ready, &t->link);
+    frn_work_wake(h);
+}
+
+static void frn_call_deliver_to_turn(francis_host *h, frn_call *c)
+{
+    frn_turn *t = c->owner;
+
+    c->state = c->on_done ? FRN_CALL_CALLBACK : FRN_CALL_DONE;
+    if (c->waiting) {               /* it was asynchronous */
+        c->waiting = false;
+        t->outstanding--;
+    }
+    if (c->cond != NULL)
+        (void)pthread_cond_signal(c->cond);
+    if (t->suspended && (t->outstanding == 0 || c->on_done))
+        frn_turn_make_ready(h, t);
+}
+
+static void frn_call_deliver(francis_host *h, frn_call *c)
+{
+    h->stats.calls_in_flight--;
+    frn_timer_stop(h, &c->timer);
+    frn_list_remove(&c->link);
+    frn_call_strip(h, c);
+    c->actor = NULL;
+    c->turn = NULL;
+    if (c->done != NULL)
+        c->done(h, c);
+    if (c->owner != NULL && (c->user != NULL || c->held)) {
+        frn_call_deliver_to_turn(h, c);
+        return;
+    }
+    c->state = FRN_CALL_DONE;
+    if (c->held) {                  /* a thread waits for it, and takes it */
+        if (c->cond != NULL)
+            (void)pthread_cond_signal(c->cond);
+        return;
+    }
+    if (c->user == NULL) {
+        frn_call_release(h, c);
+        return;
+    }
+    if (c->on_done) {
+        c->state = FRN_CALL_CALLBACK;
+        frn_list_push(&h->callbacks, &c->link);
+        frn_work_wake(h);
+    } else {
+        frn_call_publish(c);
+    }
+}
+
+enum { FRN_RETRY_FIRST_MS = 10, FRN_RETRY_MAX_MS = 1000 };
+
+/* With a request id francis asks again: what is unknown until it is known, and what may help. */
+static bool frn_call_retries(francis_host *h, frn_call *c)
+{
+    int64_t wait = FRN_RETRY_FIRST_MS, now, at;
+    uint32_t i;
+
+    if (c->request_id == NULL || c->peek || c->from_handler || h->phase != FRN_HOST_RUNNING)
+        return false;
+    if (c->result != FRANCIS_ERR_UNKNOWN && !francis_retryable(c->result))
+        return false;
+    for (i = 0; i < c->attempts && wait < FRN_RETRY_MAX_MS; i++)
+        wait *= 2;
+    now = frn_now_ns(h);
+    at = frn_add_time(now, wait * FRN_MS);
+    if (at >= c->deadline_ns)
+        return false;
+    c->attempts++;
+    if (c->result == FRANCIS_ERR_UNKNOWN)
+        c->was_unknown = true;
+    frn_list_remove(&c->link);
+    frn_buf_drop(&h->mem, c->reply);
+    c->reply = NULL;
+    c->actor = NULL;
+    c->turn = NULL;
+    c->wrote = false;
+    c->state = FRN_CALL_BACKOFF;
+    frn_timer_set(h, &c->timer, at);
+    return true;
+}
+
+/* The end of a call. Takes reply and error over. */
+static void frn_call_complete(francis_host *h, frn_call *c, francis_result r, frn_buf *reply,
+                              frn_buf *error)
+{
+    frn_buf_drop(&h->mem, c->error);
+    c->result = r;
+    c->reply = reply;
+    c->error = error;
+    if (frn_call_retries(h, c))
+        return;
+    if (c->was_unknown && r != FRANCIS_OK && !c->from_handler)
+        c->result = FRANCIS_ERR_UNKNOWN;    /* an earlier attempt may have happened */
+    frn_call_deliver(h, c);
+}
+
+static void frn_call_fail(francis_host *h, frn_call *c, francis_result r, const char *format, ...)
+    FRANCIS_PRINTF(4, 5);
+
+static void frn_call_fail(francis_host *h, frn_call *c, francis_result r, const char *format, ...)
+{
+    frn_buf *error = NULL;
+    va_list  args;
+
+    if (c->user != NULL || c->held || c->done != NULL) {
+        va_start(args, format);
+        error = frn_buf_format(&h->mem, format, args);
+        va_end(args);
+    }
+    frn_call_complete(h, c, r, NULL, error);
+}
+
+/* From now on the deadline counts. Until then it was enough to know how long. */
+static void frn_call_arm(francis_host *h, frn_call *c)
+{
+    if (c->deadline_ns == FRN_NEVER && c->timeout_ms != FRANCIS_FOREVER)
+        c->deadline_ns = frn_add_time(frn_now_ns(h), frn_ms_to_ns(c->timeout_ms));
+    if (c->timer.index == 0 && c->deadline_ns != FRN_NEVER)
+        frn_timer_set(h, &c->timer, c->deadline_ns);
+}
+
+// >> 630 seal | needs: 620
+//    What turns wrote, on its way to the committer, and what waits for it: the output gate. An actor
+//    has at most one write that may still grow and one that is being committed; whatever leaves the
+//    actor waits for the newest of them, and for nothing later.
+
+static bool frn_write_waits(const frn_actor *a) { return a->last_write != NULL; }
+
+static frn_write *frn_write_new(francis_host *h, frn_write_op op, frn_actor *a)
+{
+    frn_write *w = (frn_write *)frn_mem_alloc(&h->mem, sizeof *w);
+    if (w == NULL)
+        return NULL;
+    frn_list_init(&w->link);
+    frn_list_init(&w->gate);
+    w->op = op;
+    w->actor = a;
+    if (a != NULL) {
+        w->type = a->type->desc.type;
+        w->id = FRN_ACTOR_ID(a);
+    }
+    return w;
+}
+
+static void frn_write_free(francis_host *h, frn_write *w)
+{
+    uint32_t     i;
+    frn_request *r;
+
+    frn_buf_drop(&h->mem, w->state);
+    frn_buf_drop(&h->mem, w->owned);
+    for (i = 0; i < w->requests_count; i++)
+        frn_request_drop(&h->mem, w->requests[i]);
+    frn_mem_free(&h->mem, w->requests, w->requests_cap * sizeof w->requests[0]);
+    while ((r = w->found_requests) != NULL) {
+        w->found_requests = r->next;
+        frn_request_drop(&h->mem, r);
+    }
+    frn_mem_free(&h->mem, w, sizeof *w);
+}
+
+static void frn_commit_wake(francis_host *h)
+{
+    if (!h->threads)
+        frn_wake(h);
+    else if (h->commit_idle)
+        (void)pthread_cond_signal(&h->commit_cond);
+}
+
+/* Hands a write to the committer. */
+static void frn_write_queue(francis_host *h, frn_write *w)
+{
+    frn_actor *a = (frn_actor *)w->actor;
+
+    w->number = ++h->write_number;
+    w->sealed_ns = frn_now_ns(h);
+    if (a != NULL) {
+        a->writes++;
+        a->last_write = w;
+    }
+    frn_list_push(&h->queue, &w->link);
+    h->queue_count++;
+    frn_commit_wake(h);
+}
+
+static bool frn_write_add_request(francis_host *h, frn_write *w, frn_request *r)
+{
+    size_t        size = sizeof w->requests[0];
+    uint32_t      cap = w->requests_cap == 0 ? (uint32_t)FRN_REQUESTS_PER_WRITE : w->requests_cap * 2;
+    frn_request **more;
+
+    if (w->requests_count == w->requests_cap) {
+        more = (frn_request **)frn_mem_resize(&h->mem, w->requests, w->requests_cap * size,
+                                              cap * size);
+        if (more == NULL)
+            return false;
+        w->requests = more;
+        w->requests_cap = cap;
+    }
+    r->refs++;
+    w->requests[w->requests_count++] = r;
+    return true;
+}
+
+/* An answer (c is GATED) or a call (HELD) that leaves the actor when its newest write is durable. */
+static void frn_gate_wait(frn_actor *a, frn_call *c, frn_call_state state)
+{
+    c->state = (uint8_t)state;
+    frn_list_push(&a->last_write->gate, &c->link);
+}
+
+/* The gate of a write opens: answers go to their callers, calls into the outbox. */
+static void frn_gate_open(francis_host *h, frn_write *w)
+{
+    frn_list *l;
+
+    while ((l = frn_list_pop(&w->gate)) != NULL) {
+        frn_call *c = FRN_OF(frn_call, link, l);
+        if (c->state == FRN_CALL_HELD) {
+            frn_list_push(&h->outbox, &c->link);
+        } else {
+            frn_buf *reply = c->reply, *error = c->error;
+            c->reply = c->error = NULL;
+            frn_call_complete(h, c, c->result, reply, error);
+        }
+    }
+}
+
+/* It stays shut for ever: who asked for the lost turn hears why, and so does who only saw it. */
+static void frn_gate_shut(francis_host *h, frn_write *w, francis_result r, const char *text)
+{
+    frn_list *l;
+
+    while ((l = frn_list_pop(&w->gate)) != NULL) {
+        frn_call *c = FRN_OF(frn_call, link, l);
+        frn_buf_drop(&h->mem, c->reply);
+        c->reply = NULL;
+        c->from_handler = false;
+        if (c->one_way)
+            frn_log(&h->log, FRN_LOG_send_dropped, r, NULL, NULL,
+                    "a send was dropped with its turn: %s", text);
+        frn_call_fail(h, c, r == FRANCIS_ERR_UNKNOWN && !c->wrote ? (int)FRANCIS_ERR_STORAGE : r,
+                      "%s", text);
+    }
+}
+
+static frn_request *frn_request_find(const frn_actor *a, const frn_buf *id)
+{
+    frn_request *r;
+    for (r = a->requests; r != NULL; r = r->next)
+        if (r->id_size == id->size && memcmp(FRN_REQUEST_ID(r), FRN_BYTES(id), id->size) == 0)
+            return r;
+    return NULL;
+}
+
+/* Forgets what nobody may ask for any more; returns how many are left. */
+static uint32_t frn_requests_prune(francis_host *h, frn_actor *a, int64_t now_ms)
+{
+    frn_request **at = &a->requests, *r;
+    uint32_t      left = 0;
+
+    while ((r = *at) != NULL) {
+        if (r->expires_ms <= now_ms) {
+            *at = r->next;
+            frn_request_drop(&h->mem, r);
+        } else {
+            left++;
+            at = &r->next;
+        }
+    }
+    return left;
+}
+
+/* What a turn has done to the state. */
+typedef struct frn_change {
+    bool     state;                 /* .image replaces it; NULL deletes */
+    frn_buf *image;
+    int64_t  expires_ms;
+} frn_change;
+
+static bool frn_zeroes(const void *data, size_t size)
+{
+    const unsigned char *p = (const unsigned char *)data;
+    return size == 0 || (p[0] == 0 && memcmp(p, p + 1, size - 1) == 0);
+}
+
+/* Whether the private copy says something else than the image it was made from, which may be
+ * shorter: the struct has grown since. */
+static bool frn_work_differs(const frn_turn *t)
+{
+    const frn_buf *base = t->deleted ? NULL : t->base;
+    size_t         shared = base != NULL ? base->size : 0;
+
+    if (t->work == NULL)
+        return false;
+    if (t->type->desc.state_size == 0)
+        return base == NULL || base->size != t->work->size
+            || memcmp(FRN_BYTES(base), FRN_BYTES(t->work), shared) != 0;
+    if (shared > t->work->size)
+        return true;
+    return memcmp(FRN_BYTES(t->work), base != NULL ? FRN_BYTES(base) : FRN_BYTES(t->work),
+                  shared) != 0
+        || !frn_zeroes((const char *)FRN_BYTES(t->work) + shared, t->work->size - shared);
+}
+
+static frn_change frn_turn_change(const frn_turn *t)
+{
+    frn_change c;
+    bool       differs = frn_work_differs(t);
+    bool       upgraded = t->ctx.kind == FRANCIS_UPGRADE && t->work != NULL;
+
+    memset(&c, 0, sizeof c);
+    c.image = differs || upgraded ? t->work : t->deleted ? NULL : t->base;
+    c.state = differs || upgraded || (t->deleted && t->base != NULL);
+    c.expires_ms = t->expire_set ? t->expires_ms : t->deleted ? 0 : t->actor->expires_ms;
+    if (t->expire_set && c.image != NULL && c.expires_ms != t->actor->expires_ms)
+        c.state = true;
+    if (c.image == NULL)
+        c.expires_ms = 0;
+    return c;
+}
+
+/* The write that takes this turn's: the newest one if it may still grow, or a new one. */
+static frn_write *frn_seal_into(francis_host *h, frn_actor *a)
+{
+    frn_write *w = a->last_write;
+    if (w != NULL && w->op == FRN_WRITE_TURN && !w->taken)
+        return w;
+    return frn_write_new(h, FRN_WRITE_TURN, a);
+}
+
+static frn_request *frn_seal_request(francis_host *h, const frn_turn *t)
+{
+    frn_request *r = frn_request_new(&h->mem, (const char *)FRN_BYTES(t->request_id),
+                                     t->request_id->size);
+    if (r == NULL)
+        return NULL;
+    r->hash = t->hash;
+    r->expires_ms = frn_add_time(frn_plat_wall_ms(&h->plat), t->type->desc.requests_kept_ms);
+    r->reply = frn_buf_ref(t->reply);
+    return r;
+}
+
+static void frn_seal_state(francis_host *h, frn_turn *t, frn_write *w, const frn_change *c)
+{
+    frn_actor *a = t->actor;
+
+    if (t->purge) {
+        w->purge = true;
+        a->stored_version = 0;
+    }
+    if (!c->state)
+        return;
+    w->set_state = true;
+    frn_buf_drop(&h->mem, w->state);
+    w->state = frn_buf_ref(c->image);
+    w->expires_ms = c->expires_ms;
+    w->version = t->type->desc.state_version;
+    if (a->stored_version != (c->image != NULL ? w->version : 0)) {
+        w->set_version = true;
+        a->stored_version = c->image != NULL ? w->version : 0;
+    }
+    frn_buf_drop(&h->mem, a->state);
+    a->state = frn_buf_ref(c->image);
+    a->expires_ms = c->expires_ms;
+}
+
+/* Seals what the turn wrote so far: from now on others see it, and the committer has it. *wrote tells
+ * whether there was anything. On NOMEM nothing has changed. */
+static francis_result frn_seal(francis_host *h, frn_turn *t, bool at_end, bool *wrote)
+{
+    frn_change   c = frn_turn_change(t);
+    bool         keyed = at_end && t->request_id != NULL && t->exclusive;
+    frn_request *request = NULL;
+    frn_write   *w;
+    frn_buf     *copy = NULL;
+
+    *wrote = false;
+    if (!c.state && !t->purge && !keyed)
+        return FRANCIS_OK;
+    if (!at_end && c.image != NULL && c.image == t->work) {
+        copy = frn_buf_copy(&h->mem, FRN_BYTES(t->work), t->work->size);
+        if (copy == NULL)           /* the handler goes on with its own */
+            return FRANCIS_ERR_NOMEM;
+        c.image = copy;
+    }
+    w = frn_seal_into(h, t->actor);
+    if (w != NULL && keyed && (request = frn_seal_request(h, t)) != NULL
+        && !frn_write_add_request(h, w, request)) {
+        frn_request_drop(&h->mem, request);
+        request = NULL;
+    }
+    if (w == NULL || (keyed && request == NULL)) {
+        if (w != NULL && w->number == 0)
+            frn_write_free(h, w);
+        frn_buf_drop(&h->mem, copy);
+        return FRANCIS_ERR_NOMEM;
+    }
+    if (request != NULL) {
+        request->next = t->actor->requests;
+        t->actor->requests = request;
+    }
+    frn_seal_state(h, t, w, &c);
+    frn_buf_drop(&h->mem, copy);
+    w->turns++;
+    if (w->number == 0)
+        frn_write_queue(h, w);
+    *wrote = true;
+    return FRANCIS_OK;
+}
+
+// >> 640 turn | needs: 630
+//    Turns begin: the mailbox in order of arrival, exclusive or shared. They end in 660.
+
+static frn_turn *frn_turn_new(francis_host *h)
+{
+    frn_turn *t;
+    frn_list *l = frn_list_pop(&h->turns_free);
+
+    if (l != NULL) {
+        t = FRN_OF(frn_turn, link, l);
+        h->turns_spare--;
+    } else {
+        if (!frn_timers_reserve(h, 1))
+            return NULL;
+        t = (frn_turn *)frn_mem_alloc(&h->mem, sizeof *t);
+        if (t == NULL)
+            return NULL;
+        h->turns_total++;
+    }
+    memset(t, 0, sizeof *t);
+    frn_list_init(&t->link);
+    frn_list_init(&t->holder_link);
+    frn_list_init(&t->running_link);
+    frn_list_init(&t->calls);
+    t->answers_last = &t->answers;
+    t->deadline_ns = FRN_NEVER;
+    t->number = ++h->turn_number;
+    t->ctx.host = h;
+    t->ctx.method = t->ctx.request_id = t->ctx.trace = "";
+    t->ctx.timeout_ms = FRANCIS_FOREVER;
+    return t;
+}
+
+static void frn_blocks_free(francis_host *h, frn_turn *t)
+{
+    frn_block *b;
+    while ((b = t->blocks) != NULL) {
+        t->blocks = b->next;
+        frn_mem_free(&h->mem, b, sizeof *b + b->size);
+    }
+}
+
+static void frn_turn_free(francis_host *h, frn_turn *t)
+{
+    frn_timer_stop(h, &t->timer);
+    frn_list_remove(&t->link);
+    frn_list_remove(&t->holder_link);
+    frn_list_remove(&t->running_link);
+    frn_chain_drop(h, t->chain);
+    frn_chain_drop(h, t->chain_in);
+    frn_buf_drop(&h->mem, t->input);
+    frn_buf_drop(&h->mem, t->request_id);
+    frn_buf_drop(&h->mem, t->trace);
+    frn_buf_drop(&h->mem, t->method_copy);
+    frn_buf_drop(&h->mem, t->base);
+    frn_buf_drop(&h->mem, t->work);
+    frn_buf_drop(&h->mem, t->reply);
+    frn_buf_drop(&h->mem, t->error);
+    frn_blocks_free(h, t);
+    if (h->turns_spare < FRN_TURNS_SPARE) {
+        h->turns_spare++;
+        frn_list_push(&h->turns_free, &t->link);
+    } else {
+        h->turns_total--;
+        frn_mem_free(&h->mem, t, sizeof *t);
+    }
+}
+
+/* Expired state is gone for the next turn, at the very instant, also under a live activation. */
+static void frn_actor_expire(francis_host *h, frn_actor *a)
+{
+    if (a->expires_ms == 0 || frn_plat_wall_ms(&h->plat) < a->expires_ms)
+        return;
+    frn_buf_drop(&h->mem, a->state);
+    a->state = NULL;
+    a->expires_ms = 0;
+}
+
+/* The turn holds the actor from here on. */
+static void frn_turn_begin(francis_host *h, frn_turn *t, frn_actor *a, bool exclusive,
+                           francis_turn_kind kind, francis_handler run)
+{
+    frn_list_remove(&a->idle);
+    frn_actor_expire(h, a);
+    t->actor = a;
+    t->type = a->type;
+    t->exclusive = exclusive;
+    t->run = run;
+    t->base = frn_buf_ref(a->state);
+    t->ctx.type = a->type->desc.type;
+    t->ctx.id = FRN_ACTOR_ID(a);
+    t->ctx.kind = kind;
+    t->ctx.instance = a->instance;
+    t->ctx.user = a->type->desc.user;
+    a->exclusive = exclusive;
+    frn_list_push(&a->holders, &t->holder_link);
+}
+
+static void frn_turn_take_call(frn_turn *t, frn_call *c)
+{
+    t->call = c;
+    t->op = c->op;
+    t->hash = c->hash;
+    t->expire_arg = c->expire_ms;
+    t->deadline_ns = c->deadline_ns;
+    t->input = frn_buf_ref(c->input);
+    t->request_id = frn_buf_ref(c->request_id);
+    t->trace = frn_buf_ref(c->trace);
+    t->method_copy = frn_buf_ref(c->method_copy);
+    if (c->chain != NULL) {
+        t->chain_in = c->chain;
+        c->chain->refs++;
+    }
+    t->ctx.method = c->method;
+    t->ctx.timeout_ms = c->timeout_ms;
+    if (t->input != NULL) {
+        t->ctx.input.data = FRN_BYTES(t->input);
+        t->ctx.input.size = t->input->size;
+    }
+    if (t->request_id != NULL)
+        t->ctx.request_id = (const char *)FRN_BYTES(t->request_id);
+    if (t->trace != NULL)
+        t->ctx.trace = (const char *)FRN_BYTES(t->trace);
+    c->turn = t;
+    c->state = FRN_CALL_RUNNING;
+}
+
+static void frn_actor_answer(francis_host *h, frn_actor *a, frn_call *c, francis_result r,
+                             frn_buf *reply, frn_buf *error)
+{
+    if (!frn_write_waits(a)) {
+        frn_call_complete(h, c, r, reply, error);
+        return;
+    }
+    frn_buf_drop(&h->mem, c->error);
+    c->result = r;
+    c->reply = reply;
+    c->error = error;
+    c->turn = NULL;
+    frn_gate_wait(a, c, FRN_CALL_GATED);
+}
+
+/* A call with a request id that has had its answer, or cannot get one. true = it is settled. */
+static bool frn_call_replays(francis_host *h, frn_actor *a, frn_call *c)
+{
+    frn_request *r;
+    int64_t      now_ms;
+    uint32_t     kept;
+
+    if (c->request_id == NULL || c->peek)
+        return false;
+    now_ms = frn_plat_wall_ms(&h->plat);
+    kept = frn_requests_prune(h, a, now_ms);
+    r = frn_request_find(a, c->request_id);
+    if (r == NULL && kept < a->type->desc.requests_kept_max)
+        return false;
+    if (r == NULL) {
+        h->stats.calls_refused++;
+        frn_call_fail(h, c, FRANCIS_ERR_BUSY, "actor %s/%s remembers %u request ids already",
+                      a->type->desc.type, FRN_ACTOR_ID(a), (unsigned)kept);
+    } else if (r->hash != c->hash) {
+        frn_call_fail(h, c, FRANCIS_ERR_EXISTS, "request id '%s' stands for other work of %s/%s",
+                      (const char *)FRN_BYTES(c->request_id), a->type->desc.type, FRN_ACTOR_ID(a));
+    } else {
+        h->stats.replays++;
+        c->wrote = true;            /* if its commit is unknown, so is this */
+        frn_actor_answer(h, a, c, FRANCIS_OK, frn_buf_ref(r->reply), NULL);
+    }
+    return true;
+}
+
+/* Starts the turn of a call that may start. NULL = it needs none, or has failed. */
+static frn_turn *frn_call_begin(francis_host *h, frn_actor *a, frn_call *c)
+{
+    frn_turn *t;
+
+    if (frn_call_replays(h, a, c))
+        return NULL;
+    t = frn_turn_new(h);
+    if (t == NULL) {
+        frn_call_fail(h, c, FRANCIS_ERR_NOMEM, "no memory for a turn of %s/%s", a->type->desc.type,
+                      FRN_ACTOR_ID(a));
+        return NULL;
+    }
+    frn_turn_begin(h, t, a, !c->peek,
+                   c->op == FRN_OP_BOOTSTRAP ? FRANCIS_BOOTSTRAP
+                                             : c->peek ? FRANCIS_PEEK : FRANCIS_INVOKE, c->run);
+    frn_turn_take_call(t, c);
+    return t;
+}
+
+static bool frn_actor_free_for(const frn_actor *a, bool exclusive)
+{
+    return frn_list_empty(&a->holders) || (!exclusive && !a->exclusive);
+}
+
+/* Lets those in who may: the first in the mailbox, or all readers up to the next writer. */
+static void frn_actor_admit(francis_host *h, frn_actor *a)
+{
+    while (!frn_list_empty(&a->mailbox)) {
+        frn_call *c = FRN_OF(frn_call, link, a->mailbox.next);
+        frn_turn *t;
+        if (!frn_actor_free_for(a, !c->peek))
+            return;
+        frn_list_remove(&c->link);
+        a->mailbox_count--;
+        h->stats.queue_turns--;
+        t = frn_call_begin(h, a, c);
+        if (t != NULL)
+            frn_turn_make_ready(h, t);
+    }
+}
+
+// >> 650 life | needs: 640
+//    An activation from its claim to its release. frn_actor_step looks at where it stands and does
+//    what comes next; it is called whenever something has changed, and calling it again is harmless.
+
+static uint64_t frn_actor_hash(const francis_host *h, const frn_type *type, const char *id,
+                               size_t id_size)
+{
+    return frn_hash(type->node.hash, id, id_size) ^ h->seed;
+}
+
+static frn_actor *frn_actor_find(const francis_host *h, const frn_type *type, const char *id)
+{
+    size_t    id_size = strlen(id);
+    uint64_t  hash = frn_actor_hash(h, type, id, id_size);
+    frn_node *n = frn_map_first(&h->actors, hash);
+
+    for (; n != NULL; n = frn_map_next(n->next, hash)) {
+        frn_actor *a = FRN_OF(frn_actor, node, n);
+        if (a->type == type && memcmp(FRN_ACTOR_ID(a), id, id_size + 1) == 0)
+            return a;
+    }
+    return NULL;
+}
+
+static frn_actor *frn_actor_new(francis_host *h, frn_type *type, const char *id)
+{
+    size_t     id_size = strlen(id);
+    frn_actor *a = (frn_actor *)frn_mem_alloc(&h->mem, sizeof *a + id_size + 1);
+
+    if (a == NULL)
+        return NULL;
+    memcpy(FRN_ACTOR_ID(a), id, id_size + 1);
+    a->type = type;
+    a->phase = FRN_PHASE_NEW;
+    frn_list_init(&a->idle);
+    frn_list_init(&a->mailbox);
+    frn_list_init(&a->holders);
+    frn_list_init(&a->parked);
+    if (!frn_map_add(&h->mem, &h->actors, &a->node, frn_actor_hash(h, type, id, id_size))) {
+        frn_mem_free(&h->mem, a, sizeof *a + id_size + 1);
+        return NULL;
+    }
+    type->active++;
+    h->stats.active++;
+    return a;
+}
+
+/* What an activation knows, without the activation itself. */
+static void frn_actor_forget(francis_host *h, frn_actor *a)
+{
+    frn_request *r;
+
+    frn_buf_drop(&h->mem, a->state);
+    a->state = NULL;
+    a->expires_ms = 0;
+    a->stored_version = 0;
+    while ((r = a->requests) != NULL) {
+        a->requests = r->next;
+        frn_request_drop(&h->mem, r);
+    }
+}
+
+static void frn_actor_forget_instance(francis_host *h, frn_actor *a)
+{
+    frn_mem_free(&h->mem, a->instance, a->type->desc.instance_size);
+    a->instance = NULL;
+}
+
+static void frn_halters_tell(francis_host *h, frn_actor *a, francis_result r)
+{
+    frn_halter *w;
+
+    while ((w = a->halters) != NULL) {
+        frn_call *c = frn_call_find(h, w->call);
+        a->halters = w->next;
+        frn_mem_free(&h->mem, w, sizeof *w);
+        if (c == NULL || c->state != FRN_CALL_HALTING)
+            continue;
+        if (r != FRANCIS_OK)
+            c->result = r;
+        if (--c->pending == 0)
+            frn_call_complete(h, c, c->result == FRANCIS_PENDING ? FRANCIS_OK : c->result, NULL,
+                              NULL);
+    }
+}
+
+static void frn_actor_free(francis_host *h, frn_actor *a)
+{
+    FRN_ASSERT(frn_list_empty(&a->mailbox) && frn_list_empty(&a->holders) && a->writes == 0);
+    FRN_ASSERT(frn_list_empty(&a->parked));
+    frn_list_remove(&a->idle);
+    if (a->phase != FRN_PHASE_ORPHAN) {
+        frn_map_remove(&h->actors, &a->node);
+        a->type->active--;
+        h->stats.active--;
+    }
+    frn_halters_tell(h, a, FRANCIS_OK);
+    frn_actor_forget(h, a);
+    frn_actor_forget_instance(h, a);
+    frn_mem_free(&h->mem, a, sizeof *a + strlen(FRN_ACTOR_ID(a)) + 1);
+}
+
+static void frn_mailbox_fail(francis_host *h, frn_actor *a, francis_result r, bool from_handler,
+                             const char *text)
+{
+    frn_list  waiting;
+    frn_list *l;
+
+    frn_list_init(&waiting);        /* a call that is completed may bring the next one */
+    frn_list_move(&waiting, &a->mailbox);
+    h->stats.queue_turns -= a->mailbox_count;
+    a->mailbox_count = 0;
+    while ((l = frn_list_pop(&waiting)) != NULL) {
+        frn_call *c = FRN_OF(frn_call, link, l);
+        c->from_handler = from_handler;
+        frn_call_fail(h, c, r, "%s", text);
+    }
+}
+
+/* Those whose turns have deferred get no answer any more. */
+static void frn_parked_fail(francis_host *h, frn_actor *a, francis_result r)
+{
+    frn_list *l;
+
+    while ((l = frn_list_pop(&a->parked)) != NULL) {
+        frn_call *c = FRN_OF(frn_call, link, l);
+        if (c->claimed_answer)
+            continue;               /* it is on its way, with a turn's commit */
+        frn_call_fail(h, c, c->wrote ? FRANCIS_ERR_UNKNOWN : r,
+                      "%s/%s ended before the deferred answer came%s", a->type->desc.type,
+                      FRN_ACTOR_ID(a), c->wrote ? "; the turn that deferred it has written" : "");
+    }
+}
+
+static void frn_actor_claim(francis_host *h, frn_actor *a)
+{
+    frn_write *w = frn_write_new(h, FRN_WRITE_CLAIM, a);
+
+    if (w == NULL) {
+        frn_mailbox_fail(h, a, FRANCIS_ERR_NOMEM, false, "no memory to activate the actor");
+        return;
+    }
+    w->idle_timeout_ms = a->type->desc.idle_timeout_ms < 0 ? 0 : a->type->desc.idle_timeout_ms;
+    a->phase = FRN_PHASE_CLAIMING;
+    a->placed = true;
+    frn_write_queue(h, w);
+}
+
+/* A turn that no call has asked for: upgrade, activate, deactivate. */
+static frn_turn *frn_life_turn(francis_host *h, frn_actor *a, francis_turn_kind kind,
+                               francis_handler run)
+{
+    frn_turn *t = frn_turn_new(h);
+    if (t == NULL)
+        return NULL;
+    frn_turn_begin(h, t, a, true, kind, run);
+    frn_turn_make_ready(h, t);
+    return t;
+}
+
+static void frn_actor_sleep(francis_host *h, frn_actor *a)
+{
+    frn_turn *t = NULL;
+
+    frn_list_remove(&a->idle);
+    a->phase = FRN_PHASE_SLEEPING;
+    if (a->type->desc.deactivate != NULL) {
+        t = frn_life_turn(h, a, FRANCIS_DEACTIVATE, a->type->desc.deactivate);
+        if (t == NULL)
+            frn_log(&h->log, FRN_LOG_deactivate_failed, FRANCIS_ERR_NOMEM, a->type->desc.type,
+                    FRN_ACTOR_ID(a), "no memory to run deactivate");
+    }
+    if (t == NULL) {
+        a->phase = FRN_PHASE_SETTLING;
+        return;
+    }
+    t->ctx.timeout_ms = a->type->desc.deactivate_timeout_ms;
+    t->deadline_ns = frn_add_time(frn_now_ns(h), frn_ms_to_ns(t->ctx.timeout_ms));
+    t->timer.fire = h->on_turn_timer;
+    frn_timer_set(h, &t->timer, t->deadline_ns);
+}
+
+static void frn_actor_settle(francis_host *h, frn_actor *a)
+{
+    frn_write *w = NULL;
+
+    frn_parked_fail(h, a, FRANCIS_ERR_MOVED);
+    if (a->writes > 0)
+        return;                     /* released only after the last commit */
+    h->stats.deactivations++;
+    if (a->placed)
+        w = frn_write_new(h, FRN_WRITE_RELEASE, a);
+    if (w == NULL && a->placed)
+        frn_log(&h->log, FRN_LOG_release_failed, FRANCIS_ERR_NOMEM, a->type->desc.type,
+                FRN_ACTOR_ID(a), "no memory to release the actor; its placement stays");
+    frn_actor_forget(h, a);
+    frn_actor_forget_instance(h, a);
+    a->phase = FRN_PHASE_RELEASING;
+    if (w != NULL)
+        frn_write_queue(h, w);
+}
+
+/* With nobody in it: it may rest until it is used again, or for good. */
+static void frn_actor_rest(francis_host *h, frn_actor *a)
+{
+    frn_type *type = a->type;
+
+    if (!frn_list_empty(&a->holders) || !frn_list_empty(&a->parked)
+        || !frn_list_empty(&a->mailbox) || !frn_list_empty(&a->idle))
+        return;
+    frn_list_push(&type->idle, &a->idle);
+    if (type->idle_timer.index == 0 && type->idle_ns != FRN_NEVER)
+        frn_timer_set(h, &type->idle_timer, frn_add_time(h->clock_ns, type->idle_ns));
+}
+
+/* Released, or never ours. true = it lives again, for those who have come meanwhile. */
+static bool frn_actor_over(francis_host *h, frn_actor *a)
+{
+    a->placed = false;
+    a->halting = false;
+    frn_halters_tell(h, a, FRANCIS_OK);
+    if (frn_list_empty(&a->mailbox)) {
+        frn_actor_free(h, a);
+        return false;
+    }
+    a->phase = FRN_PHASE_NEW;
+    return true;
+}
+
+/* One step of an activation. true = look again, it stands somewhere else now. */
+static bool frn_actor_step_once(francis_host *h, frn_actor *a)
+{
+    frn_phase before = (frn_phase)a->phase;
+
+    switch (before) {
+    case FRN_PHASE_NEW:
+        if (!frn_list_empty(&a->mailbox))
+            frn_actor_claim(h, a);
+        if (frn_list_empty(&a->mailbox))    /* it failed */
+            a->phase = FRN_PHASE_RELEASING;
+        break;
+    case FRN_PHASE_ACTIVE:
+        if (!a->halting)
+            frn_actor_admit(h, a);
+        else if (frn_list_empty(&a->holders))
+            frn_actor_sleep(h, a);
+        if (a->phase == FRN_PHASE_ACTIVE && h->phase == FRN_HOST_DRAINING
+            && frn_list_empty(&a->holders) && frn_list_empty(&a->mailbox)) {
+            a->halting = true;
+            return true;
+        }
+        if (a->phase == FRN_PHASE_ACTIVE)
+            frn_actor_rest(h, a);
+        break;
+    case FRN_PHASE_SETTLING:
+        frn_actor_settle(h, a);
+        break;
+    case FRN_PHASE_RELEASING:
+        if (a->writes > 0)
+            return false;
+        return frn_actor_over(h, a);
+    case FRN_PHASE_LOST:
+        if (!frn_list_empty(&a->holders) || a->writes > 0)
+            return false;
+        frn_parked_fail(h, a, FRANCIS_ERR_MOVED);
+        frn_actor_forget_instance(h, a);
+        a->halting = false;
+        a->phase = frn_list_empty(&a->mailbox) ? FRN_PHASE_SETTLING : FRN_PHASE_NEW;
+        break;
+    case FRN_PHASE_ORPHAN:
+        if (frn_list_empty(&a->holders) && a->writes == 0)
+            frn_actor_free(h, a);
+        return false;
+    case FRN_PHASE_CLAIMING:
+    case FRN_PHASE_WAKING:
+    case FRN_PHASE_SLEEPING:
+        return false;
+    }
+    return a->phase != before;
+}
+
+static void frn_actor_step(francis_host *h, frn_actor *a)   /* may free it */
+{
+    while (frn_actor_step_once(h, a))
+        continue;
+}
+
+/* Hibernation has been asked for; calls that wait are served by the next activation. */
+static void frn_actor_halt(francis_host *h, frn_actor *a)
+{
+    if (a->phase == FRN_PHASE_ACTIVE || a->phase == FRN_PHASE_CLAIMING
+        || a->phase == FRN_PHASE_WAKING)
+        a->halting = true;
+    frn_actor_step(h, a);
+}
+
+static bool frn_halter_add(francis_host *h, frn_actor *a, frn_call *c)
+{
+    frn_halter *w = (frn_halter *)frn_mem_alloc(&h->mem, sizeof *w);
+    if (w == NULL)
+        return false;
+    w->call = c->handle;
+    w->next = a->halters;
+    a->halters = w;
+    c->pending++;
+    return true;
+}
+
+static void frn_idle_on_timer(francis_host *h, frn_timer *timer)
+{
+    frn_type *type = FRN_OF(frn_type, idle_timer, timer);
+    int64_t   now = h->clock_ns, due;
+
+    while (!frn_list_empty(&type->idle)) {
+        frn_actor *a = FRN_OF(frn_actor, idle, type->idle.next);
+        if (a->used_ns == 0) {      /* used without a look at the clock: count from here */
+            a->used_ns = now;
+            frn_list_remove(&a->idle);
+            frn_list_push(&type->idle, &a->idle);
+            continue;
+        }
+        due = frn_add_time(a->used_ns, type->idle_ns);
+        if (due > now) {
+            frn_timer_set(h, timer, due);
+            return;
+        }
+        frn_actor_halt(h, a);
+    }
+}
+
+/* Why an activation cannot begin; its callers hear it. */
+static void frn_actor_wake_failed(francis_host *h, frn_actor *a, francis_result r,
+                                  bool from_handler, const char *text)
+{
+    frn_log(&h->log, FRN_LOG_activation_failed, r, a->type->desc.type, FRN_ACTOR_ID(a), "%s", text);
+    frn_mailbox_fail(h, a, r, from_handler, text);
+    a->phase = FRN_PHASE_SETTLING;
+}
+
+static void frn_actor_awake(francis_host *h, frn_actor *a)
+{
+    a->phase = FRN_PHASE_ACTIVE;
+    a->used_ns = h->clock_ns;
+    h->stats.activations++;
+}
+
+static void frn_actor_activate(francis_host *h, frn_actor *a)
+{
+    if (a->type->desc.activate == NULL)
+        frn_actor_awake(h, a);
+    else if (frn_life_turn(h, a, FRANCIS_ACTIVATE, a->type->desc.activate) == NULL)
+        frn_actor_wake_failed(h, a, FRANCIS_ERR_NOMEM, false, "no memory to run activate");
+}
+
+static void frn_actor_upgrade(francis_host *h, frn_actor *a)
+{
+    frn_turn *t = frn_life_turn(h, a, FRANCIS_UPGRADE, a->type->desc.upgrade);
+
+    if (t == NULL) {
+        frn_actor_wake_failed(h, a, FRANCIS_ERR_NOMEM, false, "no memory to run upgrade");
+        return;
+    }
+    t->deleted = true;              /* the handler starts from nothing, with the old bytes as input */
+    t->input = frn_buf_ref(a->state);
+    t->ctx.input.data = FRN_BYTES(t->input);
+    t->ctx.input.size = t->input->size;
+    t->ctx.state_version = a->stored_version;
+}
+
+/* The state is here. Is it what this program can work with? */
+static void frn_actor_wake(francis_host *h, frn_actor *a)
+{
+    const francis_actor_desc *d = &a->type->desc;
+    char                      text[400];
+
+    a->phase = FRN_PHASE_WAKING;
+    if (d->instance_size > 0) {
+        a->instance = frn_mem_alloc(&h->mem, d->instance_size);
+        if (a->instance == NULL) {
+            frn_actor_wake_failed(h, a, FRANCIS_ERR_NOMEM, false, "no memory for the instance");
+            return;
+        }
+    }
+    if (a->state != NULL && a->stored_version != d->state_version && d->upgrade != NULL) {
+        frn_actor_upgrade(h, a);
+    } else if (a->state != NULL && a->stored_version != d->state_version) {
+        (void)snprintf(text, sizeof text, "the state of %s/%s has version %u; this program has %u"
+                       " and no upgrade handler", d->type, FRN_ACTOR_ID(a),
+                       (unsigned)a->stored_version, (unsigned)d->state_version);
+        frn_actor_wake_failed(h, a, FRANCIS_ERR_SCHEMA, false, text);
+    } else if (a->state != NULL && d->state_size > 0 && a->state->size > d->state_size) {
+        (void)snprintf(text, sizeof text, "the state of %s/%s has %lu bytes, more than the struct"
+                       " with %lu", d->type, FRN_ACTOR_ID(a), (unsigned long)a->state->size,
+                       (unsigned long)d->state_size);
+        frn_actor_wake_failed(h, a, FRANCIS_ERR_CORRUPT, false, text);
+    } else {
+        frn_actor_activate(h, a);
+    }
+}
+
+/* A turn of the activation's own life has ended. */
+static void frn_life_done(francis_host *h, frn_actor *a, francis_turn_kind kind, francis_result r,
+                          bool from_handler, const char *text)
+{
+    if (a->phase != FRN_PHASE_WAKING && a->phase != FRN_PHASE_SLEEPING)
+        return;                     /* lost meanwhile */
+    if (kind == FRANCIS_DEACTIVATE) {
+        if (r != FRANCIS_OK)
+            frn_log(&h->log, FRN_LOG_deactivate_failed, r, a->type->desc.type, FRN_ACTOR_ID(a),
+                    "deactivate: %s", text);
+        a->phase = FRN_PHASE_SETTLING;
+    } else if (r != FRANCIS_OK) {
+        frn_actor_wake_failed(h, a, r, from_handler, text);
+    } else if (kind == FRANCIS_UPGRADE) {
+        frn_actor_activate(h, a);
+    } else {
+        frn_actor_awake(h, a);
+    }
+}
+
+// >> 660 end | needs: 650
+//    Turns end: sealed, or doomed, in one step under the lock. Activations are lost.
+
+static void frn_turn_doom(francis_host *h, frn_turn *t, francis_result why)
+{
+    frn_list *l;
+
+    if (t->doom != FRANCIS_OK)
+        return;
+    FRN_STORE(&t->doom, why);
+    for (l = t->calls.next; l != &t->calls; l = l->next) {
+        frn_call *c = FRN_OF(frn_call, owner_link, l);
+        if (c->cond != NULL)        /* the handler waits for a call: no more */
+            (void)pthread_cond_signal(c->cond);
+    }
+    if (t->suspended) {
+        frn_turn_make_ready(h, t);
+    } else if (t->in_handler && t->type->desc.turn_timeout_ms > 0) {
+        t->timer.fire = h->on_turn_timer;
+        frn_timer_set(h, &t->timer, frn_add_time(frn_now_ns(h),
+                                                 frn_ms_to_ns(t->type->desc.turn_timeout_ms)));
+    }
+}
+
+/* Ends a turn from outside: it commits nothing, and its caller is told so now. */
+static void frn_turn_kill(francis_host *h, frn_turn *t, francis_result why, const char *text)
+{
+    frn_call *c = t->call;
+
+    t->call = NULL;
+    frn_turn_doom(h, t, why);
+    if (c == NULL)
+        return;
+    if (t->flushed)
+        frn_call_fail(h, c, FRANCIS_ERR_UNKNOWN, "%s; what it had flushed stays", text);
+    else
+        frn_call_fail(h, c, why, "%s", text);
+}
+
+/* The image of an activation is not to be trusted any more. What runs on it is told, what waits is
+ * served by the next activation. */
+static void frn_actor_lose(francis_host *h, frn_actor *a, francis_result why, const char *text)
+{
+    frn_list *l, *next;
+
+    if (a->phase == FRN_PHASE_NEW || a->phase == FRN_PHASE_ORPHAN)
+        return;
+    frn_list_remove(&a->idle);
+    for (l = a->holders.next; l != &a->holders; l = next) {
+        next = l->next;
+        frn_turn_kill(h, FRN_OF(frn_turn, holder_link, l), why, text);
+    }
+    frn_actor_forget(h, a);
+    a->phase = FRN_PHASE_LOST;
+}
+
+static void frn_answers_free(francis_host *h, frn_turn *t)
+{
+    frn_answer *n;
+    while ((n = t->answers) != NULL) {
+        t->answers = n->next;
+        frn_buf_drop(&h->mem, n->reply);
+        frn_mem_free(&h->mem, n, sizeof *n);
+    }
+    t->answers_last = &t->answers;
+}
+
+/* Sends and answers of a turn that has committed, or will as soon as its write does. */
+static void frn_answers_leave(francis_host *h, frn_turn *t)
+{
+    frn_answer *n;
+    frn_call   *c;
+
+    for (n = t->answers; n != NULL; n = n->next) {
+        if (n->call != NULL) {
+            c = n->call;
+            n->call = NULL;
+            if (frn_write_waits(t->actor))
+                frn_gate_wait(t->actor, c, FRN_CALL_HELD);
+            else
+                frn_list_push(&h->outbox, &c->link);
+            continue;
+        }
+        c = frn_call_find(h, n->ticket);
+        if (c == NULL || !c->claimed_answer)
+            continue;
+        frn_list_remove(&c->link);
+        c->from_handler = true;
+        c->wrote = true;
+        frn_actor_answer(h, t->actor, c, n->result, n->reply, NULL);
+        n->reply = NULL;
+    }
+    frn_answers_free(h, t);
+}
+
+static void frn_answers_cancel(francis_host *h, frn_turn *t)
+{
+    frn_answer *n;
+    frn_call   *c;
+
+    for (n = t->answers; n != NULL; n = n->next) {
+        if (n->call != NULL) {
+            h->stats.calls_in_flight--;
+            frn_call_release(h, n->call);
+            continue;
+        }
+        c = frn_call_find(h, n->ticket);
+        if (c == NULL)
+            continue;
+        c->claimed_answer = false;
+        if (c->state == FRN_CALL_PARKED && frn_list_empty(&c->link))
+            frn_call_fail(h, c, c->wrote ? FRANCIS_ERR_UNKNOWN : FRANCIS_ERR_MOVED,
+                          "its actor ended before the deferred answer came");
+    }
+    frn_answers_free(h, t);
+}
+
+/* Calls that it has made and that nobody will look at any more. Those under way go on. */
+static void frn_turn_let_go(francis_host *h, frn_turn *t)
+{
+    while (!frn_list_empty(&t->calls)) {
+        frn_call *c = FRN_OF(frn_call, owner_link, t->calls.next);
+        if (frn_call_over(c)) {
+            frn_call_release(h, c);
+        } else if (c->state == FRN_CALL_EXPECTED) {
+            h->stats.calls_in_flight--;
+            frn_call_release(h, c);
+        } else {
+            frn_list_remove(&c->owner_link);
+            frn_list_push(&h->outside, &c->owner_link);
+            c->owner = NULL;
+            c->user = NULL;
+        }
+    }
+}
+
+typedef struct frn_end {            /* how a turn has ended */
+    francis_result result;
+    bool           from_handler;
+    const char    *text;            /* NULL = that of the turn, or of the result */
+} frn_end;
+
+static frn_end frn_turn_verdict(francis_host *h, frn_turn *t, francis_result r)
+{
+    frn_end e;
+
+    e.result = r;
+    e.from_handler = true;
+    e.text = NULL;
+    if (t->doom != FRANCIS_OK || t->refused != FRANCIS_OK) {
+        e.result = t->doom != FRANCIS_OK ? t->doom : t->refused;
+        e.from_handler = false;
+    } else if (r == FRANCIS_PENDING || r == FRANCIS_DONE) {
+        e.result = FRANCIS_ERR_USAGE;
+        e.text = r == FRANCIS_DONE ? "the handler returned FRANCIS_DONE"
+                                   : "the handler returned FRANCIS_PENDING without francis_await";
+    } else if (!frn_result_known(r)) {
+        e.result = FRANCIS_ERR_USER;
+        e.text = "the handler returned a number that is not a result";
+    } else if (r == FRANCIS_OK && !t->exclusive && frn_work_differs(t)) {
+        e.result = FRANCIS_ERR_READ_ONLY;
+        e.from_handler = false;
+        e.text = "the peek has changed its copy of the state";
+    }
+    if (e.text != NULL && e.from_handler)
+        frn_log(&h->log, FRN_LOG_bad_result, e.result, t->ctx.type, t->ctx.id, "%s (%d)", e.text,
+                r);
+    return e;
+}
+
+static const char *frn_turn_text(const frn_turn *t, const frn_end *e)
+{
+    if (e->text != NULL)
+        return e->text;
+    return t->error != NULL ? (const char *)FRN_BYTES(t->error) : francis_strerror(e->result);
+}
+
+/* The caller waits on; a later turn has his ticket. */
+static void frn_turn_park(francis_host *h, frn_turn *t, frn_call *c)
+{
+    frn_buf *reply = c->reply;
+
+    c->turn = NULL;
+    c->wrote = t->wrote;
+    if (c->result != FRANCIS_PENDING) {     /* a thread was faster than the end of the turn */
+        c->reply = NULL;
+        c->from_handler = true;
+        frn_actor_answer(h, t->actor, c, c->result, reply, NULL);
+        return;
+    }
+    c->state = FRN_CALL_PARKED;
+    c->actor = t->actor;
+    frn_list_push(&t->actor->parked, &c->link);
+    if (c->timer.index == 0)
+        frn_call_arm(h, c);
+}
+
+static void frn_turn_answer(francis_host *h, frn_turn *t, const frn_end *e)
+{
+    frn_call *c = t->call;
+    frn_buf  *error = NULL;
+
+    t->call = NULL;
+    if (c == NULL)
+        return;
+    if (e->result == FRANCIS_OK && t->deferred) {
+        frn_turn_park(h, t, c);
+        return;
+    }
+    frn_buf_drop(&h->mem, c->reply);        /* of an early answer to a turn that has failed */
+    c->reply = NULL;
+    c->from_handler = e->from_handler && e->result != FRANCIS_OK;
+    c->wrote = t->wrote;
+    if (e->result != FRANCIS_OK) {
+        const char *text = frn_turn_text(t, e);
+        if (c->user != NULL || c->done != NULL || c->held)
+            error = frn_buf_copy(&h->mem, text, strlen(text));
+        frn_call_complete(h, c, e->result, NULL, error);
+        return;
+    }
+    frn_actor_answer(h, t->actor, c, FRANCIS_OK, t->reply, NULL);
+    t->reply = NULL;
+}
+
+static void frn_turn_count(francis_host *h, const frn_turn *t, const frn_end *e)
+{
+    if (t->exclusive)
+        h->stats.turns++;
+    else
+        h->stats.peeks++;
+    if (e->result != FRANCIS_OK)
+        h->stats.turns_failed++;
+}
+
+/* The handler has returned for good. Frees the turn. */
+static void frn_turn_finish(francis_host *h, frn_turn *t, francis_result r)
+{
+    frn_actor        *a = t->actor;
+    frn_end           e = frn_turn_verdict(h, t, r);
+    francis_turn_kind kind = t->ctx.kind;
+    bool              wrote = false;
+
+    if (e.result == FRANCIS_OK && t->exclusive) {
+        e.result = frn_seal(h, t, true, &wrote);
+        e.from_handler = e.result == FRANCIS_OK;
+    }
+    t->wrote = t->wrote || wrote;
+    frn_turn_count(h, t, &e);
+    if (e.result == FRANCIS_OK && t->halt && a->phase == FRN_PHASE_ACTIVE)
+        a->halting = true;
+    frn_turn_answer(h, t, &e);
+    if (e.result == FRANCIS_OK)
+        frn_answers_leave(h, t);
+    else
+        frn_answers_cancel(h, t);
+    frn_turn_let_go(h, t);
+    frn_list_remove(&t->holder_link);
+    if (frn_list_empty(&a->holders))
+        a->exclusive = false;
+    a->used_ns = t->inline_run ? 0 : h->clock_ns;
+    if (kind == FRANCIS_ACTIVATE || kind == FRANCIS_UPGRADE || kind == FRANCIS_DEACTIVATE)
+        frn_life_done(h, a, kind, e.result, e.from_handler, frn_turn_text(t, &e));
+    frn_turn_free(h, t);
+    frn_actor_step(h, a);
+}
+
+/* Callbacks of calls that a suspended turn has made: as part of it, one after the other. */
+static void frn_turn_callbacks(francis_host *h, frn_turn *t)
+{
+    frn_list *l;
+
+    for (l = t->calls.next; l != &t->calls; l = l->next) {
+        frn_call *c = FRN_OF(frn_call, owner_link, l);
+        if (c->state == FRN_CALL_DONE)
+            frn_call_publish(c);
+        if (c->state != FRN_CALL_CALLBACK || c->user == NULL)
+            continue;
+        frn_call_publish(c);
+        c->state = FRN_CALL_DONE;
+        c->on_done = false;
+        frn_unlock(h);
+        c->user->on_done(c->user);
+        frn_lock(h);
+        l = &t->calls;              /* anything may have changed: from the start */
+    }
+}
+
+static bool frn_turn_has_callback(const frn_turn *t)
+{
+    const frn_list *l;
+    for (l = t->calls.next; l != &t->calls; l = l->next)
+        if (FRN_OF(const frn_call, owner_link, l)->state == FRN_CALL_CALLBACK)
+            return true;
+    return false;
+}
+
+/* Runs a turn that is granted or that goes on. Lock held, given up meanwhile. */
+static void frn_turn_run(francis_host *h, frn_turn *t)
+{
+    francis_result r;
+
+    if (t->doom != FRANCIS_OK) {
+        frn_turn_finish(h, t, t->doom);
+        return;
+    }
+    t->in_handler = true;
+    if (!t->inline_run)
+        t->started_ns = frn_now_ns(h);
+    frn_list_push(&h->running, &t->running_link);
+    if (t->suspended) {
+        t->suspended = false;
+        frn_turn_callbacks(h, t);
+        t->suspended = t->outstanding > 0 && t->doom == FRANCIS_OK;
+    }
+    r = t->doom;
+    if (!t->suspended && r == FRANCIS_OK) {
+        frn_unlock(h);
+        r = t->run(&t->ctx);
+        frn_lock(h);
+        t->suspended = r == FRANCIS_PENDING && t->next != NULL && t->doom == FRANCIS_OK
+                    && t->refused == FRANCIS_OK;
+        if (t->suspended)
+            t->run = t->next;
+        t->next = NULL;
+    }
+    t->in_handler = false;
+    frn_list_remove(&t->running_link);
+    if (!t->suspended)
+        frn_turn_finish(h, t, r);
+    else if (t->outstanding == 0 || frn_turn_has_callback(t))
+        frn_turn_make_ready(h, t);
+}
+
+static frn_turn *frn_ready_pop(francis_host *h)
+{
+    frn_list *l = frn_list_pop(&h->ready);
+    frn_turn *t;
+
+    if (l == NULL)
+        return NULL;
+    t = FRN_OF(frn_turn, link, l);
+    t->ready = false;
+    h->ready_count--;
+    return t;
+}
+
+/* The on_done of a call from outside. Lock held, given up meanwhile. */
+static void frn_callback_run(francis_host *h, frn_call *c)
+{
+    francis_call *u = c->user;
+
+    frn_call_publish(c);
+    c->state = FRN_CALL_IN_CALLBACK;
+    c->callback_thread = pthread_self();
+    c->pins++;
+    frn_unlock(h);
+    u->on_done(u);
+    frn_lock(h);
+    c->pins--;
+    c->state = FRN_CALL_DONE;
+    if (c->freed)
+        frn_call_release(h, c);
+    (void)pthread_cond_broadcast(&h->callback_cond);
+}
+
+static frn_call *frn_callback_pop(francis_host *h)
+{
+    frn_list *l = frn_list_pop(&h->callbacks);
+    return l == NULL ? NULL : FRN_OF(frn_call, link, l);
+}
+
+// >> 670 route | needs: 660
+//    Where a call goes: to its actor, which is activated for it. And what ends a call before its time.
+
+static const frn_chain *frn_chain_find(const frn_chain *chain, const frn_actor *a)
+{
+    for (; chain != NULL; chain = chain->parent)
+        if (chain->type == a->type && strcmp(FRN_CHAIN_ID(chain), FRN_ACTOR_ID(a)) == 0)
+            return chain;
+    return NULL;
+}
+
+/* Whether a turn of this chain holds the actor now. */
+static bool frn_chain_holds(const frn_chain *chain, const frn_actor *a)
+{
+    const frn_list *l;
+
+    while ((chain = frn_chain_find(chain, a)) != NULL) {
+        for (l = a->holders.next; l != &a->holders; l = l->next)
+            if (FRN_OF(const frn_turn, holder_link, l)->number == chain->turn)
+                return true;
+        chain = chain->parent;
+    }
+    return false;
+}
+
+static void frn_chain_print(const frn_chain *chain, char *text, size_t size)
+{
+    const frn_chain *path[FRANCIS_CHAIN_MAX];
+    size_t           n = 0, used = 0;
+
+    for (; chain != NULL && n < FRN_COUNT(path); chain = chain->parent)
+        path[n++] = chain;
+    text[0] = '\0';
+    while (n > 0 && used < size) {
+        int k;
+        n--;
+        k = snprintf(text + used, size - used, "%s/%s -> ", path[n]->type->desc.type,
+                     FRN_CHAIN_ID(path[n]));
+        used += k > 0 ? (size_t)k : 0;
+    }
+}
+
+static bool frn_call_deadlocks(francis_host *h, frn_actor *a, frn_call *c)
+{
+    char text[900];
+
+    if (c->chain == NULL || (c->peek && !a->exclusive) || !frn_chain_holds(c->chain, a))
+        return false;
+    frn_chain_print(c->chain, text, sizeof text);
+    frn_call_fail(h, c, FRANCIS_ERR_DEADLOCK, "the call would wait for itself: %s%s/%s", text,
+                  a->type->desc.type, FRN_ACTOR_ID(a));
+    return true;
+}
+
+static bool frn_actor_is_active(const frn_actor *a)
+{
+    return a != NULL && (a->phase == FRN_PHASE_ACTIVE || a->phase == FRN_PHASE_WAKING)
+        && !a->halting;
+}
+
+/* The activation that a call goes to, made if need be; NULL = the call has failed. */
+static frn_actor *frn_route_actor(francis_host *h, frn_call *c)
+{
+    const francis_actor_desc *d = &c->type->desc;
+    const char               *id = (const char *)FRN_BYTES(c->target);
+    frn_actor                *a = frn_actor_find(h, c->type, id);
+
+    if (c->active_only && !frn_actor_is_active(a)) {
+        frn_call_fail(h, c, FRANCIS_ERR_NOT_ACTIVE, "%s/%s is not active", d->type, id);
+        return NULL;
+    }
+    if (a == NULL && d->concurrency_max != 0 && c->type->active >= d->concurrency_max) {
+        h->stats.calls_refused++;
+        frn_call_fail(h, c, FRANCIS_ERR_NO_HOST, "no room for %s/%s: %u actors of the type are"
+                      " active, concurrency_max", d->type, id, (unsigned)c->type->active);
+        return NULL;
+    }
+    if (a == NULL)
+        a = frn_actor_new(h, c->type, id);
+    if (a == NULL)
+        frn_call_fail(h, c, FRANCIS_ERR_NOMEM, "no memory to activate %s/%s", d->type, id);
+    return a;
+}
+
+/* Sends a call to its actor. It may have failed, or have got a turn, when this returns. */
+static void frn_route(francis_host *h, frn_call *c)
+{
+    frn_actor *a = frn_route_actor(h, c);
+    frn_turn  *t;
+
+    if (a == NULL || frn_call_deadlocks(h, a, c))
+        return;
+    if (a->mailbox_count >= a->type->desc.mailbox_max) {
+        h->stats.calls_refused++;
+        frn_call_fail(h, c, FRANCIS_ERR_BUSY, "%u calls wait for %s/%s already, mailbox_max",
+                      (unsigned)a->mailbox_count, a->type->desc.type, FRN_ACTOR_ID(a));
+        return;
+    }
+    h->stats.calls_local++;
+    c->actor = a;
+    if (c->peek && c->chain != NULL && frn_chain_holds(c->chain, a)) {
+        t = frn_call_begin(h, a, c);        /* its own chain reads there: past waiting writers */
+        if (t != NULL)
+            frn_turn_make_ready(h, t);
+        return;
+    }
+    c->state = FRN_CALL_QUEUED;
+    frn_list_push(&a->mailbox, &c->link);
+    a->mailbox_count++;
+    h->stats.queue_turns++;
+    frn_list_remove(&a->idle);
+    frn_actor_step(h, a);
+}
+
+static void frn_outbox_run(francis_host *h)
+{
+    frn_list *l;
+    while ((l = frn_list_pop(&h->outbox)) != NULL) {
+        frn_call *c = FRN_OF(frn_call, link, l);
+        c->state = FRN_CALL_NEW;
+        frn_route(h, c);
+    }
+}
+
+static void frn_mailbox_remove(francis_host *h, frn_call *c)
+{
+    frn_list_remove(&c->link);
+    c->actor->mailbox_count--;
+    h->stats.queue_turns--;
+}
+
+/* Its time is up. What it is told depends on what may have been written. */
+static void frn_call_expire(francis_host *h, frn_call *c)
+{
+    switch ((frn_call_state)c->state) {
+    case FRN_CALL_QUEUED: {
+        frn_actor *a = c->actor;
+        frn_mailbox_remove(h, c);
+        frn_call_fail(h, c, FRANCIS_ERR_DEADLINE, "%s/%s did not begin it in time",
+                      a->type->desc.type, FRN_ACTOR_ID(a));
+        frn_actor_step(h, a);       /* whoever stood behind may go now */
+        break;
+    }
+    case FRN_CALL_RUNNING:
+        frn_turn_kill(h, c->turn, FRANCIS_ERR_DEADLINE, "its turn did not end in time");
+        break;
+    case FRN_CALL_BACKOFF:
+        frn_call_fail(h, c, c->was_unknown ? FRANCIS_ERR_UNKNOWN : c->result,
+                      "repeated %u times, %s", (unsigned)c->attempts, francis_strerror(c->result));
+        break;
+    default:
+        frn_buf_drop(&h->mem, c->reply);
+        c->reply = NULL;
+        c->from_handler = false;
+        if (c->wrote)
+            frn_call_fail(h, c, FRANCIS_ERR_UNKNOWN, "its turn is sealed, the commit not yet over");
+        else
+            frn_call_fail(h, c, FRANCIS_ERR_DEADLINE, "no answer in time; nothing was written");
+        break;
+    }
+}
+
+static void frn_call_on_timer(francis_host *h, frn_timer *timer)
+{
+    frn_call *c = FRN_OF(frn_call, timer, timer);
+
+    if (c->state == FRN_CALL_BACKOFF && h->clock_ns < c->deadline_ns) {
+        c->result = FRANCIS_PENDING;
+        frn_timer_set(h, &c->timer, c->deadline_ns);
+        if (h->phase == FRN_HOST_RUNNING)
+            frn_route(h, c);
+        else
+            frn_call_fail(h, c, FRANCIS_ERR_STOPPED, "the host is stopping");
+        return;
+    }
+    frn_call_expire(h, c);
+}
+
+/* Nobody waits for it any more. A turn that has not been sealed commits nothing. */
+static void frn_call_cancel(francis_host *h, frn_call *c)
+{
+    c->user = NULL;
+    c->held = false;
+    switch ((frn_call_state)c->state) {
+    case FRN_CALL_QUEUED: {
+        frn_actor *a = c->actor;
+        frn_mailbox_remove(h, c);
+        frn_call_complete(h, c, FRANCIS_ERR_CANCELLED, NULL, NULL);
+        frn_actor_step(h, a);
+        break;
+    }
+    case FRN_CALL_RUNNING:
+        frn_turn_kill(h, c->turn, FRANCIS_ERR_CANCELLED, "cancelled");
+        break;
+    case FRN_CALL_GATED:            /* sealed: its turn will commit, unheard */
+        break;
+    default:
+        frn_call_complete(h, c, FRANCIS_ERR_CANCELLED, NULL, NULL);
+        break;
+    }
+}
+
+/* The actor goes on without a handler that does not return, on fresh memory. */
+static void frn_actor_abandon(francis_host *h, frn_actor *old)
+{
+    frn_actor *a;
+    frn_list  *l;
+
+    if (old->phase == FRN_PHASE_ORPHAN)
+        return;
+    frn_map_remove(&h->actors, &old->node);     /* its node makes room for the new one's */
+    old->type->active--;
+    h->stats.active--;
+    a = frn_actor_new(h, old->type, FRN_ACTOR_ID(old));
+    if (a == NULL) {
+        (void)frn_map_add(&h->mem, &h->actors, &old->node, old->node.hash);
+        old->type->active++;
+        h->stats.active++;
+        return;
+    }
+    h->stats.turns_stuck++;
+    frn_log(&h->log, FRN_LOG_turn_stuck, FRANCIS_OK, old->type->desc.type, FRN_ACTOR_ID(old),
+            "a handler has not returned turn_timeout_ms after its turn failed; the actor goes on"
+            " without it");
+    frn_actor_lose(h, old, FRANCIS_ERR_MOVED, "the actor goes on without this turn");
+    frn_parked_fail(h, old, FRANCIS_ERR_MOVED);
+    old->phase = FRN_PHASE_ORPHAN;
+    frn_list_move(&a->mailbox, &old->mailbox);
+    for (l = a->mailbox.next; l != &a->mailbox; l = l->next)
+        FRN_OF(frn_call, link, l)->actor = a;
+    a->mailbox_count = old->mailbox_count;
+    old->mailbox_count = 0;
+    a->halters = old->halters;
+    old->halters = NULL;
+    a->placed = old->placed;
+    a->phase = frn_list_empty(&a->mailbox) ? FRN_PHASE_SETTLING : FRN_PHASE_NEW;
+    frn_actor_step(h, a);
+}
+
+static void frn_turn_on_timer(francis_host *h, frn_timer *timer)
+{
+    frn_turn *t = FRN_OF(frn_turn, timer, timer);
+
+    if (t->doom == FRANCIS_OK)      /* a deactivate handler has had its time */
+        frn_turn_kill(h, t, FRANCIS_ERR_DEADLINE, "it did not return in time");
+    else
+        frn_actor_abandon(h, t->actor);
+}
+
+// >> 680 commit | needs: 670
+//    The committer: takes what is sealed, in one transaction, and opens the gates. One part is under
+//    way at a time. With workers it has a thread of its own; else it is a part of each step.
+
+static int frn_write_compare(const void *a, const void *b)
+{
+    const frn_write *x = *(const frn_write *const *)a, *y = *(const frn_write *const *)b;
+    int              c = x->type == y->type ? 0 : strcmp(x->type, y->type);
+
+    if (c == 0)
+        c = strcmp(x->id, y->id);
+    return c != 0 ? c : x->number < y->number ? -1 : x->number > y->number;
+}
+
+static bool frn_write_needs_sync(const frn_write *w)
+{
+    return w->op == FRN_WRITE_TURN || w->op == FRN_WRITE_ADMIN;
+}
+
+/* When the oldest write may be committed; FRN_NEVER = there is none, or one part is under way. */
+static int64_t frn_commit_due(const francis_host *h)
+{
+    const frn_write *w;
+    int64_t          due;
+
+    if (h->committing || frn_list_empty(&h->queue))
+        return FRN_NEVER;
+    w = FRN_OF(const frn_write, link, h->queue.next);
+    due = h->phase == FRN_HOST_RUNNING
+        ? frn_add_time(w->sealed_ns, frn_ms_to_ns(h->desc.commit_window_ms)) : 0;
+    return due > h->busy_retry_ns ? due : h->busy_retry_ns;
+}
+
+static void frn_commit_take(francis_host *h)
+{
+    frn_part *p = &h->part;
+    size_t    n = 0, bytes = 0, i;
+
+    memset(p, 0, sizeof *p);
+    frn_list_init(&p->writes);
+    while (n < FRN_BATCH_WRITES && bytes < FRN_BATCH_BYTES && !frn_list_empty(&h->queue)) {
+        frn_write *w = FRN_OF(frn_write, link, h->queue.next);
+        frn_list_remove(&w->link);
+        w->taken = true;
+        w->result = FRANCIS_OK;
+        bytes += w->state != NULL ? w->state->size : 0;
+        p->sync = p->sync || frn_write_needs_sync(w);
+        h->batch[n++] = w;
+        if (n == 1)
+            h->commit_since_ns = w->sealed_ns;
+    }
+    h->queue_count -= (uint32_t)n;
+    qsort(h->batch, n, sizeof h->batch[0], frn_write_compare);
+    for (i = 0; i < n; i++)
+        frn_list_push(&p->writes, &h->batch[i]->link);
+    p->count = n;
+    p->host_id = h->id;
+    p->now_ms = frn_plat_wall_ms(&h->plat);
+    p->result = FRANCIS_OK;
+    p->user = h;
+    h->committing = true;
+}
+
+static void frn_write_over(francis_host *h, frn_write *w)   /* its actor may be stepped now */
+{
+    frn_actor *a = (frn_actor *)w->actor;
+
+    if (a != NULL) {
+        a->writes--;
+        if (a->last_write == w)
+            a->last_write = NULL;
+    }
+    frn_write_free(h, w);
+    if (a != NULL)
+        frn_actor_step(h, a);
+}
+
+static void frn_claim_done(francis_host *h, frn_write *w)
+{
+    frn_actor *a = (frn_actor *)w->actor;
+
+    if (a->phase != FRN_PHASE_CLAIMING)
+        return;                     /* lost meanwhile */
+    a->last_write = NULL;           /* what the first turns show is durable already */
+    a->state = w->state;
+    a->expires_ms = w->expires_ms;
+    a->stored_version = w->found ? w->version : 0;
+    a->requests = w->found_requests;
+    w->state = NULL;
+    w->found_requests = NULL;
+    frn_actor_wake(h, a);
+}
+
+static void frn_claim_failed(francis_host *h, frn_write *w, francis_result r, const char *text)
+{
+    frn_actor *a = (frn_actor *)w->actor;
+
+    if (a->phase != FRN_PHASE_CLAIMING)
+        return;
+    frn_log(&h->log, FRN_LOG_activation_failed, r, w->type, w->id, "%s", text);
+    frn_mailbox_fail(h, a, r, false, text);
+    a->phase = FRN_PHASE_RELEASING;         /* with no release under way: it is over */
+}
+
+/* One write did not happen. What it took with it depends on what it was. */
+static void frn_write_failed(francis_host *h, frn_write *w, francis_result r, const char *text)
+{
+    frn_actor *a = (frn_actor *)w->actor;
+
+    switch (w->op) {
+    case FRN_WRITE_CLAIM:
+        frn_claim_failed(h, w, r, text);
+        break;
+    case FRN_WRITE_RELEASE:
+        frn_log(&h->log, FRN_LOG_release_failed, r, w->type, w->id, "%s; the placement stays", text);
+        frn_halters_tell(h, a, r);
+        break;
+    case FRN_WRITE_TURN:
+        frn_gate_shut(h, w, r, text);
+        frn_actor_lose(h, a, r == FRANCIS_ERR_UNKNOWN ? FRANCIS_ERR_STORAGE : r, text);
+        frn_log(&h->log, FRN_LOG_activation_dropped, r, w->type, w->id, "%s", text);
+        break;
+    case FRN_WRITE_ADMIN:
+        frn_gate_shut(h, w, r, text);
+        break;
+    case FRN_WRITE_SWEEP:
+        h->sweep_queued = false;
+        frn_log(&h->log, FRN_LOG_sweep_failed, r, NULL, NULL, "%s", text);
+        return;                     /* it belongs to the host */
+    }
+    frn_write_over(h, w);
+}
+
+/* Later writes of an actor stand on one that has failed: they fail with it. */
+static void frn_queue_drop(francis_host *h, const frn_actor *a, francis_result r, const char *text)
+{
+    frn_list *l, *next, dropped;
+
+    frn_list_init(&dropped);
+    for (l = h->queue.next; l != &h->queue; l = next) {
+        frn_write *w = FRN_OF(frn_write, link, l);
+        next = l->next;
+        if (w->op == FRN_WRITE_SWEEP || (a != NULL ? w->actor != a : w->op != FRN_WRITE_TURN))
+            continue;               /* claims and releases stand on no image */
+        frn_list_remove(l);
+        frn_list_push(&dropped, l);
+        h->queue_count--;
+    }
+    while ((l = frn_list_pop(&dropped)) != NULL)
+        frn_write_failed(h, FRN_OF(frn_write, link, l), r, text);
+}
+
+/* After a commit whose end is unknown, and after an eviction, no image is to be trusted. */
+static void frn_lose_all(francis_host *h, francis_result r, const char *text, bool placed)
+{
+    size_t    i;
+    frn_node *n;
+
+    for (i = 0; i < h->actors.cap; i++)
+        for (n = h->actors.slots[i]; n != NULL; n = n->next) {
+            frn_actor *a = FRN_OF(frn_actor, node, n);
+            if (a->phase == FRN_PHASE_CLAIMING)
+                continue;
+            a->placed = a->placed && placed;
+            frn_actor_lose(h, a, r, text);
+        }
+    frn_queue_drop(h, NULL, r, text);
+}
+
+/* Moves every activation on. Stepping one may free it, but no other one. */
+static void frn_step_all(francis_host *h)
+{
+    size_t    i;
+    frn_node *n, *next;
+
+    for (i = 0; i < h->actors.cap; i++)
+        for (n = h->actors.slots[i]; n != NULL; n = next) {
+            next = n->next;
+            frn_actor_step(h, FRN_OF(frn_actor, node, n));
+        }
+}
+
+static void frn_write_refused(francis_host *h, frn_write *w)
+{
+    char text[700];
+
+    if (w->result == FRANCIS_ERR_NOT_FOUND)
+        (void)snprintf(text, sizeof text, "there is no state of %s/%s", w->type, w->id);
+    else
+        (void)snprintf(text, sizeof text, "%s/%s is placed on another host", w->type, w->id);
+    if (w->op != FRN_WRITE_ADMIN)
+        frn_log(&h->log, FRN_LOG_write_refused, w->result, w->type, w->id, "%s", text);
+    if (w->actor != NULL) {
+        ((frn_actor *)w->actor)->placed = false;    /* it never was, or is no more, ours */
+        frn_queue_drop(h, (frn_actor *)w->actor, w->result, text);
+    }
+    frn_write_failed(h, w, w->result, text);
+}
+
+static void frn_sweep_done(francis_host *h, frn_write *w)
+{
+    h->sweep_queued = false;
+    frn_log(&h->log, FRN_LOG_sweep_done, FRANCIS_OK, NULL, NULL, "expired rows are deleted%s",
+            w->more ? ", and more are to come" : "");
+    if (w->more)                    /* at once, but behind what has gathered meanwhile */
+        frn_timer_set(h, &h->sweep_timer, h->clock_ns);
+    h->sweep.interval_ms = w->more ? 0 : h->desc.sweep_interval_ms;
+}
+
+static void frn_write_done(francis_host *h, frn_write *w)
+{
+    if (w->result != FRANCIS_OK) {
+        frn_write_refused(h, w);
+        return;
+    }
+    switch (w->op) {
+    case FRN_WRITE_CLAIM:
+        frn_claim_done(h, w);
+        break;
+    case FRN_WRITE_TURN:
+    case FRN_WRITE_ADMIN:
+        h->stats.commit_turns += w->turns;
+        frn_gate_open(h, w);
+        break;
+    case FRN_WRITE_RELEASE:
+        break;
+    case FRN_WRITE_SWEEP:
+        frn_sweep_done(h, w);
+        return;
+    }
+    frn_write_over(h, w);
+}
+
+/* Somebody else holds the database. The writes wait at the front of the queue, in their order. */
+static bool frn_part_waits(francis_host *h, frn_part *p)
+{
+    int64_t now = frn_now_ns(h);
+    size_t  i;
+
+    if (h->busy_since_ns == 0) {
+        h->busy_since_ns = now;
+        frn_log(&h->log, FRN_LOG_database_busy, p->result, NULL, NULL, "%s; it is tried again",
+                p->error);
+    }
+    if (now - h->busy_since_ns >= frn_ms_to_ns(h->desc.busy_timeout_ms))
+        return false;
+    for (i = p->count; i > 0; i--) {
+        frn_write *w = h->batch[i - 1];
+        frn_list_remove(&w->link);
+        w->link.next = h->queue.next;
+        w->link.prev = &h->queue;
+        h->queue.next->prev = &w->link;
+        h->queue.next = &w->link;
+        w->taken = false;
+    }
+    h->queue_count += (uint32_t)p->count;
+    h->busy_retry_ns = frn_add_time(now, 2 * FRN_MS);
+    frn_timer_set(h, &h->commit_timer, h->busy_retry_ns);
+    return true;
+}
+
+static void frn_part_failed(francis_host *h, frn_part *p)
+{
+    frn_list      *l;
+    francis_result r = p->outcome == FRN_UNKNOWN ? FRANCIS_ERR_UNKNOWN : p->result;
+    bool           evicted = p->result == FRANCIS_ERR_EVICTED;
+
+    h->stats.commits_failed++;
+    if (p->outcome == FRN_UNKNOWN)
+        h->stats.commits_unknown++;
+    frn_log(&h->log, FRN_LOG_commit_failed, r, NULL, NULL, "%s", p->error);
+    for (l = p->writes.next; l != &p->writes && !evicted && !p->lost; l = l->next) {
+        frn_write *w = FRN_OF(frn_write, link, l);
+        if (w->actor != NULL)
+            frn_queue_drop(h, (frn_actor *)w->actor, r, p->error);
+    }
+    while ((l = frn_list_pop(&p->writes)) != NULL)
+        frn_write_failed(h, FRN_OF(frn_write, link, l), r, p->error);
+    if (evicted || p->lost) {
+        frn_lose_all(h, evicted ? r : FRANCIS_ERR_STORAGE, p->error, !evicted);
+        frn_step_all(h);
+    }
+    h->rejoin = h->rejoin || evicted;
+}
+
+/* The provider has answered: from its own thread, or before commit() returns. */
+static void frn_part_done(frn_part *p)
+{
+    francis_host *h = (francis_host *)p->user;
+    frn_list     *l;
+
+    frn_lock(h);
+    (void)frn_now_ns(h);
+    h->busy_retry_ns = 0;
+    h->commit_since_ns = 0;
+    if (p->outcome == FRN_BUSY && frn_part_waits(h, p)) {
+        h->committing = false;
+        frn_unlock(h);
+        return;
+    }
+    h->busy_since_ns = 0;
+    if (p->outcome == FRN_DONE) {
+        h->stats.commits++;
+        h->stats.commit_rows += p->rows;
+        while ((l = frn_list_pop(&p->writes)) != NULL)
+            frn_write_done(h, FRN_OF(frn_write, link, l));
+    } else {
+        frn_part_failed(h, p);
+    }
+    h->committing = false;
+    frn_outbox_run(h);
+    (void)pthread_cond_broadcast(&h->rest_cond);
+    frn_unlock(h);
+}
+
+static const char *frn_join_type_at(void *user, size_t i, int64_t *idle_timeout_ms, uint32_t *limit)
+{
+    francis_host *h = (francis_host *)user;
+    frn_list     *l = h->type_order.next;
+    frn_type     *type;
+
+    while (i-- > 0)
+        l = l->next;
+    type = FRN_OF(frn_type, order, l);
+    *idle_timeout_ms = type->desc.idle_timeout_ms < 0 ? 0 : type->desc.idle_timeout_ms;
+    *limit = type->desc.concurrency_max;
+    return type->desc.type;
+}
+
+/* Under a new id, which is never used again. No lock held. */
+static francis_result frn_host_join(francis_host *h, char *error, size_t error_size)
+{
+    frn_join       join;
+    char           address[FRN_UUID_SIZE + 2], id[FRN_UUID_SIZE];
+    francis_result r;
+
+    memset(&join, 0, sizeof join);
+    if (!frn_uuid_make(&h->plat, id)) {
+        (void)snprintf(error, error_size, "the system has no randomness for a host id");
+        return FRANCIS_ERR_INTERNAL;
+    }
+    (void)snprintf(address, sizeof address, "-%s", id);     /* nobody else reaches it */
+    join.host_id = id;
+    join.address = address;
+    join.now_ms = frn_plat_wall_ms(&h->plat);
+    join.types_count = h->types.count;
+    join.type_at = frn_join_type_at;
+    join.user = h;
+    r = h->store->ops->join(h->store, &join, error, error_size);
+    frn_lock(h);
+    if (r == FRANCIS_OK) {
+        (void)snprintf(h->id, sizeof h->id, "%s", id);
+        (void)snprintf(h->log.host, sizeof h->log.host, "%s", id);
+        (void)snprintf(h->stats.host_id, sizeof h->stats.host_id, "%s", id);
+    }
+    frn_unlock(h);
+    return r;
+}
+
+/* An evicted host comes back as a new one; if it cannot, it stops. Lock held, given up meanwhile. */
+static void frn_host_rejoin(francis_host *h)
+{
+    char           error[300];
+    francis_result r;
+
+    h->rejoin = false;
+    h->committing = true;           /* nothing is committed under the old id */
+    frn_log(&h->log, FRN_LOG_host_evicted, FRANCIS_ERR_EVICTED, NULL, NULL,
+            "host %s was evicted; all activations are dropped, it joins anew", h->id);
+    frn_unlock(h);
+    r = frn_host_join(h, error, sizeof error);
+    frn_lock(h);
+    h->committing = false;
+    if (r == FRANCIS_OK)
+        return;
+    frn_log(&h->log, FRN_LOG_host_failed, r, NULL, NULL, "cannot join again: %s", error);
+    (void)frn_host_fail(h, r, "evicted, and cannot join again: %s", error);
+    FRN_STORE(&h->stop_asked, 1);
+    frn_wake(h);
+}
+
+/* One transaction. Lock held, given up while the provider is at it. */
+static void frn_commit_run(francis_host *h)
+{
+    bool idle;
+
+    frn_commit_take(h);
+    h->part.done = frn_part_done;
+    frn_unlock(h);
+    h->store->ops->commit(h->store, &h->part);
+    frn_lock(h);
+    while (h->rejoin && !h->committing)
+        frn_host_rejoin(h);
+    idle = frn_list_empty(&h->queue);
+    frn_unlock(h);
+    h->store->ops->tend(h->store, idle);
+    frn_lock(h);
+}
+
+static void frn_commit_on_timer(francis_host *h, frn_timer *timer)
+{
+    (void)timer;
+    frn_commit_wake(h);
+}
+
+/* What has expired is deleted now and then, if the clock can be believed. */
+static void frn_sweep_on_timer(francis_host *h, frn_timer *timer)
+{
+    static const int64_t floor_ms = INT64_C(1735689600000);     /* 2025: no device is older */
+    int64_t now_ms = frn_plat_wall_ms(&h->plat);
+    int64_t step_ms = (now_ms - h->wall_base_ms) - (h->clock_ns - h->mono_base_ns) / FRN_MS;
+    frn_write *w = &h->sweep;
+
+    frn_timer_set(h, timer, frn_add_time(h->clock_ns, frn_ms_to_ns(h->desc.sweep_interval_ms)));
+    if (step_ms > h->clock_step_ms)
+        h->clock_step_ms = step_ms;         /* it was set forward: what that expired stays for now */
+    if (h->sweep_queued || h->phase != FRN_HOST_RUNNING)
+        return;
+    if (now_ms < floor_ms) {
+        frn_log(&h->log, FRN_LOG_clock_not_believed, FRANCIS_OK, NULL, NULL,
+                "nothing is deleted while the clock says %lld", (long long)now_ms);
+        return;
+    }
+    w->before_ms = now_ms - h->clock_step_ms;
+    w->more = false;
+    h->sweep_queued = true;
+    frn_write_queue(h, w);
+}
+
+// >> 690 step | needs: 680
+//    Who does the work. Without workers: frn_step, on the thread that polls or makes a blocking call.
+//    With them: a loop thread for timers, a committer, and workers, of which there are always enough
+//    that do not wait for a call.
+
+static bool frn_stop_due(const francis_host *h)
+{
+    return __atomic_load_n(&h->stop_asked, __ATOMIC_ACQUIRE) != 0 && h->phase == FRN_HOST_RUNNING;
+}
+
+static bool frn_host_empty(const francis_host *h)
+{
+    return h->actors.count == 0 && frn_list_empty(&h->queue) && !h->committing
+        && frn_list_empty(&h->callbacks) && frn_list_empty(&h->outbox);
+}
+
+/* Everything that waits and comes from outside hears that the host is stopping. */
+static void frn_drain_calls(francis_host *h, bool all)
+{
+    frn_list *l, *next;
+
+    for (l = h->outside.next; l != &h->outside; l = next) {
+        frn_call *c = FRN_OF(frn_call, owner_link, l);
+        next = l->next;
+        if (c->chain != NULL && !all)
+            continue;
+        if (c->state == FRN_CALL_QUEUED) {
+            frn_mailbox_remove(h, c);
+            frn_call_fail(h, c, FRANCIS_ERR_STOPPED, "the host is stopping");
+        } else if (c->state == FRN_CALL_BACKOFF) {
+            frn_call_fail(h, c, FRANCIS_ERR_STOPPED, "the host is stopping");
+        }
+    }
+}
+
+static void frn_drain_begin(francis_host *h)
+{
+    frn_log(&h->log, FRN_LOG_host_stopping, FRANCIS_OK, NULL, NULL, "the host is stopping");
+    h->phase = FRN_HOST_DRAINING;
+    frn_timer_stop(h, &h->sweep_timer);
+    frn_timer_stop(h, &h->boot_timer);
+    frn_timer_set(h, &h->stop_timer,
+                  frn_add_time(frn_now_ns(h), frn_ms_to_ns(h->desc.stop_timeout_ms)));
+    frn_drain_calls(h, false);
+    frn_step_all(h);
+    frn_commit_wake(h);
+}
+
+/* Time is up: turns that still run commit nothing. */
+static void frn_stop_on_timer(francis_host *h, frn_timer *timer)
+{
+    size_t    i;
+    frn_node *n;
+    frn_list *l, *next;
+    unsigned  left = 0;
+
+    (void)timer;
+    h->stop_timed_out = true;
+    for (i = 0; i < h->actors.cap; i++)
+        for (n = h->actors.slots[i]; n != NULL; n = n->next) {
+            frn_actor *a = FRN_OF(frn_actor, node, n);
+            for (l = a->holders.next; l != &a->holders; l = next) {
+                next = l->next;
+                left++;
+                frn_turn_kill(h, FRN_OF(frn_turn, holder_link, l), FRANCIS_ERR_CANCELLED,
+                              "the host has stopped before its turn ended");
+            }
+            frn_mailbox_fail(h, a, FRANCIS_ERR_STOPPED, false, "the host is stopping");
+        }
+    frn_drain_calls(h, true);
+    frn_log(&h->log, FRN_LOG_stop_timed_out, FRANCIS_OK, NULL, NULL,
+            "%u turns had not ended in stop_timeout_ms", left);
+    frn_step_all(h);
+}
+
+/* Whether nothing is left but handlers that do not return. */
+static bool frn_drained(const francis_host *h)
+{
+    size_t    i;
+    frn_node *n;
+
+    if (frn_host_empty(h))
+        return true;
+    if (!h->stop_timed_out || !frn_list_empty(&h->queue) || h->committing
+        || !frn_list_empty(&h->callbacks) || !frn_list_empty(&h->ready))
+        return false;
+    for (i = 0; i < h->actors.cap; i++)
+        for (n = h->actors.slots[i]; n != NULL; n = n->next)
+            if (frn_list_empty(&FRN_OF(const frn_actor, node, n)->holders))
+                return false;
+    return true;
+}
+
+/* Lock held. */
+static void frn_drain_end(francis_host *h)
+{
+    h->phase = FRN_HOST_STOPPED;
+    h->serving = false;
+    frn_timer_stop(h, &h->stop_timer);
+    frn_unlock(h);
+    h->store->ops->leave(h->store, h->id);
+    frn_lock(h);
+    frn_log(&h->log, FRN_LOG_host_stopped, FRANCIS_OK, NULL, NULL, "the host has stopped");
+    (void)pthread_cond_broadcast(&h->rest_cond);
+}
+
+/* Stop, timers. Lock held. */
+static void frn_tick(francis_host *h)
+{
+    h->step_ns = frn_now_ns(h);
+    if (frn_stop_due(h))
+        frn_drain_begin(h);
+    frn_timers_run(h);
+    frn_outbox_run(h);
+    if (h->phase == FRN_HOST_DRAINING && frn_drained(h))
+        frn_drain_end(h);
+}
+
+static bool frn_has_work(const francis_host *h)
+{
+    return !frn_list_empty(&h->ready) || !frn_list_empty(&h->callbacks) || frn_stop_due(h)
+        || frn_commit_due(h) <= h->clock_ns;
+}
+
+/* Without workers: what is due now, once. Lock held, given up meanwhile. */
+static void frn_step(francis_host *h)
+{
+    unsigned n;
+
+    frn_tick(h);
+    for (n = 0; n < FRN_STEP_TURNS; n++) {
+        frn_call *c = frn_callback_pop(h);
+        frn_turn *t = c == NULL ? frn_ready_pop(h) : NULL;
+        if (c != NULL)
+            frn_callback_run(h, c);
+        else if (t != NULL)
+            frn_turn_run(h, t);
+        else
+            break;
+        frn_outbox_run(h);
+    }
+    if (frn_commit_due(h) <= frn_now_ns(h))
+        frn_commit_run(h);
+    if (h->phase == FRN_HOST_DRAINING && frn_drained(h))
+        frn_drain_end(h);
+}
+
+static int64_t frn_wait_until(const francis_host *h)    /* when a step has something to do */
+{
+    int64_t next = frn_timers_next(h), due = frn_commit_due(h);
+
+    if (frn_has_work(h))
+        return 0;
+    return due < next ? due : next;
+}
+
+/* Waits for the wake descriptor or the clock. Lock held, given up meanwhile. */
+static void frn_loop_wait(francis_host *h, int64_t until_ns)
+{
+    struct pollfd p;
+    int64_t       for_ns = until_ns == FRN_NEVER ? FRN_NEVER : until_ns - frn_now_ns(h);
+    int           ms;
+
+    if (for_ns < 0)
+        for_ns = 0;
+    h->loop_until_ns = until_ns;
+    frn_unlock(h);
+    if (h->plat.hooks.net_wait != NULL) {
+        (void)h->plat.hooks.net_wait(NULL, NULL, NULL, 0, for_ns, h->plat.hooks.user);
+    } else {
+        p.fd = h->wake_fds[0];
+        p.events = POLLIN;
+        p.revents = 0;
+        ms = for_ns > INT64_C(86400000) * FRN_MS ? (for_ns == FRN_NEVER ? -1 : 86400000)
+                                                 : (int)((for_ns + FRN_MS - 1) / FRN_MS);
+        (void)poll(&p, 1, ms);
+    }
+    frn_lock(h);
+    h->loop_until_ns = 0;
+    frn_loop_drain(h);
+}
+
+/* Without workers, on behalf of a blocking call. */
+static void frn_drive(francis_host *h, const frn_call *c)
+{
+    while (!frn_call_over(c)) {
+        frn_step(h);
+        if (!frn_call_over(c) && frn_wait_until(h) > frn_now_ns(h))
+            frn_loop_wait(h, frn_wait_until(h));
+    }
+}
+
+static void *frn_loop_main(void *arg)
+{
+    francis_host *h = (francis_host *)arg;
+
+    frn_thread_name(h->log.name, "loop");
+    frn_lock(h);
+    while (h->phase != FRN_HOST_STOPPED) {
+        frn_tick(h);
+        if (h->phase != FRN_HOST_STOPPED && !frn_stop_due(h))
+            frn_loop_wait(h, frn_timers_next(h));
+    }
+    frn_unlock(h);
+    return NULL;
+}
+
+static void *frn_commit_main(void *arg)
+{
+    francis_host *h = (francis_host *)arg;
+    int64_t       due;
+
+    frn_thread_name(h->log.name, "commit");
+    frn_lock(h);
+    while (!h->commit_end) {
+        due = frn_commit_due(h);
+        if (due <= frn_now_ns(h)) {
+            frn_commit_run(h);
+            if (h->phase == FRN_HOST_DRAINING)
+                frn_wake(h);
+            continue;
+        }
+        h->commit_idle = true;
+        frn_cond_wait(&h->commit_cond, &h->lock, due == FRN_NEVER ? FRN_NEVER : due - h->clock_ns);
+        h->commit_idle = false;
+    }
+    frn_unlock(h);
+    return NULL;
+}
+
+static void *frn_worker_main(void *arg)
+{
+    frn_worker   *w = (frn_worker *)arg;
+    francis_host *h = w->host;
+    frn_turn     *t;
+    frn_call     *c;
+
+    frn_thread_name(h->log.name, "work");
+    (void)pthread_setspecific(h->worker_key, w);
+    frn_lock(h);
+    for (;;) {
+        if ((c = frn_callback_pop(h)) != NULL) {
+            frn_callback_run(h, c);
+        } else if ((t = frn_ready_pop(h)) != NULL) {
+            frn_turn_run(h, t);
+        } else if (h->workers_end || h->workers_live - h->workers_blocked
+                                         > h->workers_wanted + FRN_WORKERS_SPARE) {
+            break;
+        } else {
+            h->workers_idle++;
+            (void)pthread_cond_wait(&h->work_cond, &h->lock);
+            h->workers_idle--;
+            continue;
+        }
+        frn_outbox_run(h);
+        if (h->phase == FRN_HOST_DRAINING)
+            frn_wake(h);
+    }
+    h->workers_live--;
+    w->ended = true;
+    (void)pthread_cond_broadcast(&h->rest_cond);
+    frn_unlock(h);
+    return NULL;
+}
+
+/* Threads that have ended are joined by whoever makes the next one, or closes. */
+static void frn_workers_join(francis_host *h, bool all)
+{
+    frn_list *l, *next;
+
+    for (l = h->workers.next; l != &h->workers; l = next) {
+        frn_worker *w = FRN_OF(frn_worker, link, l);
+        next = l->next;
+        if (!w->ended && !all)
+            continue;
+        frn_list_remove(l);
+        frn_unlock(h);
+        (void)pthread_join(w->thread, NULL);
+        frn_mem_free(&h->mem, w, sizeof *w);
+        frn_lock(h);
+        next = h->workers.next;
+    }
+}
+
+static bool frn_worker_start(francis_host *h)
+{
+    frn_worker *w;
+
+    frn_workers_join(h, false);
+    w = (frn_worker *)frn_mem_alloc(&h->mem, sizeof *w);
+    if (w == NULL)
+        return false;
+    w->host = h;
+    if (!frn_thread_start(&w->thread, frn_worker_main, w)) {
+        frn_mem_free(&h->mem, w, sizeof *w);
+        return false;
+    }
+    frn_list_push(&h->workers, &w->link);
+    h->workers_live++;
+    return true;
+}
+
+/* A worker is about to wait for a call. There must be another one for what it waits for, so if none
+ * can be had it may not. */
+static bool frn_block_begin(francis_host *h)
+{
+    if (h->workers_blocked >= h->desc.blocked_max)
+        return false;
+    h->workers_blocked++;
+    h->stats.threads_blocked = h->workers_blocked;
+    if (h->workers_live - h->workers_blocked < h->workers_wanted && !frn_worker_start(h)
+        && h->workers_live <= h->workers_blocked) {
+        h->workers_blocked--;
+        return false;
+    }
+    return true;
+}
+
+static void frn_block_end(francis_host *h)
+{
+    h->workers_blocked--;
+    h->stats.threads_blocked = h->workers_blocked;
+    if (h->workers_idle > 0
+        && h->workers_live - h->workers_blocked > h->workers_wanted + FRN_WORKERS_SPARE)
+        (void)pthread_cond_signal(&h->work_cond);   /* there is one too many now */
+}
+
+/* Singletons are bootstrapped one after the other, each at most five times. */
+enum { FRN_BOOT_ATTEMPTS = 5 };
+
+static void frn_boot_next(francis_host *h)
+{
+    h->boot_attempts = 0;
+    if (h->boot != NULL)
+        h->boot = h->boot->next == &h->type_order ? NULL : h->boot->next;
+    if (h->boot != NULL)
+        frn_timer_set(h, &h->boot_timer, h->clock_ns);
+}
+
+static void frn_boot_failed(francis_host *h, const frn_type *type, francis_result r,
+                            const char *text)
+{
+    if (++h->boot_attempts < FRN_BOOT_ATTEMPTS && h->phase == FRN_HOST_RUNNING) {
+        frn_timer_set(h, &h->boot_timer,
+                      frn_add_time(frn_now_ns(h), (int64_t)h->boot_attempts * 500 * FRN_MS));
+        return;
+    }
+    h->stats.bootstraps_failed++;
+    frn_log(&h->log, FRN_LOG_bootstrap_failed, r, type->desc.type, FRN_SINGLETON,
+            "bootstrap failed %u times: %s", (unsigned)h->boot_attempts, text);
+    frn_boot_next(h);
+}
+
+static void frn_boot_done(francis_host *h, frn_call *c)
+{
+    if (c->result == FRANCIS_OK)
+        frn_boot_next(h);
+    else
+        frn_boot_failed(h, c->type, c->result, frn_call_text(c));
+}
+
+static void frn_boot_on_timer(francis_host *h, frn_timer *timer)
+{
+    frn_type *type = FRN_OF(frn_type, order, h->boot);
+    frn_call *c;
+
+    (void)timer;
+    if (!type->desc.singleton || type->desc.bootstrap == NULL) {
+        frn_boot_next(h);
+        return;
+    }
+    c = frn_call_new(h, NULL, NULL);
+    if (c == NULL || (c->target = frn_buf_copy(&h->mem, FRN_SINGLETON, sizeof FRN_SINGLETON - 1))
+        == NULL) {
+        if (c != NULL)
+            frn_call_release(h, c);
+        frn_boot_failed(h, type, FRANCIS_ERR_NOMEM, "out of memory");
+        return;
+    }
+    h->stats.calls_in_flight++;
+    c->type = type;
+    c->op = FRN_OP_BOOTSTRAP;
+    c->run = type->desc.bootstrap;
+    c->method = "";
+    c->input = frn_buf_ref(type->bootstrap_input);
+    c->timeout_ms = 15000;
+    c->done = frn_boot_done;
+    frn_call_arm(h, c);
+    frn_route(h, c);
+}
+
+// >> 700 submit | needs: 690
+//    A call on its way in: checked, copied, sent; and the ways to wait for it.
+
+typedef struct frn_spec {           /* what is asked for; borrowed */
+    const char     *type, *id, *method;
+    const void     *data;
+    size_t          size;
+    frn_op          op;
+    bool            peek, one_way;
+    int64_t         expire_ms;
+    const frn_type *found;          /* filled in by frn_spec_check */
+    francis_handler run;
+    const char     *known_method;   /* of the type's table; NULL = a catch-all has it */
+} frn_spec;
+
+static frn_type *frn_type_find(const francis_host *h, const char *type)
+{
+    size_t    size = strlen(type);
+    uint64_t  hash = frn_hash(h->seed, type, size);
+    frn_node *n = frn_map_first(&h->types, hash);
+
+    for (; n != NULL; n = frn_map_next(n->next, hash)) {
+        frn_type *t = FRN_OF(frn_type, node, n);
+        if (strcmp(t->desc.type, type) == 0)
+            return t;
+    }
+    return NULL;
+}
+
+/* An error in words that live as long as the call that brings them. */
+static francis_result frn_refuse_call(francis_host *h, frn_turn *owner, francis_call *user,
+                                      francis_result r, const char *format, ...)
+    FRANCIS_PRINTF(5, 6);
+
+static francis_result frn_refuse_call(francis_host *h, frn_turn *owner, francis_call *user,
+                                      francis_result r, const char *format, ...)
+{
+    va_list   args;
+    frn_buf  *text;
+    frn_call *c;
+
+    h->stats.calls_refused += r == FRANCIS_ERR_BUSY;
+    if (user == NULL)
+        return r;
+    (void)frn_user_set(user, r, NULL);
+    va_start(args, format);
+    text = frn_buf_format(&h->mem, format, args);
+    va_end(args);
+    c = text != NULL ? frn_call_new(h, owner, user) : NULL;
+    if (c == NULL) {
+        frn_buf_drop(&h->mem, text);
+        return r;
+    }
+    c->state = FRN_CALL_DONE;
+    c->result = r;
+    c->error = text;
+    frn_call_publish(c);
+    return r;
+}
+
+/* The actor whose turn it is, if neither type nor id is given. false = only one of them is. */
+static bool frn_spec_self(francis_ctx *ctx, const char **type, const char **id)
+{
+    if (*type == NULL && *id == NULL && FRN_IN_TURN(ctx)) {
+        *type = ctx->type;
+        *id = ctx->id;
+    }
+    return *type != NULL && *id != NULL;
+}
+
+/* What is wrong with the names of a call, and with which of them; NULL = nothing. */
+static const char *frn_names_fault(const char *type, const char *id, const char *method,
+                                   const char **what)
+{
+    const char *fault = frn_name_fault(type);
+
+    *what = "type";
+    if (fault == NULL) {
+        *what = "id";
+        fault = frn_name_fault(id);
+    }
+    if (fault == NULL && method != NULL) {
+        *what = "method";
+        fault = frn_name_fault(method);
+    }
+    return fault;
+}
+
+static const francis_method *frn_method_find(const frn_type *type, const char *name,
+                                             francis_turn_kind kind)
+{
+    size_t i;
+    for (i = 0; i < type->methods_count; i++) {
+        const francis_method *m = &type->desc.methods[i];
+        if (m->kind == kind && (m->name == name || strcmp(m->name, name) == 0))
+            return m;
+    }
+    return NULL;
+}
+
+static francis_result frn_spec_method(francis_host *h, frn_turn *owner, francis_call *user,
+                                      frn_spec *s)
+{
+    const francis_actor_desc *d = &s->found->desc;
+    const francis_method     *m = NULL;
+
+    if (!s->peek)
+        m = frn_method_find(s->found, s->method, FRANCIS_INVOKE);
+    if (m == NULL)
+        m = frn_method_find(s->found, s->method, FRANCIS_PEEK);
+    if (m != NULL && m->input_size != 0 && m->input_size != s->size)
+        return frn_refuse_call(h, owner, user, FRANCIS_ERR_BAD_INPUT, "method '%s' of %s takes %lu"
+                               " bytes, not %lu", s->method, d->type, (unsigned long)m->input_size,
+                               (unsigned long)s->size);
+    s->run = m != NULL ? m->run : s->peek ? d->peek : d->invoke;
+    s->known_method = m != NULL ? m->name : NULL;
+    if (s->run == NULL)
+        return frn_refuse_call(h, owner, user, FRANCIS_ERR_UNKNOWN_METHOD, "type %s has no %s"
+                               " method '%s'", d->type, s->peek ? "peek" : "invoke", s->method);
+    return FRANCIS_OK;
+}
+
+/* Everything that can be said of a call without looking at its actor. */
+static francis_result frn_spec_check(francis_host *h, frn_turn *owner, francis_call *user,
+                                     frn_spec *s)
+{
+    const char *what = "", *fault = frn_names_fault(s->type, s->id, s->method, &what);
+    size_t      max = s->op == FRN_OP_PUT ? h->desc.state_bytes_max : h->desc.message_bytes_max;
+
+    if (fault != NULL)
+        return frn_refuse_call(h, owner, user, FRANCIS_ERR_INVALID, "the %s %s", what, fault);
+    if (frn_name_reserved(s->type))
+        return frn_refuse_call(h, owner, user, FRANCIS_ERR_RESERVED, "type '%s' is francis's own",
+                               s->type);
+    if (user != NULL && user->timeout_ms < FRANCIS_FOREVER)
+        return frn_refuse_call(h, owner, user, FRANCIS_ERR_INVALID, "timeout_ms is %lld",
+                               (long long)user->timeout_ms);
+    if (user != NULL && user->request_id != NULL
+        && (fault = frn_name_fault(user->request_id)) != NULL)
+        return frn_refuse_call(h, owner, user, FRANCIS_ERR_INVALID, "the request_id %s", fault);
+    if (s->size > 0 && s->data == NULL)
+        return frn_refuse_call(h, owner, user, FRANCIS_ERR_INVALID, "data is NULL, its size %lu",
+                               (unsigned long)s->size);
+    if (s->size > max)
+        return frn_refuse_call(h, owner, user, FRANCIS_ERR_TOO_LARGE, "%lu bytes; the limit is %lu",
+                               (unsigned long)s->size, (unsigned long)max);
+    s->found = frn_type_find(h, s->type);
+    if (s->op == FRN_OP_PUT && s->found != NULL && s->found->desc.state_size > 0
+        && s->size > s->found->desc.state_size)
+        return frn_refuse_call(h, owner, user, FRANCIS_ERR_TOO_LARGE, "%lu bytes; the state of %s"
+                               " has %lu", (unsigned long)s->size, s->type,
+                               (unsigned long)s->found->desc.state_size);
+    if (s->found == NULL)
+        return s->op != FRN_OP_METHOD ? FRANCIS_OK
+            : frn_refuse_call(h, owner, user, FRANCIS_ERR_UNKNOWN_TYPE, "no host serves the type"
+                              " '%s'", s->type);
+    if (s->found->desc.singleton && strcmp(s->id, FRN_SINGLETON) != 0)
+        return frn_refuse_call(h, owner, user, FRANCIS_ERR_INVALID, "%s is a singleton; its id is"
+                               " '" FRN_SINGLETON "', not '%s'", s->type, s->id);
+    return s->op == FRN_OP_METHOD ? frn_spec_method(h, owner, user, s) : FRANCIS_OK;
+}
+
+/* Whether the host takes calls from here. A turn that runs may call until it ends. */
+static francis_result frn_host_takes(francis_host *h, frn_turn *owner, francis_call *user)
+{
+    if (owner != NULL && owner->doom != FRANCIS_OK)
+        return frn_refuse_call(h, owner, user, owner->doom, "the turn that calls has failed");
+    if (h->phase == FRN_HOST_RUNNING || (h->phase == FRN_HOST_DRAINING && owner != NULL))
+        return FRANCIS_OK;
+    if (h->phase == FRN_HOST_OPEN)
+        return frn_refuse_call(h, owner, user, FRANCIS_ERR_USAGE, "the host is not started");
+    return frn_refuse_call(h, owner, user, FRANCIS_ERR_STOPPED, "the host %s",
+                           h->phase == FRN_HOST_STOPPED ? "has stopped" : "is stopping");
+}
+
+/* Frees what the struct brought the last time. */
+static francis_result frn_user_reset(francis_host *h, francis_call *user)
+{
+    frn_call *c;
+
+    if (user == NULL)
+        return FRANCIS_OK;
+    c = frn_user_call(h, user);
+    if (c != NULL && (!frn_call_over(c) || c->state == FRN_CALL_CALLBACK))
+        return FRANCIS_ERR_USAGE;       /* under way: it must be left alone */
+    if (c != NULL)
+        frn_call_release(h, c);
+    frn_user_clear(user);
+    return FRANCIS_OK;
+}
+
+static frn_chain *frn_turn_chain(francis_host *h, frn_turn *t)
+{
+    size_t     id_size;
+    frn_chain *c;
+
+    if (t->chain != NULL)
+        return t->chain;
+    id_size = strlen(t->ctx.id) + 1;
+    c = (frn_chain *)frn_mem_alloc(&h->mem, sizeof *c + id_size);
+    if (c == NULL)
+        return NULL;
+    c->refs = 1;
+    c->depth = t->chain_in != NULL ? t->chain_in->depth + 1 : 1;
+    c->parent = t->chain_in;
+    if (c->parent != NULL)
+        c->parent->refs++;
+    c->type = t->type;
+    c->turn = t->number;
+    c->id_size = id_size;
+    memcpy(FRN_CHAIN_ID(c), t->ctx.id, id_size);
+    return t->chain = c;
+}
+
+/* How long a call may take: its own time, cut at what the turn has left. */
+static void frn_call_set_time(francis_host *h, frn_call *c, const francis_call *user, frn_turn *t)
+{
+    int64_t want = user != NULL ? user->timeout_ms : 0, left = FRANCIS_FOREVER;
+
+    if (t != NULL && t->deadline_ns == FRN_NEVER && t->ctx.timeout_ms != FRANCIS_FOREVER)
+        t->deadline_ns = frn_add_time(frn_now_ns(h), frn_ms_to_ns(t->ctx.timeout_ms));
+    if (t != NULL && t->deadline_ns != FRN_NEVER) {
+        left = (t->deadline_ns - frn_now_ns(h)) / FRN_MS;
+        left = left < 0 ? 0 : left;
+    }
+    if (want == 0)
+        want = left != FRANCIS_FOREVER ? left : h->desc.timeout_ms;
+    else if (left != FRANCIS_FOREVER && (want == FRANCIS_FOREVER || left < want))
+        want = left;
+    c->timeout_ms = want;
+}
+
+/* Copies all that the call needs for longer than its caller's stack. */
+static bool frn_call_copy(francis_host *h, frn_call *c, const frn_spec *s, const francis_call *user)
+{
+    const char *trace = user != NULL && user->trace != NULL ? user->trace
+                      : c->owner != NULL ? c->owner->ctx.trace : "";
+    bool        ok = true;
+
+    if (s->data != NULL)
+        ok = (c->input = frn_buf_copy(&h->mem, s->data, s->size)) != NULL;
+    if (ok && s->known_method == NULL && s->method != NULL)
+        ok = (c->method_copy = frn_buf_copy(&h->mem, s->method, strlen(s->method))) != NULL;
+    c->method = s->known_method != NULL ? s->known_method
+              : c->method_copy != NULL ? (const char *)FRN_BYTES(c->method_copy) : "";
+    if (ok && user != NULL && user->request_id != NULL && !s->peek)
+        ok = (c->request_id = frn_buf_copy(&h->mem, user->request_id, strlen(user->request_id)))
+             != NULL;
+    if (ok && trace[0] != '\0')
+        ok = (c->trace = frn_buf_copy(&h->mem, trace, strlen(trace))) != NULL;
+    if (ok && c->request_id != NULL)
+        c->hash = frn_hash(frn_hash((uint64_t)s->op, c->method, strlen(c->method)), s->data, s->size);
+    return ok;
+}
+
+/* Makes the record. NULL = refused, *r says why. */
+static frn_call *frn_call_make(francis_host *h, frn_turn *owner, francis_call *user,
+                               const frn_spec *s, francis_result *r)
+{
+    frn_chain *chain = owner != NULL ? frn_turn_chain(h, owner) : NULL;
+    frn_call  *c = NULL;
+
+    *r = FRANCIS_OK;
+    if (owner != NULL && chain == NULL)
+        *r = frn_user_set(user, FRANCIS_ERR_NOMEM, NULL);
+    else if (chain != NULL && chain->depth >= FRANCIS_CHAIN_MAX)
+        *r = frn_refuse_call(h, owner, user, FRANCIS_ERR_BUSY, "the chain of calls is %u deep;"
+                             " FRANCIS_CHAIN_MAX is %d", (unsigned)chain->depth, FRANCIS_CHAIN_MAX);
+    else if ((c = frn_call_new(h, s->one_way ? NULL : owner, s->one_way ? NULL : user)) == NULL)
+        *r = h->calls_used >= h->desc.calls_max
+           ? frn_user_set(user, FRANCIS_ERR_BUSY, "as many calls as calls_max are in flight")
+           : frn_user_set(user, FRANCIS_ERR_NOMEM, NULL);
+    if (c == NULL) {
+        h->stats.calls_refused++;
+        return NULL;
+    }
+    c->type = (frn_type *)(uintptr_t)s->found;
+    c->op = s->op;
+    c->peek = s->peek;
+    c->one_way = s->one_way;
+    c->run = s->run;
+    c->expire_ms = s->expire_ms;
+    c->active_only = user != NULL && user->active_only;
+    c->chain = chain;
+    if (chain != NULL)
+        chain->refs++;
+    frn_call_set_time(h, c, user, owner);
+    if (frn_call_copy(h, c, s, user))
+        return c;
+    frn_call_release(h, c);
+    *r = frn_user_set(user, FRANCIS_ERR_NOMEM, NULL);
+    return NULL;
+}
+
+/* Whether its turn may run right here, on the thread that calls. */
+static frn_turn *frn_call_inline(francis_host *h, frn_call *c, const frn_spec *s, bool allowed)
+{
+    frn_actor *a;
+    frn_turn  *t;
+
+    if (!allowed || c->request_id != NULL || c->chain != NULL)
+        return NULL;
+    a = frn_actor_find(h, c->type, s->id);
+    if (a == NULL || a->phase != FRN_PHASE_ACTIVE || a->halting || !frn_list_empty(&a->mailbox)
+        || !frn_actor_free_for(a, !c->peek))
+        return NULL;
+    h->stats.calls_local++;
+    t = frn_call_begin(h, a, c);
+    if (t != NULL)
+        t->inline_run = true;
+    return t;
+}
+
+/* A write for an actor of a type that this host does not serve: directly, if it is active nowhere. */
+static void frn_admin_send(francis_host *h, frn_call *c, const frn_spec *s)
+{
+    size_t     type_size = strlen(s->type) + 1;
+    frn_write *w = frn_write_new(h, FRN_WRITE_ADMIN, NULL);
+
+    if (w != NULL)
+        w->owned = frn_buf_new(&h->mem, type_size + strlen(s->id));
+    if (w == NULL || w->owned == NULL) {
+        if (w != NULL)
+            frn_write_free(h, w);
+        frn_call_fail(h, c, FRANCIS_ERR_NOMEM, "no memory for the write");
+        return;
+    }
+    memcpy(FRN_BYTES(w->owned), s->type, type_size);
+    memcpy((char *)FRN_BYTES(w->owned) + type_size, s->id, strlen(s->id));
+    w->type = (const char *)FRN_BYTES(w->owned);
+    w->id = w->type + type_size;
+    w->purge = s->op == FRN_OP_PURGE;
+    w->set_state = s->op == FRN_OP_PUT;
+    w->set_version = w->set_state;
+    w->state = frn_buf_ref(c->input);
+    if (s->expire_ms > 0)
+        w->expires_ms = frn_add_time(frn_plat_wall_ms(&h->plat), s->expire_ms);
+    c->result = FRANCIS_OK;         /* what it gets when the gate opens */
+    c->wrote = true;
+    c->state = FRN_CALL_WRITING;
+    frn_list_push(&w->gate, &c->link);
+    frn_write_queue(h, w);
+}
+
+/* Sends the call: at once, or out of a turn behind what that actor has sealed. */
+static void frn_call_send(francis_host *h, frn_call *c, const frn_spec *s, frn_turn *t)
+{
+    if (!c->one_way)
+        frn_call_arm(h, c);
+    if (s->found == NULL) {
+        frn_admin_send(h, c, s);
+        return;
+    }
+    c->target = frn_buf_copy(&h->mem, s->id, strlen(s->id));
+    if (c->target == NULL) {
+        frn_call_fail(h, c, FRANCIS_ERR_NOMEM, "no memory for the call");
+        return;
+    }
+    if (t != NULL && frn_write_waits(t->actor))
+        frn_gate_wait(t->actor, c, FRN_CALL_HELD);
+    else
+        frn_route(h, c);
+}
+
+/* Why the calling thread cannot wait here; NULL = it can. */
+static const char *frn_cannot_wait(const francis_host *h, const frn_turn *t)
+{
+    if (!h->threads && t != NULL)
+        return "without workers a turn cannot wait for a call; make it .async and use"
+               " francis_await";
+    if (!h->threads && h->stepping)
+        return "nobody may wait inside francis_poll; make the call .async";
+    if (!h->threads && !pthread_equal(h->owner, pthread_self()))
+        return "without workers only the thread that polls can wait; make the call .async";
+    if (t != NULL && t->inline_run)
+        return "a turn of a nonblocking type cannot wait; make the call .async and use"
+               " francis_await";
+    if (h->threads && t == NULL && pthread_getspecific(h->worker_key) != NULL)
+        return "a handler waits with its own ctx, and a callback not at all; make the call .async";
+    return NULL;
+}
+
+/* Waits on a condition variable of its own. Lock held. */
+static void frn_wait_over(francis_host *h, frn_turn *t, frn_call *c)
+{
+    pthread_cond_t own;
+    bool           ok = frn_cond_init(&own);
+
+    c->cond = ok ? &own : NULL;     /* without one: look every millisecond */
+    while (!frn_call_over(c) && (t == NULL || t->doom == FRANCIS_OK))
+        frn_cond_wait(ok ? &own : &h->rest_cond, &h->lock, ok ? FRN_NEVER : FRN_MS);
+    c->cond = NULL;
+    if (ok)
+        (void)pthread_cond_destroy(&own);
+}
+
+/* Waits as this thread can. Lock held, given up meanwhile. */
+static void frn_call_wait(francis_host *h, frn_turn *t, frn_call *c)
+{
+    if (h->threads) {
+        frn_wait_over(h, t, c);
+        return;
+    }
+    h->stepping = true;
+    frn_drive(h, c);
+    h->stepping = false;
+}
+
+/* After a blocking call without workers: francis_poll and its descriptor know what is left. */
+static void frn_after_blocking(francis_host *h)
+{
+    if (h->threads || h->stepping)
+        return;
+    if (frn_has_work(h))
+        frn_wake(h);
+    if (h->polled_by_fd)
+        frn_loop_arm(h, frn_wait_until(h));
+}
+
+/* The answer of a call that somebody has waited for, brought to him. */
+static francis_result frn_call_take(francis_host *h, frn_turn *t, frn_call *c)
+{
+    francis_call  *user = c->user;
+    francis_result r;
+
+    if (!frn_call_over(c)) {        /* the turn that waited has failed meanwhile */
+        r = t->doom;
+        frn_call_cancel(h, c);
+        return frn_user_set(user, r, "the turn that waits has failed");
+    }
+    c->held = false;
+    r = c->result;
+    frn_call_publish(c);
+    if (user == NULL || (c->reply == NULL && c->error == NULL)) {
+        frn_call_release(h, c);
+        if (user != NULL)
+            memset(user->internal, 0, sizeof user->internal);
+    }
+    return r;
+}
+
+static francis_result frn_submit_async(francis_host *h, frn_turn *t, francis_call *user,
+                                       frn_call *c, const frn_spec *s)
+{
+    uint64_t handle = c->handle;
+
+    c->on_done = user->on_done != NULL;
+    c->waiting = t != NULL;
+    if (t != NULL)
+        t->outstanding++;
+    user->result = FRANCIS_PENDING;
+    c->held = true;                 /* until it is known whether it fails at once */
+    frn_call_send(h, c, s, t);
+    c = frn_call_find(h, handle);
+    if (c == NULL)
+        return FRANCIS_ERR_INTERNAL;
+    c->held = false;
+    if (!frn_call_over(c))
+        return FRANCIS_PENDING;
+    c->on_done = false;
+    c->state = FRN_CALL_DONE;
+    frn_list_remove(&c->link);
+    return frn_call_take(h, t, c);
+}
+
+static francis_result frn_submit_sync(francis_host *h, frn_turn *t, francis_call *user,
+                                      frn_call *c, const frn_spec *s)
+{
+    bool      inline_ok = s->found != NULL && (!h->threads || s->found->desc.nonblocking);
+    bool      blocks = h->threads && t != NULL, stepped = h->stepping;
+    frn_turn *turn;
+
+    c->held = true;
+    h->stepping = h->stepping || !h->threads;   /* it needs no wake-up from itself */
+    turn = frn_call_inline(h, c, s, inline_ok);
+    if (turn != NULL) {
+        frn_turn_run(h, turn);
+    } else if (blocks && !frn_block_begin(h)) {
+        h->stats.calls_in_flight--;
+        frn_call_release(h, c);
+        return frn_refuse_call(h, t, user, FRANCIS_ERR_BUSY, "%u turns wait for calls already,"
+                               " blocked_max; make the call .async and use francis_await",
+                               (unsigned)h->workers_blocked);
+    } else if (c->state == FRN_CALL_NEW) {
+        frn_call_send(h, c, s, t);
+    }
+    if (!frn_call_over(c)) {
+        frn_call_arm(h, c);
+        frn_call_wait(h, t, c);
+    }
+    if (blocks && turn == NULL)
+        frn_block_end(h);
+    h->stepping = stepped;
+    return frn_call_take(h, t, c);
+}
+
+static bool frn_is_async(const francis_call *user)
+{
+    return user != NULL && (user->async || user->on_done != NULL);
+}
+
+/* Refuses what cannot be, before anything is made. Lock held. */
+static francis_result frn_submit_check(francis_host *h, frn_turn *t, francis_call *user)
+{
+    const char    *why;
+    francis_result r;
+
+    if (frn_user_reset(h, user) != FRANCIS_OK)
+        return FRANCIS_ERR_USAGE;
+    r = frn_host_takes(h, t, user);
+    if (r != FRANCIS_OK || frn_is_async(user))
+        return r;
+    why = frn_cannot_wait(h, t);
+    return why == NULL ? FRANCIS_OK
+                       : frn_refuse_call(h, t, user, FRANCIS_ERR_WOULD_BLOCK, "%s", why);
+}
+
+/* The way of every call to an actor. */
+static francis_result frn_submit(francis_ctx *ctx, frn_spec *s, francis_call *user)
+{
+    francis_host  *h = ctx->host;
+    frn_turn      *t = FRN_IN_TURN(ctx) ? FRN_TURN(ctx) : NULL;
+    frn_call      *c;
+    francis_result r;
+
+    if (frn_forked(h))
+        return frn_user_set(user, FRANCIS_ERR_USAGE, "the host belongs to the parent process");
+    frn_lock(h);
+    r = frn_submit_check(h, t, user);
+    if (r == FRANCIS_OK && !frn_spec_self(ctx, &s->type, &s->id))
+        r = frn_refuse_call(h, t, user, FRANCIS_ERR_INVALID, "type and id are needed");
+    if (r == FRANCIS_OK)
+        r = frn_spec_check(h, t, user, s);
+    c = r == FRANCIS_OK ? frn_call_make(h, t, user, s, &r) : NULL;
+    if (c != NULL) {
+        h->stats.calls_in_flight++;
+        r = frn_is_async(user) ? frn_submit_async(h, t, user, c, s)
+                               : frn_submit_sync(h, t, user, c, s);
+        frn_after_blocking(h);
+    }
+    frn_unlock(h);
+    return r;
+}
+
+// >> 800 api.turn | needs: 700
+//    Public bodies for handlers. They run on the turn's thread; what they touch of the turn is the
+//    handler's own, so most need no lock.
+
+static francis_result frn_refuse(frn_turn *t, francis_result r, const char *text)
+{
+    if (t->refused == FRANCIS_OK) {     /* the turn fails, whatever the handler returns */
+        t->refused = r;
+        frn_buf_drop(&t->ctx.host->mem, t->error);
+        t->error = frn_buf_copy(&t->ctx.host->mem, text, strlen(text));
+    }
+    return r;
+}
+
+/* Whether this turn may write. */
+static francis_result frn_may_write(frn_turn *t)
+{
+    return t->exclusive ? FRANCIS_OK : frn_refuse(t, FRANCIS_ERR_READ_ONLY, "a write inside a peek");
+}
+
+FRANCIS_API void *francis_state(francis_ctx *ctx)
+{
+    frn_turn      *t = FRN_IN_TURN(ctx) ? FRN_TURN(ctx) : NULL;
+    size_t         size = t != NULL ? t->type->desc.state_size : 0, old = 0;
+    const frn_buf *base;
+
+    if (size == 0)
+        return NULL;
+    if (t->work == NULL) {
+        t->work = frn_buf_new(&ctx->host->mem, size);
+        if (t->work == NULL) {
+            (void)frn_refuse(t, FRANCIS_ERR_NOMEM, "no memory for the state");
+            return NULL;
+        }
+        base = t->deleted ? NULL : t->base;
+        if (base != NULL) {
+            old = base->size < size ? base->size : size;
+            memcpy(FRN_BYTES(t->work), FRN_BYTES(base), old);
+        }
+        memset((char *)FRN_BYTES(t->work) + old, 0, size - old);
+    }
+    return FRN_BYTES(t->work);
+}
+
+FRANCIS_API francis_bytes francis_state_get(francis_ctx *ctx)
+{
+    francis_bytes  b = { NULL, 0 };
+    const frn_buf *buf;
+
+    if (FRN_IN_TURN(ctx)) {
+        const frn_turn *t = FRN_TURN(ctx);
+        buf = t->work != NULL ? t->work : t->deleted ? NULL : t->base;
+        if (buf != NULL) {
+            b.data = FRN_BYTES(buf);
+            b.size = buf->size;
+        }
+    }
+    return b;
+}
+
+FRANCIS_API francis_result francis_state_set(francis_ctx *ctx, const void *data, size_t size)
+{
+    frn_turn      *t;
+    frn_buf       *b;
+    francis_result r;
+
+    if (!FRN_IN_TURN(ctx))
+        return FRANCIS_ERR_USAGE;
+    t = FRN_TURN(ctx);
+    if ((r = frn_may_write(t)) != FRANCIS_OK)
+        return r;
+    if (t->type->desc.state_size != 0)
+        return frn_refuse(t, FRANCIS_ERR_USAGE, "the type has a state_size; use francis_state");
+    if (size > 0 && data == NULL)
+        return frn_refuse(t, FRANCIS_ERR_INVALID, "the data is NULL, its size is not 0");
+    if (size > ctx->host->desc.state_bytes_max)
+        return frn_refuse(t, FRANCIS_ERR_TOO_LARGE, "the state is larger than state_bytes_max");
+    b = frn_buf_copy(&ctx->host->mem, data, size);
+    if (b == NULL)
+        return frn_refuse(t, FRANCIS_ERR_NOMEM, "no memory for the state");
+    frn_buf_drop(&ctx->host->mem, t->work);
+    t->work = b;
+    return FRANCIS_OK;
+}
+
+static void frn_turn_delete(frn_turn *t)
+{
+    t->deleted = true;
+    t->expire_set = false;
+    if (t->work != NULL && t->type->desc.state_size > 0) {
+        memset(FRN_BYTES(t->work), 0, t->work->size);
+    } else {
+        frn_buf_drop(&t->ctx.host->mem, t->work);
+        t->work = NULL;
+    }
+}
+
+FRANCIS_API francis_result francis_state_delete(francis_ctx *ctx)
+{
+    francis_result r = FRN_IN_TURN(ctx) ? frn_may_write(FRN_TURN(ctx)) : FRANCIS_ERR_USAGE;
+    if (r == FRANCIS_OK)
+        frn_turn_delete(FRN_TURN(ctx));
+    return r;
+}
+
+FRANCIS_API francis_result francis_state_expire(francis_ctx *ctx, int64_t after_ms)
+{
+    francis_result r = FRN_IN_TURN(ctx) ? frn_may_write(FRN_TURN(ctx)) : FRANCIS_ERR_USAGE;
+
+    if (r != FRANCIS_OK)
+        return r;
+    if (after_ms <= 0 && after_ms != FRANCIS_FOREVER)
+        return frn_refuse(FRN_TURN(ctx), FRANCIS_ERR_INVALID, "after_ms is not greater than 0");
+    FRN_TURN(ctx)->expire_set = true;
+    FRN_TURN(ctx)->expires_ms = after_ms == FRANCIS_FOREVER ? 0
+                              : frn_add_time(francis_now(ctx), after_ms);
+    return FRANCIS_OK;
+}
+
+static francis_result frn_reply_take(frn_turn *t, frn_buf *reply)
+{
+    if (reply == NULL)
+        return frn_refuse(t, FRANCIS_ERR_NOMEM, "no memory for the reply");
+    frn_buf_drop(&t->ctx.host->mem, t->reply);
+    t->reply = reply;
+    return FRANCIS_OK;
+}
+
+FRANCIS_API francis_result francis_reply(francis_ctx *ctx, const void *data, size_t size)
+{
+    if (!FRN_IN_TURN(ctx))
+        return FRANCIS_ERR_USAGE;
+    if (size > 0 && data == NULL)
+        return frn_refuse(FRN_TURN(ctx), FRANCIS_ERR_INVALID, "the reply is NULL, its size is not 0");
+    if (size > ctx->host->desc.message_bytes_max)
+        return frn_refuse(FRN_TURN(ctx), FRANCIS_ERR_TOO_LARGE,
+                          "the reply is larger than message_bytes_max");
+    return frn_reply_take(FRN_TURN(ctx), frn_buf_copy(&ctx->host->mem, data, size));
+}
+
+FRANCIS_API francis_result francis_replyf(francis_ctx *ctx, const char *format, ...)
+{
+    frn_buf *b;
+    va_list  args;
+    int      n;
+
+    if (!FRN_IN_TURN(ctx))
+        return FRANCIS_ERR_USAGE;
+    va_start(args, format);
+    n = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    if (n < 0)
+        return frn_refuse(FRN_TURN(ctx), FRANCIS_ERR_INVALID, "the reply cannot be formatted");
+    if ((size_t)n > ctx->host->desc.message_bytes_max)
+        return frn_refuse(FRN_TURN(ctx), FRANCIS_ERR_TOO_LARGE,
+                          "the reply is larger than message_bytes_max");
+    b = frn_buf_new(&ctx->host->mem, (size_t)n);
+    if (b != NULL) {
+        va_start(args, format);
+        (void)vsnprintf((char *)FRN_BYTES(b), (size_t)n + 1, format, args);
+        va_end(args);
+    }
+    return frn_reply_take(FRN_TURN(ctx), b);
+}
+
+static francis_result frn_fail_take(francis_ctx *ctx, francis_result code, frn_buf *text)
+{
+    frn_turn *t = FRN_IN_TURN(ctx) ? FRN_TURN(ctx) : NULL;
+
+    if (t != NULL && t->refused == FRANCIS_OK) {
+        frn_buf_drop(&ctx->host->mem, t->error);
+        t->error = text;
+    } else {
+        frn_buf_drop(&ctx->host->mem, text);    /* what was refused first is the reason */
+    }
+    return code;
+}
+
+FRANCIS_API francis_result francis_fail(francis_ctx *ctx, francis_result code, const char *format,
+                                        ...)
+{
+    frn_buf *text;
+    va_list  args;
+
+    va_start(args, format);
+    text = frn_buf_format(&ctx->host->mem, format, args);
+    va_end(args);
+    return frn_fail_take(ctx, code, text);
+}
+
+FRANCIS_API francis_result francis_fail_text(francis_ctx *ctx, francis_result code,
+                                             const char *text)
+{
+    size_t size = text != NULL ? strlen(text) : 0;
+    return frn_fail_take(ctx, code,
+                         frn_buf_copy(&ctx->host->mem, text, size < 1024 ? size : 1023));
+}
+
+/* Waits inside the handler until the gate that c stands at has opened. */
+static void frn_flush_wait(francis_host *h, frn_turn *t, frn_call *c)
+{
+    if (h->threads) {
+        frn_wait_over(h, t, c);
+        return;
+    }
+    while (!frn_call_over(c) && t->doom == FRANCIS_OK) {    /* no other turn, no callback runs */
+        if (frn_commit_due(h) <= frn_now_ns(h) || h->busy_retry_ns == 0)
+            frn_commit_run(h);
+        else
+            frn_loop_wait(h, h->busy_retry_ns);
+    }
+}
+
+/* The turn goes on from what is durable now. */
+static void frn_flush_rebase(francis_host *h, frn_turn *t)
+{
+    frn_buf_drop(&h->mem, t->base);
+    t->base = frn_buf_ref(t->actor->state);
+    t->deleted = t->expire_set = t->purge = false;
+    if (t->type->desc.state_size == 0) {
+        frn_buf_drop(&h->mem, t->work);
+        t->work = NULL;
+    }
+}
+
+static francis_result frn_flush(francis_host *h, frn_turn *t, francis_call *user)
+{
+    bool           wrote = false;
+    frn_call      *c;
+    francis_result r = frn_seal(h, t, false, &wrote);
+
+    if (r != FRANCIS_OK) {
+        (void)frn_refuse(t, r, "no memory to flush");
+        return frn_user_set(user, r, NULL);
+    }
+    if (wrote) {
+        t->flushed = t->wrote = true;
+        frn_flush_rebase(h, t);
+    }
+    if (!frn_write_waits(t->actor))
+        return FRANCIS_OK;
+    c = frn_call_new(h, t, user);
+    if (c == NULL) {
+        (void)frn_refuse(t, FRANCIS_ERR_NOMEM, "no memory to flush");
+        return frn_user_set(user, FRANCIS_ERR_NOMEM, NULL);
+    }
+    h->stats.calls_in_flight++;
+    c->held = true;
+    c->wrote = wrote;
+    c->result = FRANCIS_OK;
+    frn_call_set_time(h, c, user, t);
+    frn_call_arm(h, c);
+    frn_gate_wait(t->actor, c, FRN_CALL_GATED);
+    frn_flush_wait(h, t, c);
+    r = frn_call_take(h, t, c);
+    if (r != FRANCIS_OK)
+        (void)frn_refuse(t, r, "the flush failed");
+    return r;
+}
+
+FRANCIS_API francis_result francis_flush(francis_ctx *ctx, francis_call *call)
+{
+    francis_host  *h = ctx->host;
+    frn_turn      *t;
+    francis_result r;
+
+    if (!FRN_IN_TURN(ctx))
+        return frn_user_set(call, FRANCIS_ERR_USAGE, "flush is for turns");
+    t = FRN_TURN(ctx);
+    if (frn_is_async(call))
+        return frn_user_set(call, FRANCIS_ERR_USAGE, "a flush always waits");
+    frn_lock(h);
+    r = frn_user_reset(h, call);
+    if (r == FRANCIS_OK)
+        r = t->doom != FRANCIS_OK ? t->doom : t->refused != FRANCIS_OK ? t->refused
+                                                                      : frn_may_write(t);
+    r = r == FRANCIS_OK ? frn_flush(h, t, call) : frn_user_set(call, r, NULL);
+    frn_unlock(h);
+    return r;
+}
+
+FRANCIS_API francis_result francis_interrupted(const francis_ctx *ctx)
+{
+    const frn_turn *t;
+    francis_host   *h = ctx->host;
+    francis_result  r;
+
+    if (!FRN_IN_TURN(ctx))
+        return FRANCIS_OK;
+    t = FRN_OF(const frn_turn, ctx, ctx);
+    r = FRN_LOAD(&t->doom);
+    if (r != FRANCIS_OK)
+        return r;
+    frn_lock(h);
+    if (t->deadline_ns != FRN_NEVER && frn_now_ns(h) >= t->deadline_ns)
+        r = FRANCIS_ERR_DEADLINE;
+    else if (h->phase == FRN_HOST_DRAINING)
+        r = FRANCIS_ERR_STOPPED;
+    else if (t->actor->halting)
+        r = FRANCIS_ERR_MOVED;
+    frn_unlock(h);
+    return r;
+}
+
+FRANCIS_API void *francis_alloc(francis_ctx *ctx, size_t size)
+{
+    frn_turn  *t;
+    frn_block *b;
+    size_t     total;
+
+    if (!FRN_IN_TURN(ctx) || !frn_add_fits(sizeof *b, size, &total))
+        return NULL;
+    t = FRN_TURN(ctx);
+    b = (frn_block *)frn_mem_alloc(&ctx->host->mem, total);
+    if (b == NULL)
+        return NULL;
+    b->size = size;
+    b->next = t->blocks;
+    t->blocks = b;
+    return b + 1;
+}
+
+FRANCIS_API int64_t francis_now(francis_ctx *ctx)
+{
+    frn_turn *t;
+
+    if (!FRN_IN_TURN(ctx))
+        return frn_plat_wall_ms(&ctx->host->plat);
+    t = FRN_TURN(ctx);
+    if (t->now_ms == 0)
+        t->now_ms = frn_plat_wall_ms(&ctx->host->plat);
+    return t->now_ms;
+}
+
+FRANCIS_API francis_result francis_random(francis_ctx *ctx, void *data, size_t size)
+{
+    if (frn_plat_random(&ctx->host->plat, data, size))
+        return FRANCIS_OK;
+    memset(data, 0, size);
+    return FRANCIS_ERR_INTERNAL;
+}
+
+FRANCIS_API francis_result francis_await(francis_ctx *ctx, francis_handler next, void *local)
+{
+    if (!FRN_IN_TURN(ctx))
+        return FRANCIS_ERR_USAGE;
+    if (next == NULL)
+        return francis_fail(ctx, FRANCIS_ERR_INVALID, "francis_await was given no handler");
+    FRN_TURN(ctx)->next = next;
+    ctx->local = local;
+    return FRANCIS_PENDING;
+}
+
+FRANCIS_API uint64_t francis_expect(francis_ctx *ctx, francis_call *call)
+{
+    francis_host *h = ctx->host;
+    frn_turn     *t;
+    frn_call     *c = NULL;
+    uint64_t      ticket = 0;
+
+    if (!FRN_IN_TURN(ctx) || call == NULL) {
+        (void)frn_user_set(call, FRANCIS_ERR_USAGE, "expect is for turns, with a call");
+        return 0;
+    }
+    t = FRN_TURN(ctx);
+    frn_lock(h);
+    if (frn_user_reset(h, call) == FRANCIS_OK) {
+        c = frn_call_new(h, t, call);
+        if (c == NULL)
+            (void)frn_user_set(call, h->calls_used >= h->desc.calls_max ? FRANCIS_ERR_BUSY
+                                                                       : FRANCIS_ERR_NOMEM, NULL);
+    }
+    if (c != NULL) {
+        h->stats.calls_in_flight++;
+        t->outstanding++;
+        c->waiting = true;
+        c->on_done = call->on_done != NULL;
+        c->state = FRN_CALL_EXPECTED;
+        call->result = FRANCIS_PENDING;
+        frn_call_set_time(h, c, call, t);
+        frn_call_arm(h, c);
+        ticket = c->handle;
+    }
+    frn_unlock(h);
+    return ticket;
+}
+
+FRANCIS_API uint64_t francis_defer(francis_ctx *ctx)
+{
+    francis_host *h = ctx->host;
+    frn_turn     *t;
+    uint64_t      ticket = 0;
+
+    if (!FRN_IN_TURN(ctx))
+        return 0;
+    t = FRN_TURN(ctx);
+    frn_lock(h);
+    if (t->call != NULL && !t->call->one_way && t->request_id == NULL) {
+        t->deferred = true;
+        ticket = t->call->handle;
+    } else if (t->doom == FRANCIS_OK) {
+        (void)frn_refuse(t, FRANCIS_ERR_USAGE, t->request_id != NULL
+                         ? "a call with a request id cannot be deferred"
+                         : "nobody waits for this turn");
+    }
+    frn_unlock(h);
+    return ticket;
+}
+
+/* The call that a ticket stands for, if it can still be answered. */
+static frn_call *frn_ticket_find(francis_host *h, uint64_t ticket)
+{
+    frn_call *c = frn_call_find(h, ticket);
+
+    if (c == NULL || c->claimed_answer)
+        return NULL;
+    if (c->state == FRN_CALL_PARKED || c->state == FRN_CALL_EXPECTED)
+        return c;
+    return c->state == FRN_CALL_RUNNING && c->turn->deferred && c->result == FRANCIS_PENDING ? c
+                                                                                            : NULL;
+}
+
+static void frn_ticket_answer(francis_host *h, frn_call *c, francis_result r, frn_buf *reply)
+{
+    frn_actor *a = c->actor;
+
+    c->from_handler = r != FRANCIS_OK;
+    if (c->state == FRN_CALL_RUNNING) {     /* its turn has not ended: kept until then */
+        c->result = r;
+        c->reply = reply;
+    } else if (c->state == FRN_CALL_PARKED) {
+        frn_list_remove(&c->link);
+        frn_actor_answer(h, a, c, r, reply, NULL);
+        frn_actor_step(h, a);               /* it may rest now */
+    } else {
+        frn_call_complete(h, c, r, reply, NULL);
+    }
+}
+
+static frn_answer *frn_answer_new(francis_host *h, frn_turn *t)
+{
+    frn_answer *n = (frn_answer *)frn_mem_alloc(&h->mem, sizeof *n);
+    if (n != NULL) {
+        *t->answers_last = n;
+        t->answers_last = &n->next;
+    }
+    return n;
+}
+
+FRANCIS_API francis_result francis_answer(francis_ctx *ctx, uint64_t ticket, francis_result result,
+                                          const void *data, size_t size)
+{
+    francis_host  *h = ctx->host;
+    frn_turn      *t = FRN_IN_TURN(ctx) ? FRN_TURN(ctx) : NULL;
+    frn_buf       *reply = NULL;
+    frn_answer    *n;
+    frn_call      *c;
+    francis_result r = FRANCIS_OK;
+
+    if (result == FRANCIS_PENDING || result == FRANCIS_DONE || !frn_result_known(result)
+        || (size > 0 && data == NULL))
+        return FRANCIS_ERR_INVALID;
+    if (size > h->desc.message_bytes_max)
+        return FRANCIS_ERR_TOO_LARGE;
+    if (data != NULL && (reply = frn_buf_copy(&h->mem, data, size)) == NULL)
+        return FRANCIS_ERR_NOMEM;
+    frn_lock(h);
+    c = frn_ticket_find(h, ticket);
+    n = c != NULL && t != NULL ? frn_answer_new(h, t) : NULL;
+    if (c == NULL) {
+        r = FRANCIS_ERR_STALE;
+    } else if (t == NULL) {
+        frn_ticket_answer(h, c, result, reply);
+        reply = NULL;
+    } else if (n == NULL) {
+        r = FRANCIS_ERR_NOMEM;
+    } else {
+        c->claimed_answer = true;
+        n->ticket = ticket;
+        n->result = result;
+        n->reply = reply;
+        reply = NULL;
+    }
+    frn_after_blocking(h);
+    frn_unlock(h);
+    frn_buf_drop(&h->mem, reply);
+    return r;
+}
+
+// >> 810 api.call | needs: 700 800
+//    Public bodies that call actors.
+
+FRANCIS_API francis_result francis_invoke(francis_ctx *ctx, const char *type, const char *id,
+                                          const char *method, const void *data, size_t size,
+                                          francis_call *call)
+{
+    frn_spec s;
+
+    memset(&s, 0, sizeof s);
+    s.type = type;
+    s.id = id;
+    s.method = method != NULL ? method : "";
+    s.data = data;
+    s.size = size;
+    return frn_submit(ctx, &s, call);
+}
+
+FRANCIS_API francis_result francis_peek(francis_ctx *ctx, const char *type, const char *id,
+                                        const char *method, const void *data, size_t size,
+                                        francis_call *call)
+{
+    frn_spec s;
+
+    memset(&s, 0, sizeof s);
+    s.type = type;
+    s.id = id;
+    s.method = method != NULL ? method : "";
+    s.data = data;
+    s.size = size;
+    s.peek = true;
+    return frn_submit(ctx, &s, call);
+}
+
+/* Out of a turn it leaves with the commit, so it waits with the turn. */
+static francis_result frn_send(francis_ctx *ctx, frn_turn *t, frn_spec *s)
+{
+    francis_host  *h = ctx->host;
+    francis_result r = frn_host_takes(h, t, NULL);
+    frn_answer    *n = NULL;
+    frn_call      *c;
+
+    if (r == FRANCIS_OK && !frn_spec_self(ctx, &s->type, &s->id))
+        r = FRANCIS_ERR_INVALID;
+    if (r == FRANCIS_OK)
+        r = frn_spec_check(h, t, NULL, s);
+    c = r == FRANCIS_OK ? frn_call_make(h, t, NULL, s, &r) : NULL;
+    if (c == NULL)
+        return r;
+    c->timeout_ms = FRANCIS_FOREVER;        /* nobody waits */
+    h->stats.calls_in_flight++;
+    if (t == NULL) {
+        frn_call_send(h, c, s, NULL);
+        return FRANCIS_OK;
+    }
+    c->target = frn_buf_copy(&h->mem, s->id, strlen(s->id));
+    n = c->target != NULL ? frn_answer_new(h, t) : NULL;
+    if (n == NULL) {
+        h->stats.calls_in_flight--;
+        frn_call_release(h, c);
+        return FRANCIS_ERR_NOMEM;
+    }
+    frn_chain_drop(h, c->chain);            /* its turn has ended when it arrives */
+    c->chain = NULL;
+    n->call = c;
+    return FRANCIS_OK;
+}
+
+FRANCIS_API francis_result francis_send(francis_ctx *ctx, const char *type, const char *id,
+                                        const char *method, const void *data, size_t size)
+{
+    francis_host  *h = ctx->host;
+    frn_spec       s;
+    francis_result r;
+
+    if (frn_forked(h))
+        return FRANCIS_ERR_USAGE;
+    memset(&s, 0, sizeof s);
+    s.type = type;
+    s.id = id;
+    s.method = method != NULL ? method : "";
+    s.data = data;
+    s.size = size;
+    s.one_way = true;
+    frn_lock(h);
+    r = frn_send(ctx, FRN_IN_TURN(ctx) ? FRN_TURN(ctx) : NULL, &s);
+    frn_after_blocking(h);
+    frn_unlock(h);
+    return r;
+}
+
+/* What francis_wait finds over. A turn's own callback runs here, as part of the turn. */
+static francis_result frn_wait_take(francis_host *h, frn_call *c)
+{
+    francis_call *user = c->user;
+
+    frn_call_publish(c);
+    if (c->owner != NULL && c->state == FRN_CALL_CALLBACK) {
+        c->state = FRN_CALL_DONE;
+        c->on_done = false;
+        frn_unlock(h);
+        user->on_done(user);
+        frn_lock(h);
+    }
+    return user->result;
+}
+
+FRANCIS_API francis_result francis_wait(francis_ctx *ctx, francis_call *call)
+{
+    francis_host  *h = ctx->host;
+    frn_turn      *t = FRN_IN_TURN(ctx) ? FRN_TURN(ctx) : NULL;
+    frn_call      *c;
+    francis_result r;
+    bool           blocks = h->threads && t != NULL;
+
+    if (frn_forked(h))
+        return FRANCIS_ERR_USAGE;
+    frn_lock(h);
+    c = frn_user_call(h, call);
+    if (c != NULL && !frn_call_over(c)) {
+        if (frn_cannot_wait(h, t) != NULL || (blocks && !frn_block_begin(h))) {
+            frn_unlock(h);
+            return FRANCIS_ERR_WOULD_BLOCK;
+        }
+        c->pins++;                  /* whoever frees it meanwhile leaves the record to us */
+        frn_call_wait(h, t, c);
+        c->pins--;
+        if (blocks)
+            frn_block_end(h);
+        frn_after_blocking(h);
+    }
+    if (c == NULL)
+        r = call->result;
+    else if (c->freed)
+        r = (frn_call_release(h, c), FRANCIS_ERR_CANCELLED);
+    else
+        r = frn_call_over(c) ? frn_wait_take(h, c) : t->doom;
+    frn_unlock(h);
+    return r;
+}
+
+FRANCIS_API void francis_call_free(francis_call *call)
+{
+    francis_host *h;
+    frn_call     *c;
+
+    if (call == NULL)
+        return;
+    if (call->internal[0] != 0 && call->internal[2] == ~call->internal[0]) {
+        h = (francis_host *)(uintptr_t)call->internal[1];
+        frn_lock(h);
+        while ((c = frn_user_call(h, call)) != NULL && c->state == FRN_CALL_IN_CALLBACK
+               && !pthread_equal(c->callback_thread, pthread_self()))
+            (void)pthread_cond_wait(&h->callback_cond, &h->lock);
+        if (c != NULL && frn_call_over(c))
+            frn_call_release(h, c);
+        else if (c != NULL)
+            frn_call_cancel(h, c);
+        frn_unlock(h);
+    }
+    frn_user_clear(call);
+}
+
+// >> 820 api.durable | needs: 700 800
+//    Public bodies for the state and the life of any actor.
+
+FRANCIS_API francis_result francis_state_read(francis_ctx *ctx, const char *type, const char *id,
+                                              francis_call *call)
+{
+    francis_host  *h = ctx->host;
+    frn_turn      *t = FRN_IN_TURN(ctx) ? FRN_TURN(ctx) : NULL;
+    const char    *what = "", *fault = NULL;
+    frn_read       read;
+    frn_call      *c = NULL;
+    francis_result r;
+
+    if (frn_forked(h))
+        return frn_user_set(call, FRANCIS_ERR_USAGE, "the host belongs to the parent process");
+    frn_lock(h);
+    r = frn_user_reset(h, call);
+    if (r == FRANCIS_OK && h->phase == FRN_HOST_OPEN)
+        r = frn_refuse_call(h, t, call, FRANCIS_ERR_USAGE, "the host is not started");
+    if (r == FRANCIS_OK && frn_spec_self(ctx, &type, &id))
+        fault = frn_names_fault(type, id, NULL, &what);
+    else if (r == FRANCIS_OK)
+        r = frn_refuse_call(h, t, call, FRANCIS_ERR_INVALID, "type and id are needed");
+    if (fault != NULL) {
+        r = frn_refuse_call(h, t, call, FRANCIS_ERR_INVALID, "the %s %s", what, fault);
+    } else if (r == FRANCIS_OK && frn_name_reserved(type)) {
+        r = frn_refuse_call(h, t, call, FRANCIS_ERR_RESERVED, "type '%s' is francis's own", type);
+    }
+    frn_unlock(h);
+    if (r != FRANCIS_OK)
+        return r;
+    memset(&read, 0, sizeof read);
+    read.kind = FRN_READ_STATE;
+    read.type = type;
+    read.id = id;
+    read.now_ms = frn_plat_wall_ms(&h->plat);
+    h->store->ops->read(h->store, &read);
+    frn_lock(h);
+    if (read.result != FRANCIS_OK)
+        r = frn_refuse_call(h, t, call, read.result, "%s", read.error);
+    else if (read.state == NULL)
+        r = frn_refuse_call(h, t, call, FRANCIS_ERR_NOT_FOUND, "there is no state of %s/%s", type, id);
+    else if (call != NULL && (c = frn_call_new(h, t, call)) == NULL)
+        r = frn_user_set(call, FRANCIS_ERR_NOMEM, NULL);
+    if (c != NULL) {
+        c->state = FRN_CALL_DONE;
+        c->result = FRANCIS_OK;
+        c->reply = read.state;
+        read.state = NULL;
+        frn_call_publish(c);
+    }
+    frn_unlock(h);
+    frn_buf_drop(&h->mem, read.state);
+    return r;
+}
+
+/* The turns by which outsiders change an actor. */
+static francis_result frn_state_put_run(francis_ctx *ctx)
+{
+    frn_turn      *t = FRN_TURN(ctx);
+    void          *state;
+    francis_result r = FRANCIS_OK;
+
+    if (ctx->input.data == NULL) {
+        if (t->base == NULL)
+            return francis_fail(ctx, FRANCIS_ERR_NOT_FOUND, "there is no state of %s/%s", ctx->type,
+                                ctx->id);
+        frn_turn_delete(t);
+        return FRANCIS_OK;
+    }
+    if (t->type->desc.state_size > 0) {
+        state = francis_state(ctx);
+        if (state == NULL)
+            return FRANCIS_ERR_NOMEM;
+        memset(state, 0, t->type->desc.state_size);
+        memcpy(state, ctx->input.data, ctx->input.size);
+    } else {
+        r = francis_state_set(ctx, ctx->input.data, ctx->input.size);
+    }
+    return r != FRANCIS_OK ? r
+        : francis_state_expire(ctx, t->expire_arg > 0 ? t->expire_arg : (int64_t)FRANCIS_FOREVER);
+}
+
+static francis_result frn_purge_run(francis_ctx *ctx)
+{
+    FRN_TURN(ctx)->purge = true;
+    frn_turn_delete(FRN_TURN(ctx));
+    return FRANCIS_OK;
+}
+
+/* From inside a peek nothing is written, in whatever form. */
+static francis_result frn_outer_write_check(francis_ctx *ctx, francis_call *call)
+{
+    if (!FRN_IN_TURN(ctx) || FRN_TURN(ctx)->exclusive)
+        return FRANCIS_OK;
+    (void)frn_may_write(FRN_TURN(ctx));
+    return frn_user_set(call, FRANCIS_ERR_READ_ONLY, "a write inside a peek");
+}
+
+static bool frn_is_self(const francis_ctx *ctx, const char *type, const char *id)
+{
+    if (!FRN_IN_TURN(ctx))
+        return false;
+    return (type == NULL && id == NULL)
+        || (type != NULL && id != NULL && strcmp(type, ctx->type) == 0 && strcmp(id, ctx->id) == 0);
+}
+
+FRANCIS_API francis_result francis_state_write(francis_ctx *ctx, const char *type, const char *id,
+                                               const void *data, size_t size, int64_t expire_ms,
+                                               francis_call *call)
+{
+    frn_spec       s;
+    francis_result r = frn_outer_write_check(ctx, call);
+
+    if (r != FRANCIS_OK)
+        return r;
+    if (expire_ms < FRANCIS_FOREVER)
+        return frn_user_set(call, FRANCIS_ERR_INVALID, "expire_ms is negative");
+    if (frn_is_self(ctx, type, id)) {
+        if (data == NULL)
+            return frn_user_set(call, francis_state_delete(ctx), NULL);
+        r = francis_state_set(ctx, data, size);
+        if (r == FRANCIS_OK)
+            r = francis_state_expire(ctx, expire_ms > 0 ? expire_ms : (int64_t)FRANCIS_FOREVER);
+        return frn_user_set(call, r, NULL);
+    }
+    memset(&s, 0, sizeof s);
+    s.type = type;
+    s.id = id;
+    s.data = data;
+    s.size = size;
+    s.op = FRN_OP_PUT;
+    s.run = frn_state_put_run;
+    s.expire_ms = expire_ms;
+    return frn_submit(ctx, &s, call);
+}
+
+FRANCIS_API francis_result francis_purge(francis_ctx *ctx, const char *type, const char *id,
+                                         francis_call *call)
+{
+    frn_spec       s;
+    francis_result r = frn_outer_write_check(ctx, call);
+
+    if (r != FRANCIS_OK)
+        return r;
+    if (frn_is_self(ctx, type, id))
+        return frn_user_set(call, frn_purge_run(ctx), NULL);
+    memset(&s, 0, sizeof s);
+    s.type = type;
+    s.id = id;
+    s.op = FRN_OP_PURGE;
+    s.run = frn_purge_run;
+    return frn_submit(ctx, &s, call);
+}
+
+/* Begins to halt what *all or a names; the call is complete when the last of them is gone. */
+static void frn_halt_begin(francis_host *h, frn_call *c, frn_actor *a)
+{
+    size_t    i;
+    frn_node *n, *next;
+
+    c->state = FRN_CALL_HALTING;
+    c->result = FRANCIS_PENDING;
+    c->pending = 1;                 /* ours, so that it does not end before all have begun */
+    if (a != NULL) {
+        if (frn_halter_add(h, a, c))
+            frn_actor_halt(h, a);
+    } else {
+        for (i = 0; i < h->actors.cap; i++)
+            for (n = h->actors.slots[i]; n != NULL; n = next) {
+                next = n->next;
+                if (frn_halter_add(h, FRN_OF(frn_actor, node, n), c))
+                    frn_actor_halt(h, FRN_OF(frn_actor, node, n));
+            }
+    }
+    if (--c->pending == 0)
+        frn_call_complete(h, c, c->result == FRANCIS_PENDING ? FRANCIS_OK : c->result, NULL, NULL);
+}
+
+static frn_actor *frn_halt_find(francis_host *h, frn_turn *t, const char *type, const char *id,
+                                francis_call *call, francis_result *r)
+{
+    const char *what = "", *fault = frn_names_fault(type, id, NULL, &what);
+    frn_type   *found;
+    frn_actor  *a;
+
+    if (fault != NULL) {
+        *r = frn_refuse_call(h, t, call, FRANCIS_ERR_INVALID, "the %s %s", what, fault);
+        return NULL;
+    }
+    if (frn_name_reserved(type)) {
+        *r = frn_refuse_call(h, t, call, FRANCIS_ERR_RESERVED, "type '%s' is francis's own", type);
+        return NULL;
+    }
+    found = frn_type_find(h, type);
+    a = found != NULL ? frn_actor_find(h, found, id) : NULL;
+    if (a == NULL)
+        *r = frn_refuse_call(h, t, call, FRANCIS_ERR_NOT_ACTIVE, "%s/%s is not active", type, id);
+    return a;
+}
+
+static francis_result frn_halt_wait(francis_host *h, frn_turn *t, francis_call *call, frn_call *c)
+{
+    bool           blocks = h->threads && t != NULL, stepped = h->stepping;
+    francis_result r;
+
+    if (frn_call_over(c)) {
+        r = frn_call_take(h, t, c);
+        return r;
+    }
+    if (frn_is_async(call)) {
+        c->held = false;
+        c->on_done = call->on_done != NULL;
+        c->waiting = t != NULL;
+        if (t != NULL)
+            t->outstanding++;
+        call->result = FRANCIS_PENDING;
+        return FRANCIS_PENDING;
+    }
+    if (blocks && !frn_block_begin(h)) {
+        frn_call_cancel(h, c);
+        return frn_refuse_call(h, t, call, FRANCIS_ERR_BUSY, "every worker waits already; it goes"
+                               " down all the same");
+    }
+    h->stepping = h->stepping || !h->threads;
+    frn_call_wait(h, t, c);
+    h->stepping = stepped;
+    if (blocks)
+        frn_block_end(h);
+    return frn_call_take(h, t, c);
+}
+
+static francis_result frn_halt(francis_ctx *ctx, const char *type, const char *id, bool all,
+                               francis_call *call)
+{
+    francis_host  *h = ctx->host;
+    frn_turn      *t = FRN_IN_TURN(ctx) ? FRN_TURN(ctx) : NULL;
+    frn_actor     *a = NULL;
+    frn_call      *c = NULL;
+    francis_result r = frn_outer_write_check(ctx, call);
+
+    if (r != FRANCIS_OK)
+        return r;
+    if (frn_forked(h))
+        return frn_user_set(call, FRANCIS_ERR_USAGE, "the host belongs to the parent process");
+    if (!all && frn_is_self(ctx, type, id)) {
+        t->halt = true;
+        return frn_user_set(call, FRANCIS_OK, NULL);
+    }
+    frn_lock(h);
+    r = frn_submit_check(h, t, call);
+    if (r == FRANCIS_OK && !all)
+        a = frn_halt_find(h, t, type, id, call, &r);
+    if (r == FRANCIS_OK && all && t != NULL)
+        r = frn_refuse_call(h, t, call, FRANCIS_ERR_USAGE, "a turn cannot wait for its own end");
+    if (r == FRANCIS_OK && (c = frn_call_new(h, t, call)) == NULL)
+        r = frn_user_set(call, FRANCIS_ERR_NOMEM, NULL);
+    if (c != NULL) {
+        h->stats.calls_in_flight++;
+        c->held = true;
+        frn_call_set_time(h, c, call, t);
+        frn_call_arm(h, c);
+        frn_halt_begin(h, c, a);
+        r = frn_halt_wait(h, t, call, c);
+        frn_after_blocking(h);
+    }
+    frn_unlock(h);
+    return r;
+}
+
+FRANCIS_API francis_result francis_halt(francis_ctx *ctx, const char *type, const char *id,
+                                        francis_call *call)
+{
+    return frn_halt(ctx, type, id, false, call);
+}
+
+FRANCIS_API francis_result francis_halt_all(francis_ctx *ctx, francis_call *call)
+{
+    return frn_halt(ctx, NULL, NULL, true, call);
+}
+
+// >> 830 api.list | needs: 700
+
+typedef struct frn_page {
+    francis_host *host;
+    frn_item      items[FRN_PAGE_ITEMS];
+    size_t        count, at;
+    bool          last;             /* there is no page behind this one */
+    uint64_t      given;
+    char          error[256];
+    char          cursor[2 * FRANCIS_NAME_SIZE];
+    char          key[2][FRANCIS_NAME_SIZE];    /* where the next page begins */
+    bool          has_key;
+} frn_page;
+
+static void frn_page_clear(frn_page *p)
+{
+    size_t i;
+    for (i = 0; i < p->count; i++) {
+        frn_buf_drop(&p->host->mem, p->items[i].keys);
+        frn_buf_drop(&p->host->mem, p->items[i].data);
+    }
+    p->count = p->at = 0;
+}
+
+static bool frn_list_two_keys(francis_list_kind what) { return what != FRANCIS_LIST_HOSTS; }
+
+/* A cursor is the key of an item: "type/id", "type/host" or "host". */
+static bool frn_cursor_parse(francis_list_kind what, const char *cursor, frn_page *p)
+{
+    const char *slash = strchr(cursor, '/');
+    size_t      first = slash != NULL ? (size_t)(slash - cursor) : strlen(cursor);
+
+    if (frn_list_two_keys(what) != (slash != NULL) || first > FRN_NAME_MAX
+        || (slash != NULL && strlen(slash + 1) > FRN_NAME_MAX))
+        return false;
+    (void)snprintf(p->key[0], sizeof p->key[0], "%.*s", (int)first, cursor);
+    (void)snprintf(p->key[1], sizeof p->key[1], "%s", slash != NULL ? slash + 1 : "");
+    p->has_key = true;
+    return true;
+}
+
+static francis_result frn_list_fail(francis_list *list, francis_result r, const char *error)
+{
+    list->error = error;
+    return list->result = r;
+}
+
+static francis_result frn_list_open(francis_host *h, francis_list *list)
+{
+    frn_page *p;
+
+    if (frn_page_sql_find(list->what) == NULL)
+        return frn_list_fail(list, FRANCIS_ERR_INVALID, "there is no such kind of list");
+    if ((list->type != NULL && frn_name_fault(list->type) != NULL)
+        || (list->id != NULL && frn_name_fault(list->id) != NULL))
+        return frn_list_fail(list, FRANCIS_ERR_INVALID, "the type or the id is not a name");
+    if (h->phase == FRN_HOST_OPEN)
+        return frn_list_fail(list, FRANCIS_ERR_USAGE, "the host is not started");
+    p = (frn_page *)frn_mem_alloc(&h->mem, sizeof *p);
+    if (p == NULL)
+        return frn_list_fail(list, FRANCIS_ERR_NOMEM, francis_strerror(FRANCIS_ERR_NOMEM));
+    p->host = h;
+    if (list->after != NULL && list->after[0] != '\0'
+        && !frn_cursor_parse(list->what, list->after, p)) {
+        frn_mem_free(&h->mem, p, sizeof *p);
+        return frn_list_fail(list, FRANCIS_ERR_INVALID, "'after' is not a cursor of such a list");
+    }
+    list->internal = p;
+    return FRANCIS_OK;
+}
+
+static francis_result frn_list_read(francis_host *h, francis_list *list, frn_page *p)
+{
+    frn_read read;
+
+    frn_page_clear(p);
+    memset(&read, 0, sizeof read);
+    read.kind = FRN_READ_PAGE;
+    read.what = list->what;
+    read.type = list->type;
+    read.id = list->id;
+    read.now_ms = frn_plat_wall_ms(&h->plat);
+    read.with_data = list->with_data;
+    read.items = p->items;
+    read.limit = FRN_PAGE_ITEMS;
+    if (list->limit != 0 && list->limit - p->given < read.limit)
+        read.limit = (size_t)(list->limit - p->given);
+    if (p->has_key) {
+        read.after[0] = p->key[0];
+        read.after[1] = p->key[1];
+    }
+    h->store->ops->read(h->store, &read);
+    p->count = read.count;
+    p->last = read.count < read.limit;
+    if (read.result != FRANCIS_OK) {
+        (void)snprintf(p->error, sizeof p->error, "%s", read.error);
+        return frn_list_fail(list, read.result, p->error);
+    }
+    return FRANCIS_OK;
+}
+
+static void frn_list_show(francis_list *list, frn_page *p)
+{
+    const frn_item *it = &p->items[p->at++];
+    const char     *keys = (const char *)FRN_BYTES(it->keys);
+
+    p->given++;
+    list->item.type = keys;
+    list->item.id = keys + it->id_at;
+    list->item.name = keys + it->name_at;
+    list->item.host = keys + it->host_at;
+    list->item.data = it->data != NULL ? FRN_BYTES(it->data) : NULL;
+    list->item.size = it->data != NULL ? it->data->size : 0;
+    list->item.created_ms = it->created_ms;
+    list->item.expires_ms = it->expires_ms;
+    (void)snprintf(p->key[0], sizeof p->key[0], "%s",
+                   list->what == FRANCIS_LIST_HOSTS ? list->item.host : list->item.type);
+    (void)snprintf(p->key[1], sizeof p->key[1], "%s",
+                   list->what == FRANCIS_LIST_TYPES ? list->item.host : list->item.id);
+    p->has_key = true;
+    (void)snprintf(p->cursor, sizeof p->cursor, "%s%s%s", p->key[0],
+                   frn_list_two_keys(list->what) ? "/" : "",
+                   frn_list_two_keys(list->what) ? p->key[1] : "");
+    list->cursor = p->cursor;
+}
+
+FRANCIS_API francis_result francis_list_next(francis_ctx *ctx, francis_list *list)
+{
+    francis_host *h = ctx->host;
+    frn_page     *p;
+
+    list->error = "";
+    if (frn_forked(h))
+        return frn_list_fail(list, FRANCIS_ERR_USAGE, "the host belongs to the parent process");
+    if (list->internal == NULL && frn_list_open(h, list) != FRANCIS_OK)
+        return list->result;
+    p = (frn_page *)list->internal;
+    if ((list->limit != 0 && p->given >= list->limit) || (p->at == p->count && p->last))
+        return list->result = FRANCIS_DONE;
+    if (p->at == p->count && frn_list_read(h, list, p) != FRANCIS_OK)
+        return list->result;
+    if (p->count == 0)
+        return list->result = FRANCIS_DONE;
+    frn_list_show(list, p);
+    return list->result = FRANCIS_OK;
+}
+
+FRANCIS_API void francis_list_free(francis_list *list)
+{
+    frn_page *p = list != NULL ? (frn_page *)list->internal : NULL;
+
+    if (p == NULL)
+        return;
+    frn_page_clear(p);
+    frn_mem_free(&p->host->mem, p, sizeof *p);
+    memset(&list->item, 0, sizeof list->item);
+    list->internal = NULL;
+    list->cursor = "";
+}
+
+// >> 840 api.host | needs: 700 410
+//    Public bodies for the life of a host.
+
+#define FRN_DEFAULT(field, value) ((field) = (field) == 0 ? (value) : (field))
+
+static const char *frn_desc_fault_times(const francis_host_desc *d)
+{
+    if (d->timeout_ms < FRANCIS_FOREVER)
+        return "timeout_ms is negative";
+    if (d->stop_timeout_ms < FRANCIS_FOREVER)
+        return "stop_timeout_ms is negative";
+    if (d->busy_timeout_ms < FRANCIS_FOREVER)
+        return "busy_timeout_ms is negative";
+    if (d->commit_window_ms < 0)
+        return "commit_window_ms is negative";
+    if (d->sweep_interval_ms < FRANCIS_FOREVER)
+        return "sweep_interval_ms is negative";
+    return NULL;
+}
+
+static const char *frn_desc_fault_prefix(const char *prefix)
+{
+    size_t i;
+
+    if (prefix == NULL || prefix[0] == '\0')
+        return NULL;
+    if (strlen(prefix) > FRN_PREFIX_MAX)
+        return "table_prefix is longer than 32 bytes";
+    for (i = 0; prefix[i] != '\0'; i++) {
+        char c = prefix[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'
+              || (i > 0 && c >= '0' && c <= '9')))
+            return "table_prefix has something else than letters, digits and '_'";
+    }
+    return NULL;
+}
+
+/* What is wrong with a desc, with a word about which option; NULL = nothing. */
+static const char *frn_desc_fault(const francis_host_desc *d)
+{
+    const char *fault;
+
+    if (d->database == NULL && d->sqlite == NULL)
+        return "neither database nor sqlite is given";
+    if (d->database != NULL && d->sqlite != NULL)
+        return "database and sqlite are both given";
+    if (d->database != NULL && d->database[0] == '\0')
+        return "database is empty";
+    if (d->on_database != NULL && d->database == NULL)
+        return "on_database needs a database";
+    if (d->workers < FRANCIS_NO_WORKERS || d->workers > 1024)
+        return "workers is not FRANCIS_NO_WORKERS, 0, or 1 to 1024";
+    if (d->profile != FRANCIS_PROFILE_SERVER && d->profile != FRANCIS_PROFILE_FLASH)
+        return "profile is unknown";
+    if (d->durability < FRANCIS_SURVIVES_POWER_CUT || d->durability > FRANCIS_SURVIVES_NOTHING)
+        return "durability is unknown";
+    if (d->platform != NULL && d->platform->version != 1)
+        return "platform->version is not 1";
+    if (d->log_level < FRANCIS_LOG_DEFAULT || d->log_level > FRANCIS_LOG_DEBUG)
+        return "log_level is unknown";
+    if (d->state_bytes_max > 1000000000u || d->message_bytes_max > 1000000000u)
+        return "state_bytes_max or message_bytes_max is above 1000000000";
+    fault = frn_desc_fault_times(d);
+    return fault != NULL ? fault : frn_desc_fault_prefix(d->table_prefix);
+}
+
+static void frn_desc_defaults(francis_host_desc *d)
+{
+    bool flash = d->profile == FRANCIS_PROFILE_FLASH;
+
+    if (d->table_prefix == NULL || d->table_prefix[0] == '\0')
+        d->table_prefix = "francis";
+    FRN_DEFAULT(d->workers, frn_plat_cores());
+    FRN_DEFAULT(d->blocked_max, 64);
+    FRN_DEFAULT(d->timeout_ms, FRANCIS_SECONDS(30));
+    FRN_DEFAULT(d->stop_timeout_ms, FRANCIS_SECONDS(30));
+    FRN_DEFAULT(d->busy_timeout_ms, FRANCIS_SECONDS(5));
+    FRN_DEFAULT(d->commit_window_ms, flash ? 20 : 0);
+    FRN_DEFAULT(d->sweep_interval_ms, FRANCIS_MINUTES(10));
+    FRN_DEFAULT(d->calls_max, 65536);
+    FRN_DEFAULT(d->state_bytes_max, 1024u * 1024u);
+    FRN_DEFAULT(d->message_bytes_max, 4u * 1024u * 1024u);
+    FRN_DEFAULT(d->wal_bytes_max, flash ? 1024u * 1024u : 16u * 1024u * 1024u);
+    if (d->log_level == FRANCIS_LOG_DEFAULT)
+        d->log_level = FRANCIS_LOG_WARNING;
+    if (d->name == NULL)
+        d->name = "";
+}
+
+static bool frn_host_copy_string(francis_host *h, int slot, const char **text)
+{
+    if (*text == NULL)
+        return true;
+    h->strings[slot] = frn_mem_strdup(&h->mem, *text);
+    *text = h->strings[slot];
+    return h->strings[slot] != NULL;
+}
+
+static bool frn_host_copy_desc(francis_host *h, const francis_host_desc *desc)
+{
+    bool ok;
+
+    h->desc = *desc;
+    if (desc->platform != NULL)
+        h->platform = *desc->platform;
+    h->desc.platform = &h->platform;
+    frn_desc_defaults(&h->desc);
+    ok = frn_host_copy_string(h, 0, &h->desc.database)
+      && frn_host_copy_string(h, 1, &h->desc.table_prefix)
+      && frn_host_copy_string(h, 2, &h->desc.name)
+      && frn_host_copy_string(h, 3, &h->platform.sqlite_vfs);
+    h->plat.hooks = h->platform;
+    h->log.mem = &h->mem;
+    h->log.plat = &h->plat;
+    h->log.sink = desc->on_log != NULL ? desc->on_log : frn_log_stderr;
+    h->log.user = desc->log_user;
+    h->log.level = h->desc.log_level;
+    h->log.name = h->desc.name != NULL ? h->desc.name : "";
+    h->log.last = &h->log.first;
+    return ok;
+}
+
+static void frn_host_init_lists(francis_host *h)
+{
+    frn_list *all[12];
+    size_t    i, n = 0;
+
+    all[n++] = &h->type_order;
+    all[n++] = &h->calls_free;
+    all[n++] = &h->outside;
+    all[n++] = &h->turns_free;
+    all[n++] = &h->ready;
+    all[n++] = &h->running;
+    all[n++] = &h->callbacks;
+    all[n++] = &h->outbox;
+    all[n++] = &h->queue;
+    all[n++] = &h->workers;
+    all[n++] = &h->sweep.link;
+    all[n++] = &h->sweep.gate;
+    for (i = 0; i < n; i++)
+        frn_list_init(all[i]);
+    h->sweep.op = FRN_WRITE_SWEEP;
+    h->sweep.type = h->sweep.id = "";
+    h->sweep_timer.fire = frn_sweep_on_timer;
+    h->stop_timer.fire = frn_stop_on_timer;
+    h->commit_timer.fire = frn_commit_on_timer;
+    h->boot_timer.fire = frn_boot_on_timer;
+    h->on_call_timer = frn_call_on_timer;
+    h->on_turn_timer = frn_turn_on_timer;
+}
+
+static bool frn_host_init_sync(francis_host *h)
+{
+    pthread_cond_t *all[4];
+    size_t          i;
+
+    all[0] = &h->work_cond;
+    all[1] = &h->commit_cond;
+    all[2] = &h->rest_cond;
+    all[3] = &h->callback_cond;
+    (void)pthread_mutex_init(&h->lock, NULL);
+    (void)pthread_mutex_init(&h->log.lock, NULL);
+    for (i = 0; i < FRN_COUNT(all); i++, h->conds++)
+        if (!frn_cond_init(all[i]))
+            return false;
+    h->has_key = pthread_key_create(&h->worker_key, NULL) == 0;
+    return h->has_key;
+}
+
+static francis_host *frn_host_alloc(const francis_host_desc *desc)
+{
+    frn_mem       mem;
+    francis_host *h;
+
+    memset(&mem, 0, sizeof mem);
+    mem.fn = desc != NULL ? desc->on_alloc : NULL;
+    mem.user = desc != NULL ? desc->alloc_user : NULL;
+    mem.max = desc != NULL ? desc->memory_bytes_max : 0;
+    (void)pthread_mutex_init(&mem.lock, NULL);
+    h = (francis_host *)frn_mem_alloc(&mem, sizeof *h);
+    (void)pthread_mutex_destroy(&mem.lock);
+    if (h == NULL)
+        return NULL;
+    h->mem = mem;
+    (void)pthread_mutex_init(&h->mem.lock, NULL);
+    h->ctx.host = h;
+    h->ctx.method = h->ctx.request_id = h->ctx.trace = "";
+    h->ctx.timeout_ms = FRANCIS_FOREVER;
+    h->pid = getpid();
+    h->wake_fds[0] = h->wake_fds[1] = h->poll_fd = h->timer_fd = -1;
+    h->armed_ns = FRN_NEVER;
+    frn_host_init_lists(h);
+    return h;
+}
+
+FRANCIS_API francis_result francis_open(francis_host **host_out, const francis_host_desc *desc)
+{
+    francis_host_desc none;
+    francis_host  *h;
+    const char    *fault = desc == NULL ? "the desc is NULL" : frn_desc_fault(desc);
+    char           error[400];
+    francis_result r;
+
+    memset(&none, 0, sizeof none);
+    *host_out = h = frn_host_alloc(desc);
+    if (h == NULL)
+        return FRANCIS_ERR_NOMEM;
+    if (!frn_host_init_sync(h) || !frn_host_copy_desc(h, desc != NULL ? desc : &none))
+        return frn_host_fail(h, FRANCIS_ERR_NOMEM, "no memory to open the host");
+    h->threads = h->desc.workers != FRANCIS_NO_WORKERS;
+    if (fault != NULL)
+        return frn_host_fail(h, FRANCIS_ERR_INVALID, "%s", fault);
+    if (!frn_plat_random(&h->plat, &h->seed, sizeof h->seed))
+        return frn_host_fail(h, FRANCIS_ERR_INTERNAL, "the system has no randomness");
+    r = frn_sqlite_open(&h->mem, &h->plat, &h->log, &h->desc, &h->store, error, sizeof error);
+    if (r != FRANCIS_OK)
+        (void)frn_host_fail(h, r, "%s", error);
+    else
+        frn_log(&h->log, FRN_LOG_host_opened, FRANCIS_OK, NULL, NULL, "opened %s",
+                h->desc.database != NULL ? h->desc.database : "a handle");
+    frn_log_flush(&h->log);
+    return r;
+}
+
+/* What is wrong with the numbers of an actor desc. */
+static const char *frn_actor_desc_fault_numbers(const francis_actor_desc *d,
+                                                const francis_host_desc *host)
+{
+    if (d->state_size > host->state_bytes_max)
+        return "state_size is above the host's state_bytes_max";
+    if (d->idle_timeout_ms < FRANCIS_FOREVER)
+        return "idle_timeout_ms is negative";
+    if (d->deactivate_timeout_ms < FRANCIS_FOREVER)
+        return "deactivate_timeout_ms is negative";
+    if (d->turn_timeout_ms < FRANCIS_FOREVER)
+        return "turn_timeout_ms is negative";
+    if (d->retry_delay_ms < 0)
+        return "retry_delay_ms is negative";
+    if (d->requests_kept_ms < 0)
+        return "requests_kept_ms is negative";
+    if (d->bootstrap_size > host->message_bytes_max)
+        return "bootstrap_size is above message_bytes_max";
+    if (d->bootstrap_size > 0 && d->bootstrap_data == NULL)
+        return "bootstrap_data is NULL";
+    return NULL;
+}
+
+static const char *frn_methods_fault(const francis_method *m, const francis_host_desc *host)
+{
+    const francis_method *other;
+
+    for (; m != NULL && m->name != NULL; m++) {
+        if (frn_name_fault(m->name) != NULL)
+            return "a method's name is empty, too long, or contains '/'";
+        if (m->run == NULL)
+            return "a method has no handler";
+        if (m->kind != FRANCIS_INVOKE && m->kind != FRANCIS_PEEK)
+            return "a method is neither FRANCIS_INVOKE nor FRANCIS_PEEK";
+        if (m->input_size > host->message_bytes_max)
+            return "a method's input_size is above message_bytes_max";
+        for (other = m + 1; other->name != NULL; other++)
+            if (other->kind == m->kind && strcmp(other->name, m->name) == 0)
+                return "a method is there twice";
+    }
+    return NULL;
+}
+
+static const char *frn_actor_desc_fault(const francis_actor_desc *d, const francis_host_desc *host)
+{
+    const char *fault;
+
+    if ((d->methods == NULL || d->methods[0].name == NULL) && d->invoke == NULL && d->peek == NULL
+        && d->activate == NULL && d->deactivate == NULL && d->upgrade == NULL
+        && d->bootstrap == NULL)
+        return "it has no method and no callback at all";
+    if (!d->singleton && (d->bootstrap != NULL || d->bootstrap_data != NULL))
+        return "bootstrap is for singletons";
+    fault = frn_actor_desc_fault_numbers(d, host);
+    return fault != NULL ? fault : frn_methods_fault(d->methods, host);
+}
+
+static void frn_actor_desc_defaults(francis_actor_desc *d)
+{
+    FRN_DEFAULT(d->idle_timeout_ms, FRANCIS_MINUTES(5));
+    FRN_DEFAULT(d->deactivate_timeout_ms, FRANCIS_SECONDS(5));
+    FRN_DEFAULT(d->mailbox_max, 1024);
+    FRN_DEFAULT(d->attempts_max, 3);
+    FRN_DEFAULT(d->retry_delay_ms, FRANCIS_SECONDS(2));
+    FRN_DEFAULT(d->requests_kept_max, 64);
+    FRN_DEFAULT(d->requests_kept_ms, FRANCIS_MINUTES(10));
+}
+
+static void frn_type_free(francis_host *h, frn_type *t)
+{
+    francis_method *m = (francis_method *)(uintptr_t)t->desc.methods;
+    size_t          i;
+
+    for (i = 0; m != NULL && i < t->methods_count; i++)
+        frn_mem_strfree(&h->mem, (char *)(uintptr_t)m[i].name);
+    frn_mem_free(&h->mem, m, t->methods_count * sizeof *m);
+    frn_mem_strfree(&h->mem, (char *)(uintptr_t)t->desc.type);
+    frn_buf_drop(&h->mem, t->bootstrap_input);
+    frn_mem_free(&h->mem, t, sizeof *t);
+}
+
+static bool frn_type_copy_methods(francis_host *h, frn_type *t, const francis_method *methods)
+{
+    francis_method *copy;
+    size_t          n = 0, i;
+
+    t->desc.methods = NULL;
+    while (methods != NULL && methods[n].name != NULL)
+        n++;
+    if (n == 0)
+        return true;
+    copy = (francis_method *)frn_mem_alloc(&h->mem, n * sizeof *copy);
+    if (copy == NULL)
+        return false;
+    t->desc.methods = copy;
+    t->methods_count = n;
+    for (i = 0; i < n; i++) {
+        copy[i] = methods[i];
+        copy[i].name = frn_mem_strdup(&h->mem, methods[i].name);
+        if (copy[i].name == NULL) {
+            t->methods_count = i;
+            t->desc.methods = (francis_method *)frn_mem_resize(&h->mem, copy, n * sizeof *copy,
+                                                               i * sizeof *copy);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A type with copies of all that the desc points to; NULL = no memory. */
+static frn_type *frn_type_new(francis_host *h, const francis_actor_desc *desc)
+{
+    frn_type *t = (frn_type *)frn_mem_alloc(&h->mem, sizeof *t);
+
+    if (t == NULL)
+        return NULL;
+    t->desc = *desc;
+    frn_actor_desc_defaults(&t->desc);
+    t->desc.type = frn_mem_strdup(&h->mem, desc->type);
+    t->desc.bootstrap_data = NULL;
+    frn_list_init(&t->order);
+    frn_list_init(&t->idle);
+    t->idle_timer.fire = frn_idle_on_timer;
+    t->idle_ns = frn_ms_to_ns(t->desc.idle_timeout_ms);
+    if (desc->bootstrap_data != NULL) {
+        t->bootstrap_input = frn_buf_copy(&h->mem, desc->bootstrap_data, desc->bootstrap_size);
+        if (t->bootstrap_input != NULL)
+            t->desc.bootstrap_data = FRN_BYTES(t->bootstrap_input);
+    }
+    if (!frn_type_copy_methods(h, t, desc->methods) || t->desc.type == NULL
+        || (desc->bootstrap_data != NULL && t->bootstrap_input == NULL)
+        || !frn_timers_reserve(h, 1)
+        || !frn_map_add(&h->mem, &h->types, &t->node,
+                        frn_hash(h->seed, desc->type, strlen(desc->type)))) {
+        frn_type_free(h, t);
+        return NULL;
+    }
+    frn_list_push(&h->type_order, &t->order);
+    return t;
+}
+
+FRANCIS_API francis_result francis_register(francis_host *host, const francis_actor_desc *desc)
+{
+    const char *fault;
+
+    if (host == NULL)
+        return FRANCIS_ERR_NOMEM;
+    if (host->failure != FRANCIS_OK)
+        return host->failure;       /* it has stuck already */
+    if (desc == NULL)
+        return frn_host_fail(host, FRANCIS_ERR_INVALID, "the actor desc is NULL");
+    if (host->phase != FRN_HOST_OPEN)
+        return FRANCIS_ERR_USAGE;   /* the host runs; nothing sticks to it */
+    if ((fault = frn_name_fault(desc->type)) != NULL)
+        return frn_host_fail(host, FRANCIS_ERR_INVALID, "actor type '%.300s': the type %s",
+                             desc->type != NULL ? desc->type : "", fault);
+    if (frn_name_reserved(desc->type))
+        return frn_host_fail(host, FRANCIS_ERR_RESERVED, "actor type '%s': names that begin with"
+                             " '" FRN_RESERVED "' are francis's own", desc->type);
+    if (frn_type_find(host, desc->type) != NULL)
+        return frn_host_fail(host, FRANCIS_ERR_EXISTS, "actor type '%s' is registered already",
+                             desc->type);
+    if ((fault = frn_actor_desc_fault(desc, &host->desc)) != NULL)
+        return frn_host_fail(host, FRANCIS_ERR_INVALID, "actor type '%s': %s", desc->type, fault);
+    if (frn_type_new(host, desc) == NULL)
+        return frn_host_fail(host, FRANCIS_ERR_NOMEM, "no memory for actor type '%s'", desc->type);
+    return FRANCIS_OK;
+}
+
+/* Threads that could not all be started end again. */
+static francis_result frn_threads_start(francis_host *h)
+{
+    francis_result r = FRANCIS_OK;
+    uint32_t       i;
+
+    if (!h->threads)
+        return FRANCIS_OK;
+    frn_lock(h);
+    h->workers_wanted = (uint32_t)h->desc.workers;
+    for (i = 0; i < h->workers_wanted && r == FRANCIS_OK; i++)
+        if (!frn_worker_start(h))
+            r = FRANCIS_ERR_INTERNAL;
+    frn_unlock(h);
+    if (r == FRANCIS_OK) {
+        h->commit_live = frn_thread_start(&h->commit_thread, frn_commit_main, h);
+        h->loop_live = h->commit_live && frn_thread_start(&h->loop_thread, frn_loop_main, h);
+        r = h->loop_live ? FRANCIS_OK : FRANCIS_ERR_INTERNAL;
+    }
+    return r == FRANCIS_OK ? r : frn_host_fail(h, r, "cannot create threads: %s", strerror(errno));
+}
+
+static void frn_threads_end(francis_host *h)
+{
+    frn_lock(h);
+    h->workers_end = h->commit_end = true;
+    (void)pthread_cond_broadcast(&h->work_cond);
+    (void)pthread_cond_broadcast(&h->commit_cond);
+    frn_workers_join(h, true);
+    frn_unlock(h);
+    if (h->commit_live)
+        (void)pthread_join(h->commit_thread, NULL);
+    h->commit_live = false;
+    if (h->loop_live)
+        (void)pthread_join(h->loop_thread, NULL);
+    h->loop_live = false;
+}
+
+static void frn_host_begin(francis_host *h)
+{
+    frn_lock(h);
+    h->phase = FRN_HOST_RUNNING;
+    h->serving = true;
+    h->step_ns = h->mono_base_ns = frn_now_ns(h);
+    h->wall_base_ms = frn_plat_wall_ms(&h->plat);
+    h->sweep.interval_ms = h->desc.sweep_interval_ms;
+    if (h->desc.sweep_interval_ms != FRANCIS_FOREVER)
+        frn_timer_set(h, &h->sweep_timer,
+                      frn_add_time(h->clock_ns, frn_ms_to_ns(h->desc.sweep_interval_ms)));
+    h->boot = frn_list_empty(&h->type_order) ? NULL : h->type_order.next;
+    if (h->boot != NULL)
+        frn_timer_set(h, &h->boot_timer, h->clock_ns);
+    frn_log(&h->log, FRN_LOG_host_started, FRANCIS_OK, NULL, NULL, "host %s serves", h->id);
+    frn_unlock(h);
+}
+
+FRANCIS_API francis_result francis_start(francis_host *host)
+{
+    francis_host  *h = host;
+    char           error[300];
+    francis_result r;
+
+    if (h == NULL)
+        return FRANCIS_ERR_NOMEM;
+    if (h->failure != FRANCIS_OK)
+        return h->failure;
+    if (h->phase != FRN_HOST_OPEN || frn_forked(h))
+        return FRANCIS_ERR_USAGE;
+    h->owner = pthread_self();
+    frn_lock(h);
+    r = frn_timers_reserve(h, 1) ? FRANCIS_OK : FRANCIS_ERR_NOMEM;
+    frn_unlock(h);
+    if (r != FRANCIS_OK)
+        return frn_host_fail(h, r, "no memory to start the host");
+    if (!frn_loop_open_wake(h) || (!h->threads && !frn_loop_open_poll(h)))
+        return frn_host_fail(h, FRANCIS_ERR_INTERNAL, "cannot create a descriptor: %s",
+                             strerror(errno));
+    r = frn_host_join(h, error, sizeof error);
+    if (r != FRANCIS_OK)
+        return frn_host_fail(h, r, "%s", error);
+    frn_host_begin(h);
+    r = frn_threads_start(h);
+    if (r != FRANCIS_OK) {
+        frn_threads_end(h);
+        h->phase = FRN_HOST_STOPPED;
+        h->store->ops->leave(h->store, h->id);
+    }
+    return r;
+}
+
+/* francis_run's one signal handler: the only writable global there is. */
+static francis_host *volatile frn_run_signal_host;
+
+static void frn_run_signal(int sig)
+{
+    francis_host *h = frn_run_signal_host;
+    (void)sig;
+    if (h != NULL)
+        francis_stop(h);
+}
+
+static void frn_run_until_stopped(francis_host *h)
+{
+    if (!h->threads) {
+        while (francis_poll(h, FRANCIS_FOREVER) == FRANCIS_OK)
+            continue;
+        return;
+    }
+    frn_lock(h);
+    while (h->phase != FRN_HOST_STOPPED)
+        (void)pthread_cond_wait(&h->rest_cond, &h->lock);
+    frn_unlock(h);
+}
+
+FRANCIS_API francis_result francis_run(francis_host *host)
+{
+    struct sigaction act, old_int, old_term;
+    francis_result   r = FRANCIS_OK;
+    bool             signals;
+
+    if (host == NULL || (host->phase == FRN_HOST_OPEN && (r = francis_start(host)) != FRANCIS_OK))
+        return host == NULL ? FRANCIS_ERR_NOMEM : r;
+    signals = !host->desc.no_signal_handlers && frn_run_signal_host == NULL;
+    if (signals) {
+        memset(&act, 0, sizeof act);
+        act.sa_handler = frn_run_signal;
+        (void)sigemptyset(&act.sa_mask);
+        frn_run_signal_host = host;
+        (void)sigaction(SIGINT, &act, &old_int);
+        (void)sigaction(SIGTERM, &act, &old_term);
+    }
+    frn_run_until_stopped(host);
+    if (signals) {
+        (void)sigaction(SIGINT, &old_int, NULL);
+        (void)sigaction(SIGTERM, &old_term, NULL);
+        frn_run_signal_host = NULL;
+    }
+    return host->failure;
+}
+
+FRANCIS_API void francis_stop(francis_host *host)
+{
+    if (host == NULL)
+        return;
+    FRN_STORE(&host->stop_asked, 1);
+    frn_loop_signal(host);
+}
+
+/* What a host still holds when all its threads have ended. */
+static void frn_host_empty_out(francis_host *h)
+{
+    size_t    i;
+    frn_list *l;
+    frn_node *n;
+
+    while ((l = frn_list_pop(&h->queue)) != NULL) {
+        frn_write *w = FRN_OF(frn_write, link, l);
+        if (w->op == FRN_WRITE_SWEEP)
+            continue;
+        frn_gate_shut(h, w, FRANCIS_ERR_STOPPED, "the host has stopped");
+        if (w->actor != NULL)
+            ((frn_actor *)w->actor)->writes--;
+        frn_write_free(h, w);
+    }
+    for (i = 0; i < h->actors.cap; i++)
+        while ((n = h->actors.slots[i]) != NULL) {
+            frn_actor *a = FRN_OF(frn_actor, node, n);
+            while (!frn_list_empty(&a->holders)) {
+                frn_turn *t = FRN_OF(frn_turn, holder_link, a->holders.next);
+                t->call = NULL;
+                frn_answers_cancel(h, t);
+                frn_turn_let_go(h, t);
+                frn_turn_free(h, t);
+            }
+            frn_mailbox_fail(h, a, FRANCIS_ERR_STOPPED, false, "the host has stopped");
+            frn_parked_fail(h, a, FRANCIS_ERR_STOPPED);
+            a->phase = FRN_PHASE_RELEASING;
+            frn_actor_free(h, a);
+        }
+}
+
+static void frn_host_free_memory(francis_host *h)
+{
+    frn_list *l;
+    size_t    i;
+
+    while (!frn_list_empty(&h->outside))
+        frn_call_release(h, FRN_OF(frn_call, owner_link, h->outside.next));
+    for (i = 0; i < h->chunks_count; i++)
+        frn_mem_free(&h->mem, h->chunks[i], FRN_CALLS_PER_CHUNK * sizeof *h->chunks[i]);
+    frn_mem_free(&h->mem, h->chunks, h->chunks_count * sizeof *h->chunks);
+    while ((l = frn_list_pop(&h->turns_free)) != NULL)
+        frn_mem_free(&h->mem, FRN_OF(frn_turn, link, l), sizeof(frn_turn));
+    while ((l = frn_list_pop(&h->type_order)) != NULL)
+        frn_type_free(h, FRN_OF(frn_type, order, l));
+    frn_mem_free(&h->mem, h->types.slots, h->types.cap * sizeof *h->types.slots);
+    frn_mem_free(&h->mem, h->actors.slots, h->actors.cap * sizeof *h->actors.slots);
+    frn_mem_free(&h->mem, h->timers.items, h->timers.cap * sizeof *h->timers.items);
+    for (i = 0; i < FRN_COUNT(h->strings); i++)
+        frn_mem_strfree(&h->mem, h->strings[i]);
+}
+
+static void frn_host_free(francis_host *h)
+{
+    frn_mem mem;
+
+    if (h->store != NULL)
+        h->store->ops->close(h->store, false);
+    frn_lock(h);
+    frn_host_empty_out(h);
+    frn_host_free_memory(h);
+    frn_unlock(h);
+    frn_loop_close(h);
+    if (h->conds > 0)
+        (void)pthread_cond_destroy(&h->work_cond);
+    if (h->conds > 1)
+        (void)pthread_cond_destroy(&h->commit_cond);
+    if (h->conds > 2)
+        (void)pthread_cond_destroy(&h->rest_cond);
+    if (h->conds > 3)
+        (void)pthread_cond_destroy(&h->callback_cond);
+    if (h->has_key)
+        (void)pthread_key_delete(h->worker_key);
+    (void)pthread_mutex_destroy(&h->lock);
+    (void)pthread_mutex_destroy(&h->log.lock);
+    (void)pthread_mutex_destroy(&h->mem.lock);
+    mem = h->mem;
+    (void)pthread_mutex_init(&mem.lock, NULL);
+    frn_mem_free(&mem, h, sizeof *h);
+    (void)pthread_mutex_destroy(&mem.lock);
+}
+
+FRANCIS_API void francis_close(francis_host *host)
+{
+    if (host == NULL || frn_forked(host))
+        return;
+    if (host->phase == FRN_HOST_RUNNING || host->phase == FRN_HOST_DRAINING) {
+        francis_stop(host);
+        frn_run_until_stopped(host);
+    }
+    frn_threads_end(host);
+    frn_host_free(host);
+}
+
+FRANCIS_API const char *francis_host_error(const francis_host *host)
+{
+    return host == NULL ? francis_strerror(FRANCIS_ERR_NOMEM) : host->error;
+}
+
+FRANCIS_API francis_ctx *francis_host_ctx(francis_host *host)
+{
+    return host == NULL ? NULL : &host->ctx;
+}
+
+/* With workers there is nothing to do here but to wait for the end. */
+static francis_result frn_poll_wait(francis_host *h, int64_t timeout_ms)
+{
+    int64_t end = frn_add_time(frn_now_ns(h), frn_ms_to_ns(timeout_ms)), now;
+
+    while (h->phase != FRN_HOST_STOPPED && (now = frn_now_ns(h)) < end)
+        frn_cond_wait(&h->rest_cond, &h->lock, end == FRN_NEVER ? FRN_NEVER : end - now);
+    return h->phase == FRN_HOST_STOPPED ? FRANCIS_ERR_STOPPED : FRANCIS_OK;
+}
+
+static francis_result frn_poll(francis_host *h, int64_t timeout_ms)
+{
+    int64_t until, end;
+
+    if (h->stepping)
+        return FRANCIS_ERR_WOULD_BLOCK;
+    h->stepping = true;
+    frn_loop_drain(h);
+    end = frn_add_time(frn_now_ns(h), frn_ms_to_ns(timeout_ms));
+    until = frn_wait_until(h);
+    if (until > h->clock_ns && timeout_ms != 0) {
+        h->stepping = false;        /* whoever comes meanwhile must wake us */
+        frn_loop_wait(h, until < end ? until : end);
+        h->stepping = true;
+    }
+    if (h->phase != FRN_HOST_STOPPED)
+        frn_step(h);
+    h->stepping = false;
+    frn_after_blocking(h);
+    return h->phase == FRN_HOST_STOPPED ? FRANCIS_ERR_STOPPED : FRANCIS_OK;
+}
+
+FRANCIS_API francis_result francis_poll(francis_host *host, int64_t timeout_ms)
+{
+    francis_result r;
+
+    if (host == NULL || host->phase == FRN_HOST_OPEN || frn_forked(host))
+        return FRANCIS_ERR_USAGE;
+    if (host->threads && pthread_getspecific(host->worker_key) != NULL)
+        return FRANCIS_ERR_WOULD_BLOCK;
+    frn_lock(host);
+    r = host->phase == FRN_HOST_STOPPED ? FRANCIS_ERR_STOPPED
+        : host->threads ? frn_poll_wait(host, timeout_ms) : frn_poll(host, timeout_ms);
+    frn_unlock(host);
+    return r;
+}
+
+FRANCIS_API int francis_fd(francis_host *host)
+{
+    if (host == NULL || host->threads || host->poll_fd < 0)
+        return -1;
+    frn_lock(host);
+    host->polled_by_fd = true;
+    frn_after_blocking(host);
+    frn_unlock(host);
+    return host->poll_fd;
+}
+
+FRANCIS_API int francis_pollfds(francis_host *host, struct pollfd *fds, int max)
+{
+    if (host == NULL || host->threads || host->wake_fds[0] < 0)
+        return 0;
+    if (max > 0) {
+        fds[0].fd = host->wake_fds[0];
+        fds[0].events = POLLIN;
+        fds[0].revents = 0;
+    }
+    return 1;
+}
+
+FRANCIS_API int64_t francis_timeout(francis_host *host)
+{
+    int64_t until, left;
+
+    if (host == NULL || host->threads || host->phase == FRN_HOST_OPEN)
+        return FRANCIS_FOREVER;
+    frn_lock(host);
+    left = frn_now_ns(host);
+    until = host->phase == FRN_HOST_STOPPED ? 0 : frn_wait_until(host);
+    left = until - left;
+    frn_unlock(host);
+    return until == FRN_NEVER ? (int64_t)FRANCIS_FOREVER : left <= 0 ? 0 : (left + FRN_MS - 1) / FRN_MS;
+}
+
+// >> 850 api.watch | needs: 600
+
+FRANCIS_API void francis_stats_get(francis_host *host, francis_stats *stats_out)
+{
+    memset(stats_out, 0, sizeof *stats_out);
+    if (host == NULL)
+        return;
+    frn_lock(host);
+    *stats_out = host->stats;
+    stats_out->queue_commits = host->queue_count;
+    stats_out->queue_turns += host->ready_count;
+    frn_unlock(host);
+    stats_out->memory_bytes = __atomic_load_n(&host->mem.used, __ATOMIC_RELAXED);
+    stats_out->memory_bytes_peak = __atomic_load_n(&host->mem.peak, __ATOMIC_RELAXED);
+    if (host->store != NULL) {
+        stats_out->bytes_written = __atomic_load_n(&host->store->bytes_written, __ATOMIC_RELAXED);
+        stats_out->wal_bytes = FRN_LOAD(&host->store->wal_bytes);
+    }
+}
+
+static int64_t frn_age_ms(int64_t now_ns, int64_t since_ns)
+{
+    return since_ns == 0 || since_ns > now_ns ? 0 : (now_ns - since_ns) / FRN_MS;
+}
+
+FRANCIS_API void francis_health_get(francis_host *host, francis_health *health_out)
+{
+    int64_t now, oldest = 0;
+
+    memset(health_out, 0, sizeof *health_out);
+    if (host == NULL)
+        return;
+    frn_lock(host);
+    now = frn_now_ns(host);
+    health_out->ready = host->serving && host->phase == FRN_HOST_RUNNING;
+    health_out->draining = host->phase == FRN_HOST_DRAINING;
+    if (!host->threads || frn_timers_next(host) < now)
+        health_out->step_age_ms = frn_age_ms(now, host->step_ns);
+    if (!frn_list_empty(&host->running))
+        health_out->turn_age_ms = frn_age_ms(now, FRN_OF(frn_turn, running_link,
+                                                         host->running.next)->started_ns);
+    if (!frn_list_empty(&host->queue))
+        oldest = FRN_OF(frn_write, link, host->queue.next)->sealed_ns;
+    if (host->commit_since_ns != 0 && (oldest == 0 || host->commit_since_ns < oldest))
+        oldest = host->commit_since_ns;
+    health_out->commit_age_ms = frn_age_ms(now, oldest);
+    frn_unlock(host);
+}
+
+FRANCIS_API void francis_desc_get(const francis_host *host, francis_host_desc *desc_out)
+{
+    if (host != NULL)
+        *desc_out = host->desc;
+    else
+        memset(desc_out, 0, sizeof *desc_out);
+}
+
+FRANCIS_API int francis_version_number(void) { return FRANCIS_VERSION_NUMBER; }
+
+FRANCIS_API const char *francis_build_info(void)
+{
+#define FRN_TEXT_(x) #x
+#define FRN_TEXT(x)  FRN_TEXT_(x)
+    return "FRANCIS_STATIC=" FRN_TEXT(FRANCIS_STATIC) " FRANCIS_NO_STDIO=" FRN_TEXT(FRANCIS_NO_STDIO)
+           " FRANCIS_DEBUG=" FRN_TEXT(FRANCIS_DEBUG) " SQLITE=" SQLITE_VERSION;
+#undef FRN_TEXT
+#undef FRN_TEXT_
+}
+
+FRANCIS_API const char *francis_strerror(francis_result r) { return frn_result_find(r)->text; }
+
+FRANCIS_API const char *francis_result_name(francis_result r) { return frn_result_find(r)->name; }
+
+FRANCIS_API francis_outcome_kind francis_outcome(francis_result r)
+{
+    return frn_result_find(r)->outcome;
+}
+
+FRANCIS_API bool francis_retryable(francis_result r) { return frn_result_find(r)->retry; }
+
+#endif /* FRANCIS_IMPLEMENTATION */
