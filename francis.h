@@ -3982,11 +3982,10 @@ static void frn_call_deliver(francis_host *h, frn_call *c)
         return;
     }
     c->state = FRN_CALL_DONE;
-    if (c->held) {                  /* a thread waits for it, and takes it */
-        if (c->cond != NULL)
-            (void)pthread_cond_signal(c->cond);
-        return;
-    }
+    if (c->cond != NULL)
+        (void)pthread_cond_signal(c->cond);
+    if (c->held)
+        return;                     /* a thread waits for it, and takes it */
     if (c->user == NULL) {
         frn_call_release(h, c);
         return;
