@@ -1869,6 +1869,7 @@ typedef struct frn_sqlite {
     char               host_id[FRN_UUID_SIZE];
     sqlite3_file      *proof;       /* the lock that dies with this process */
     const char        *proof_name;
+    francis_result     opened;      /* what on_database answered */
     char               error[256];
 } frn_sqlite;
 
@@ -2173,11 +2174,10 @@ static int frn_sqlite_connect(frn_sqlite *s, sqlite3 **db)
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX;
 
     if (d->on_database != NULL) {
-        francis_result r = d->on_database(db, d->database, flags, d->database_user);
-        if (r == FRANCIS_OK)
+        s->opened = d->on_database(db, d->database, flags, d->database_user);
+        if (s->opened == FRANCIS_OK)
             return *db != NULL ? SQLITE_OK : SQLITE_MISUSE;
-        return *db != NULL && sqlite3_errcode(*db) != SQLITE_OK ? sqlite3_errcode(*db)
-                                                                : SQLITE_CANTOPEN;
+        return SQLITE_CANTOPEN;
     }
     return sqlite3_open_v2(d->database, db, flags, d->platform->sqlite_vfs);
 }
@@ -2284,8 +2284,13 @@ static int frn_sqlite_connect_one(frn_sqlite *s, frn_conn *c, bool writer)
 
 static francis_result frn_sqlite_connect_all(frn_sqlite *s)
 {
-    int rc = frn_sqlite_connect_one(s, &s->conn[0], true);
+    int            rc = frn_sqlite_connect_one(s, &s->conn[0], true);
+    francis_result r = s->opened;
 
+    if (r != FRANCIS_OK) {
+        (void)snprintf(s->error, sizeof s->error, "on_database: %s (%d)", francis_strerror(r), r);
+        return r;
+    }
     if (rc != SQLITE_OK)
         return frn_sqlite_fail(s, s->conn[0].db, rc, "cannot open the database");
     s->single = s->handle != NULL || s->path[0] == '\0';
@@ -2456,7 +2461,9 @@ static int frn_sqlite_evict(frn_sqlite *s, const frn_incumbent *h, int64_t now_m
                             " host_id WHERE host_id = %Q", h->id, (long long)now_ms, h->id);
 }
 
-static francis_result frn_sqlite_evict_dead(frn_sqlite *s, const frn_join *join)
+/* Goes through the hosts of the file. One that lives is a reason to refuse; a dead one is evicted if
+ * that is wanted (inside a transaction). */
+static francis_result frn_sqlite_look_around(frn_sqlite *s, int64_t now_ms, bool evict)
 {
     frn_incumbent h;
     bool          found = true;
@@ -2468,17 +2475,20 @@ static francis_result frn_sqlite_evict_dead(frn_sqlite *s, const frn_join *join)
         if (rc != SQLITE_OK || !found)
             break;
         if (h.ours ? s->path[0] != '\0' && frn_sqlite_proof_held(s, h.id)
-                   : join->now_ms - h.seen_ms < 20000 && h.seen_ms <= join->now_ms) {
-            (void)snprintf(s->error, sizeof s->error, "the database is served by host %s%s%.100s", h.id,
-                           h.address[0] == '-' ? "" : " at ", h.address[0] == '-' ? "" : h.address);
+                   : now_ms - h.seen_ms < 20000 && h.seen_ms <= now_ms) {
+            (void)snprintf(s->error, sizeof s->error, "the database is served by host %s%s%.100s",
+                           h.id, h.address[0] == '-' ? "" : " at ",
+                           h.address[0] == '-' ? "" : h.address);
             return FRANCIS_ERR_LOCKED;
         }
+        if (!evict)
+            continue;
         frn_log(s->base.log, FRN_LOG_host_took_over, FRANCIS_OK, NULL, NULL,
                 "host %s has ended without leaving; it is evicted", h.id);
-        rc = frn_sqlite_evict(s, &h, join->now_ms);
+        rc = frn_sqlite_evict(s, &h, now_ms);
     }
     return rc == SQLITE_OK ? FRANCIS_OK
-                           : frn_sqlite_fail(s, s->conn[0].db, rc, "cannot register the host");
+                           : frn_sqlite_fail(s, s->conn[0].db, rc, "cannot read the hosts");
 }
 
 static int frn_sqlite_insert_host(frn_sqlite *s, const frn_join *join)
@@ -2519,7 +2529,7 @@ static francis_result frn_sqlite_join(frn_store *store, const frn_join *join, ch
     if (rc != SQLITE_OK)
         r = frn_sqlite_fail(s, db, rc, "cannot register the host");
     if (r == FRANCIS_OK)
-        r = frn_sqlite_evict_dead(s, join);
+        r = frn_sqlite_look_around(s, join->now_ms, true);
     if (r == FRANCIS_OK) {
         rc = frn_sqlite_proof_take(s, join->host_id);
         if (rc == SQLITE_OK)
@@ -2747,6 +2757,28 @@ static int frn_sqlite_put_requests(frn_sqlite *s, frn_part *part, const frn_writ
     return rc;
 }
 
+/* Nobody has the actor, and what is to be deleted is there. */
+static int frn_sqlite_admit_admin(frn_sqlite *s, frn_part *part, frn_write *w)
+{
+    bool          placed = false;
+    int           rc = frn_sqlite_exists(s, FRN_STMT_PLACED, w->type, w->id, NULL, &placed);
+    sqlite3_stmt *stmt;
+
+    if (rc != SQLITE_OK || placed || w->state != NULL || !w->set_state) {
+        w->result = placed ? FRANCIS_ERR_MOVED : FRANCIS_OK;
+        return rc;
+    }
+    stmt = frn_sqlite_keyed(s, &s->conn[0], FRN_STMT_STATE_READ, w->type, w->id, &rc);
+    if (stmt == NULL)
+        return rc;
+    (void)sqlite3_bind_int64(stmt, 3, part->now_ms);
+    rc = sqlite3_step(stmt);
+    if (rc == SQLITE_DONE)
+        w->result = FRANCIS_ERR_NOT_FOUND;
+    (void)sqlite3_reset(stmt);
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
 /* Ownership is proved first: by the write of the state itself where that is all there is. */
 static int frn_sqlite_write_turn(frn_sqlite *s, frn_part *part, frn_write *w)
 {
@@ -2755,7 +2787,7 @@ static int frn_sqlite_write_turn(frn_sqlite *s, frn_part *part, frn_write *w)
     int  rc = SQLITE_OK;
 
     if (w->op == FRN_WRITE_ADMIN)
-        rc = frn_sqlite_exists(s, FRN_STMT_PLACED, w->type, w->id, NULL, &refused);
+        rc = frn_sqlite_admit_admin(s, part, w);
     else if (!lone)
         rc = frn_sqlite_exists(s, FRN_STMT_FOREIGN, w->type, w->id, part->host_id, &refused);
     if (refused)
@@ -2765,9 +2797,6 @@ static int frn_sqlite_write_turn(frn_sqlite *s, frn_part *part, frn_write *w)
     if (rc == SQLITE_OK && w->result == FRANCIS_OK && w->set_state)
         rc = w->state != NULL ? frn_sqlite_put_state(s, part, w)
                               : frn_sqlite_delete(s, part, FRN_STMT_STATE_DELETE, w);
-    if (rc == SQLITE_OK && w->op == FRN_WRITE_ADMIN && w->set_state && w->state == NULL
-        && w->result == FRANCIS_OK && sqlite3_changes(s->conn[0].db) == 0)
-        w->result = FRANCIS_ERR_NOT_FOUND;
     if (rc == SQLITE_OK && w->result == FRANCIS_OK && w->set_version)
         rc = frn_sqlite_put_version(s, part, w);
     if (rc == SQLITE_OK && w->result == FRANCIS_OK)
@@ -2864,12 +2893,6 @@ static bool frn_sqlite_begin(frn_sqlite *s, frn_part *part)
     bool          stands = false;
     int           rc = SQLITE_OK;
 
-    if (s->handle != NULL && frn_sqlite_check_handle(s, false) != FRANCIS_OK) {
-        part->outcome = FRN_BUSY;
-        part->result = FRANCIS_ERR_LOCKED;
-        (void)snprintf(part->error, sizeof part->error, "%s", s->error);
-        return false;
-    }
     rc = frn_sqlite_set_sync(s, part->sync);
     if (rc == SQLITE_OK)
         rc = frn_sqlite_run(s, &s->conn[0], FRN_STMT_BEGIN);
@@ -2977,6 +3000,12 @@ static void frn_sqlite_commit_part(frn_sqlite *s, frn_part *part)
     frn_list *l;
     int       rc = SQLITE_OK;
 
+    if (s->handle != NULL && frn_sqlite_check_handle(s, false) != FRANCIS_OK) {
+        part->outcome = FRN_NOT_DONE;       /* a transaction of the application's is left alone */
+        part->result = FRANCIS_ERR_LOCKED;
+        (void)snprintf(part->error, sizeof part->error, "%s", s->error);
+        return;
+    }
     if (!frn_sqlite_begin(s, part)) {
         frn_sqlite_rollback(s);
         return;
@@ -3294,6 +3323,8 @@ static francis_result frn_sqlite_open(frn_mem *mem, frn_plat *plat, frn_logger *
         r = frn_sqlite_connect_all(s);
     if (r == FRANCIS_OK)
         r = frn_sqlite_prepare_schema(s);
+    if (r == FRANCIS_OK)
+        r = frn_sqlite_look_around(s, frn_plat_wall_ms(plat), false);
     if (r == FRANCIS_OK && desc->profile == FRANCIS_PROFILE_FLASH && s->page_bytes != 1024)
         frn_log(log, FRN_LOG_page_size_kept, FRANCIS_OK, NULL, NULL, "the database keeps its pages"
                 " of %llu bytes; the flash profile wants 1024", (unsigned long long)s->page_bytes);
@@ -3357,6 +3388,7 @@ typedef struct frn_actor {          /* one activation; the id's bytes lie behind
     uint8_t       phase;            /* frn_phase */
     bool          exclusive;        /* the holder is */
     bool          halting;
+    bool          counted;          /* in type->active */
     bool          placed;           /* the placement row is ours, or may be */
 } frn_actor;
 
@@ -3468,7 +3500,7 @@ typedef struct frn_turn {
     francis_result  doom;           /* atomic; why it commits nothing. OK = it may */
     francis_result  refused;        /* the first write that was refused */
     bool            exclusive, set, deleted, expire_set, purge, halt, deferred;
-    bool            in_handler, suspended, ready, inline_run, flushed, wrote;
+    bool            in_handler, in_callback, suspended, ready, inline_run, flushed, wrote;
 } frn_turn;
 
 typedef enum frn_host_phase {
@@ -3510,6 +3542,7 @@ struct francis_host {
     char              id[FRN_UUID_SIZE];
     uint64_t          seed, turn_number, write_number;
     frn_host_phase    phase;
+    uint32_t          orphans;      /* activations that a stuck handler keeps from being freed */
     bool              threads, serving, stop_timed_out, rejoin;
     int               stop_asked;   /* atomic; set by francis_stop */
 
@@ -3757,13 +3790,11 @@ static void frn_timers_run(francis_host *h)
 
 static bool frn_calls_grow(francis_host *h)
 {
-    uint32_t   left = h->desc.calls_max - h->calls_total, n = FRN_CALLS_PER_CHUNK, i;
+    uint32_t   n = FRN_CALLS_PER_CHUNK, i;
     size_t     old = h->chunks_count * sizeof h->chunks[0];
     frn_call **chunks, *chunk;
 
-    if (left < n)
-        n = left;
-    if (n == 0 || !frn_timers_reserve(h, n))
+    if (!frn_timers_reserve(h, n))
         return false;
     chunks = (frn_call **)frn_mem_resize(&h->mem, h->chunks, old, old + sizeof *chunks);
     if (chunks == NULL)
@@ -3972,6 +4003,10 @@ static void frn_call_deliver(francis_host *h, frn_call *c)
     h->stats.calls_in_flight--;
     frn_timer_stop(h, &c->timer);
     frn_list_remove(&c->link);
+    if (c->one_way && c->result != FRANCIS_OK)
+        frn_log(&h->log, FRN_LOG_send_dropped, c->result, c->type->desc.type,
+                c->target != NULL ? (const char *)FRN_BYTES(c->target) : "", "a send to '%s': %s",
+                c->method, frn_call_text(c));
     frn_call_strip(h, c);
     c->actor = NULL;
     c->turn = NULL;
@@ -4054,7 +4089,7 @@ static void frn_call_fail(francis_host *h, frn_call *c, francis_result r, const 
     frn_buf *error = NULL;
     va_list  args;
 
-    if (c->user != NULL || c->held || c->done != NULL) {
+    if (c->user != NULL || c->held || c->done != NULL || c->one_way) {
         va_start(args, format);
         error = frn_buf_format(&h->mem, format, args);
         va_end(args);
@@ -4188,9 +4223,6 @@ static void frn_gate_shut(francis_host *h, frn_write *w, francis_result r, const
         frn_buf_drop(&h->mem, c->reply);
         c->reply = NULL;
         c->from_handler = false;
-        if (c->one_way)
-            frn_log(&h->log, FRN_LOG_send_dropped, r, NULL, NULL,
-                    "a send was dropped with its turn: %s", text);
         frn_call_fail(h, c, r == FRANCIS_ERR_UNKNOWN && !c->wrote ? (int)FRANCIS_ERR_STORAGE : r,
                       "%s", text);
     }
@@ -4429,14 +4461,11 @@ static void frn_turn_free(francis_host *h, frn_turn *t)
     }
 }
 
-/* Expired state is gone for the next turn, at the very instant, also under a live activation. */
-static void frn_actor_expire(francis_host *h, frn_actor *a)
+/* Expired state is gone for the next turn at the very instant, also under a live activation. It is
+ * not forgotten: the clock may have been wrong. */
+static bool frn_actor_expired(const francis_host *h, const frn_actor *a)
 {
-    if (a->expires_ms == 0 || frn_plat_wall_ms(&h->plat) < a->expires_ms)
-        return;
-    frn_buf_drop(&h->mem, a->state);
-    a->state = NULL;
-    a->expires_ms = 0;
+    return a->expires_ms != 0 && frn_plat_wall_ms(&h->plat) >= a->expires_ms;
 }
 
 /* The turn holds the actor from here on. */
@@ -4444,12 +4473,12 @@ static void frn_turn_begin(francis_host *h, frn_turn *t, frn_actor *a, bool excl
                            francis_turn_kind kind, francis_handler run)
 {
     frn_list_remove(&a->idle);
-    frn_actor_expire(h, a);
     t->actor = a;
     t->type = a->type;
     t->exclusive = exclusive;
     t->run = run;
-    t->base = frn_buf_ref(a->state);
+    t->deleted = frn_actor_expired(h, a);
+    t->base = t->deleted ? NULL : frn_buf_ref(a->state);
     t->ctx.type = a->type->desc.type;
     t->ctx.id = FRN_ACTOR_ID(a);
     t->ctx.kind = kind;
@@ -4519,8 +4548,8 @@ static bool frn_call_replays(francis_host *h, frn_actor *a, frn_call *c)
         return false;
     if (r == NULL) {
         h->stats.calls_refused++;
-        frn_call_fail(h, c, FRANCIS_ERR_BUSY, "actor %s/%s remembers %u request ids already",
-                      a->type->desc.type, FRN_ACTOR_ID(a), (unsigned)kept);
+        frn_call_fail(h, c, FRANCIS_ERR_BUSY, "%s/%s remembers %u request ids already,"
+                      " requests_kept_max", a->type->desc.type, FRN_ACTOR_ID(a), (unsigned)kept);
     } else if (r->hash != c->hash) {
         frn_call_fail(h, c, FRANCIS_ERR_EXISTS, "request id '%s' stands for other work of %s/%s",
                       (const char *)FRN_BYTES(c->request_id), a->type->desc.type, FRN_ACTOR_ID(a));
@@ -4598,6 +4627,20 @@ static frn_actor *frn_actor_find(const francis_host *h, const frn_type *type, co
     return NULL;
 }
 
+/* Against concurrency_max: from its claim until its handlers have ended. */
+static void frn_actor_count(frn_actor *a, bool counted)
+{
+    if (a->counted == counted)
+        return;
+    a->counted = counted;
+    a->type->active += counted ? 1u : (uint32_t)-1;
+}
+
+static bool frn_type_full(const frn_type *type)
+{
+    return type->desc.concurrency_max != 0 && type->active >= type->desc.concurrency_max;
+}
+
 static frn_actor *frn_actor_new(francis_host *h, frn_type *type, const char *id)
 {
     size_t     id_size = strlen(id);
@@ -4616,7 +4659,7 @@ static frn_actor *frn_actor_new(francis_host *h, frn_type *type, const char *id)
         frn_mem_free(&h->mem, a, sizeof *a + id_size + 1);
         return NULL;
     }
-    type->active++;
+    frn_actor_count(a, true);
     h->stats.active++;
     return a;
 }
@@ -4665,9 +4708,11 @@ static void frn_actor_free(francis_host *h, frn_actor *a)
     FRN_ASSERT(frn_list_empty(&a->mailbox) && frn_list_empty(&a->holders) && a->writes == 0);
     FRN_ASSERT(frn_list_empty(&a->parked));
     frn_list_remove(&a->idle);
-    if (a->phase != FRN_PHASE_ORPHAN) {
+    if (a->phase == FRN_PHASE_ORPHAN) {
+        h->orphans--;
+    } else {
         frn_map_remove(&h->actors, &a->node);
-        a->type->active--;
+        frn_actor_count(a, false);
         h->stats.active--;
     }
     frn_halters_tell(h, a, FRANCIS_OK);
@@ -4710,13 +4755,20 @@ static void frn_parked_fail(francis_host *h, frn_actor *a, francis_result r)
 
 static void frn_actor_claim(francis_host *h, frn_actor *a)
 {
-    frn_write *w = frn_write_new(h, FRN_WRITE_CLAIM, a);
+    frn_write *w;
 
+    if (!a->counted && frn_type_full(a->type)) {    /* its place was taken while it went down */
+        frn_mailbox_fail(h, a, FRANCIS_ERR_NO_HOST, false, "no room for the actor:"
+                         " concurrency_max");
+        return;
+    }
+    w = frn_write_new(h, FRN_WRITE_CLAIM, a);
     if (w == NULL) {
         frn_mailbox_fail(h, a, FRANCIS_ERR_NOMEM, false, "no memory to activate the actor");
         return;
     }
     w->idle_timeout_ms = a->type->desc.idle_timeout_ms < 0 ? 0 : a->type->desc.idle_timeout_ms;
+    frn_actor_count(a, true);
     a->phase = FRN_PHASE_CLAIMING;
     a->placed = true;
     frn_write_queue(h, w);
@@ -4760,6 +4812,7 @@ static void frn_actor_settle(francis_host *h, frn_actor *a)
 {
     frn_write *w = NULL;
 
+    frn_actor_count(a, false);
     frn_parked_fail(h, a, FRANCIS_ERR_MOVED);
     if (a->writes > 0)
         return;                     /* released only after the last commit */
@@ -5209,7 +5262,7 @@ static void frn_turn_answer(francis_host *h, frn_turn *t, const frn_end *e)
     c->wrote = t->wrote;
     if (e->result != FRANCIS_OK) {
         const char *text = frn_turn_text(t, e);
-        if (c->user != NULL || c->done != NULL || c->held)
+        if (c->user != NULL || c->done != NULL || c->held || c->one_way)
             error = frn_buf_copy(&h->mem, text, strlen(text));
         frn_call_complete(h, c, e->result, NULL, error);
         return;
@@ -5232,9 +5285,13 @@ static void frn_turn_count(francis_host *h, const frn_turn *t, const frn_end *e)
 static void frn_turn_finish(francis_host *h, frn_turn *t, francis_result r)
 {
     frn_actor        *a = t->actor;
-    frn_end           e = frn_turn_verdict(h, t, r);
     francis_turn_kind kind = t->ctx.kind;
     bool              wrote = false;
+    frn_end           e;
+
+    if (t->deadline_ns != FRN_NEVER && frn_now_ns(h) >= t->deadline_ns)     /* no timer has seen it */
+        frn_turn_kill(h, t, FRANCIS_ERR_DEADLINE, "its turn did not end in time");
+    e = frn_turn_verdict(h, t, r);
 
     if (e.result == FRANCIS_OK && t->exclusive) {
         e.result = frn_seal(h, t, true, &wrote);
@@ -5274,9 +5331,11 @@ static void frn_turn_callbacks(francis_host *h, frn_turn *t)
         frn_call_publish(c);
         c->state = FRN_CALL_DONE;
         c->on_done = false;
+        t->in_callback = true;
         frn_unlock(h);
         c->user->on_done(c->user);
         frn_lock(h);
+        t->in_callback = false;
         l = &t->calls;              /* anything may have changed: from the start */
     }
 }
@@ -5436,7 +5495,7 @@ static frn_actor *frn_route_actor(francis_host *h, frn_call *c)
         frn_call_fail(h, c, FRANCIS_ERR_NOT_ACTIVE, "%s/%s is not active", d->type, id);
         return NULL;
     }
-    if (a == NULL && d->concurrency_max != 0 && c->type->active >= d->concurrency_max) {
+    if (a == NULL && frn_type_full(c->type)) {
         h->stats.calls_refused++;
         frn_call_fail(h, c, FRANCIS_ERR_NO_HOST, "no room for %s/%s: %u actors of the type are"
                       " active, concurrency_max", d->type, id, (unsigned)c->type->active);
@@ -5576,12 +5635,12 @@ static void frn_actor_abandon(francis_host *h, frn_actor *old)
     if (old->phase == FRN_PHASE_ORPHAN)
         return;
     frn_map_remove(&h->actors, &old->node);     /* its node makes room for the new one's */
-    old->type->active--;
     h->stats.active--;
+    frn_actor_count(old, false);
     a = frn_actor_new(h, old->type, FRN_ACTOR_ID(old));
     if (a == NULL) {
         (void)frn_map_add(&h->mem, &h->actors, &old->node, old->node.hash);
-        old->type->active++;
+        frn_actor_count(old, true);
         h->stats.active++;
         return;
     }
@@ -5592,6 +5651,7 @@ static void frn_actor_abandon(francis_host *h, frn_actor *old)
     frn_actor_lose(h, old, FRANCIS_ERR_MOVED, "the actor goes on without this turn");
     frn_parked_fail(h, old, FRANCIS_ERR_MOVED);
     old->phase = FRN_PHASE_ORPHAN;
+    h->orphans++;
     frn_list_move(&a->mailbox, &old->mailbox);
     for (l = a->mailbox.next; l != &a->mailbox; l = l->next)
         FRN_OF(frn_call, link, l)->actor = a;
@@ -6055,7 +6115,7 @@ static bool frn_stop_due(const francis_host *h)
 
 static bool frn_host_empty(const francis_host *h)
 {
-    return h->actors.count == 0 && frn_list_empty(&h->queue) && !h->committing
+    return h->actors.count == 0 && h->orphans == 0 && frn_list_empty(&h->queue) && !h->committing
         && frn_list_empty(&h->callbacks) && frn_list_empty(&h->outbox);
 }
 
@@ -6204,11 +6264,13 @@ static void frn_loop_wait(francis_host *h, int64_t until_ns)
 {
     struct pollfd p;
     int64_t       for_ns = until_ns == FRN_NEVER ? FRN_NEVER : until_ns - frn_now_ns(h);
+    bool          stepping = h->stepping;
     int           ms;
 
     if (for_ns < 0)
         for_ns = 0;
     h->loop_until_ns = until_ns;
+    h->stepping = false;            /* whoever comes meanwhile must wake us */
     frn_unlock(h);
     if (h->plat.hooks.net_wait != NULL) {
         (void)h->plat.hooks.net_wait(NULL, NULL, NULL, 0, for_ns, h->plat.hooks.user);
@@ -6221,6 +6283,7 @@ static void frn_loop_wait(francis_host *h, int64_t until_ns)
         (void)poll(&p, 1, ms);
     }
     frn_lock(h);
+    h->stepping = stepping;
     h->loop_until_ns = 0;
     frn_loop_drain(h);
 }
@@ -6578,13 +6641,15 @@ static francis_result frn_spec_check(francis_host *h, frn_turn *owner, francis_c
         return frn_refuse_call(h, owner, user, FRANCIS_ERR_INVALID, "data is NULL, its size %lu",
                                (unsigned long)s->size);
     if (s->size > max)
-        return frn_refuse_call(h, owner, user, FRANCIS_ERR_TOO_LARGE, "%lu bytes; the limit is %lu",
-                               (unsigned long)s->size, (unsigned long)max);
+        return frn_refuse_call(h, owner, user, FRANCIS_ERR_TOO_LARGE, "%lu bytes; %s is %lu",
+                               (unsigned long)s->size, s->op == FRN_OP_PUT ? "state_bytes_max"
+                                                                          : "message_bytes_max",
+                               (unsigned long)max);
     s->found = frn_type_find(h, s->type);
     if (s->op == FRN_OP_PUT && s->found != NULL && s->found->desc.state_size > 0
         && s->size > s->found->desc.state_size)
-        return frn_refuse_call(h, owner, user, FRANCIS_ERR_TOO_LARGE, "%lu bytes; the state of %s"
-                               " has %lu", (unsigned long)s->size, s->type,
+        return frn_refuse_call(h, owner, user, FRANCIS_ERR_TOO_LARGE, "%lu bytes; the state_size of"
+                               " %s is %lu", (unsigned long)s->size, s->type,
                                (unsigned long)s->found->desc.state_size);
     if (s->found == NULL)
         return s->op != FRN_OP_METHOD ? FRANCIS_OK
@@ -6651,19 +6716,19 @@ static frn_chain *frn_turn_chain(francis_host *h, frn_turn *t)
 /* How long a call may take: its own time, cut at what the turn has left. */
 static void frn_call_set_time(francis_host *h, frn_call *c, const francis_call *user, frn_turn *t)
 {
-    int64_t want = user != NULL ? user->timeout_ms : 0, left = FRANCIS_FOREVER;
+    int64_t want = user != NULL ? user->timeout_ms : 0, left;
 
     if (t != NULL && t->deadline_ns == FRN_NEVER && t->ctx.timeout_ms != FRANCIS_FOREVER)
         t->deadline_ns = frn_add_time(frn_now_ns(h), frn_ms_to_ns(t->ctx.timeout_ms));
-    if (t != NULL && t->deadline_ns != FRN_NEVER) {
-        left = (t->deadline_ns - frn_now_ns(h)) / FRN_MS;
-        left = left < 0 ? 0 : left;
+    c->timeout_ms = want != 0 ? want : t != NULL ? (int64_t)FRANCIS_FOREVER : h->desc.timeout_ms;
+    if (t == NULL || t->deadline_ns == FRN_NEVER)
+        return;
+    left = (t->deadline_ns - frn_now_ns(h) + FRN_MS - 1) / FRN_MS;
+    left = left < 0 ? 0 : left;
+    if (c->timeout_ms == FRANCIS_FOREVER || left <= c->timeout_ms) {
+        c->timeout_ms = left;
+        c->deadline_ns = t->deadline_ns;
     }
-    if (want == 0)
-        want = left != FRANCIS_FOREVER ? left : h->desc.timeout_ms;
-    else if (left != FRANCIS_FOREVER && (want == FRANCIS_FOREVER || left < want))
-        want = left;
-    c->timeout_ms = want;
 }
 
 /* Copies all that the call needs for longer than its caller's stack. */
@@ -6702,14 +6767,13 @@ static frn_call *frn_call_make(francis_host *h, frn_turn *owner, francis_call *u
     else if (chain != NULL && chain->depth >= FRANCIS_CHAIN_MAX)
         *r = frn_refuse_call(h, owner, user, FRANCIS_ERR_BUSY, "the chain of calls is %u deep;"
                              " FRANCIS_CHAIN_MAX is %d", (unsigned)chain->depth, FRANCIS_CHAIN_MAX);
+    else if (h->stats.calls_in_flight >= h->desc.calls_max)
+        *r = frn_refuse_call(h, owner, user, FRANCIS_ERR_BUSY, "%u calls are in flight, calls_max",
+                             (unsigned)h->desc.calls_max);
     else if ((c = frn_call_new(h, s->one_way ? NULL : owner, s->one_way ? NULL : user)) == NULL)
-        *r = h->calls_used >= h->desc.calls_max
-           ? frn_user_set(user, FRANCIS_ERR_BUSY, "as many calls as calls_max are in flight")
-           : frn_user_set(user, FRANCIS_ERR_NOMEM, NULL);
-    if (c == NULL) {
-        h->stats.calls_refused++;
+        *r = frn_user_set(user, FRANCIS_ERR_NOMEM, NULL);
+    if (c == NULL)
         return NULL;
-    }
     c->type = (frn_type *)(uintptr_t)s->found;
     c->op = s->op;
     c->peek = s->peek;
@@ -6741,6 +6805,8 @@ static frn_turn *frn_call_inline(francis_host *h, frn_call *c, const frn_spec *s
         || !frn_actor_free_for(a, !c->peek))
         return NULL;
     h->stats.calls_local++;
+    if (c->timeout_ms != h->desc.timeout_ms)
+        frn_call_arm(h, c);         /* the default is long enough to be looked at later */
     t = frn_call_begin(h, a, c);
     if (t != NULL)
         t->inline_run = true;
@@ -6808,6 +6874,8 @@ static const char *frn_cannot_wait(const francis_host *h, const frn_turn *t)
         return "nobody may wait inside francis_poll; make the call .async";
     if (!h->threads && !pthread_equal(h->owner, pthread_self()))
         return "without workers only the thread that polls can wait; make the call .async";
+    if (t != NULL && t->in_callback)
+        return "nobody may wait inside a callback; make the call .async";
     if (t != NULL && t->inline_run)
         return "a turn of a nonblocking type cannot wait; make the call .async and use"
                " francis_await";
@@ -7345,10 +7413,11 @@ FRANCIS_API uint64_t francis_expect(francis_ctx *ctx, francis_call *call)
     t = FRN_TURN(ctx);
     frn_lock(h);
     if (frn_user_reset(h, call) == FRANCIS_OK) {
-        c = frn_call_new(h, t, call);
-        if (c == NULL)
-            (void)frn_user_set(call, h->calls_used >= h->desc.calls_max ? FRANCIS_ERR_BUSY
-                                                                       : FRANCIS_ERR_NOMEM, NULL);
+        if (h->stats.calls_in_flight >= h->desc.calls_max)
+            (void)frn_refuse_call(h, t, call, FRANCIS_ERR_BUSY, "%u calls are in flight, calls_max",
+                                  (unsigned)h->desc.calls_max);
+        else if ((c = frn_call_new(h, t, call)) == NULL)
+            (void)frn_user_set(call, FRANCIS_ERR_NOMEM, NULL);
     }
     if (c != NULL) {
         h->stats.calls_in_flight++;
@@ -7519,8 +7588,14 @@ static francis_result frn_send(francis_ctx *ctx, frn_turn *t, frn_spec *s)
     c->timeout_ms = FRANCIS_FOREVER;        /* nobody waits */
     h->stats.calls_in_flight++;
     if (t == NULL) {
+        c->held = true;             /* until it is known whether it fails at once */
         frn_call_send(h, c, s, NULL);
-        return FRANCIS_OK;
+        if (frn_call_over(c) && c->result != FRANCIS_OK)
+            r = c->result;
+        c->held = false;
+        if (frn_call_over(c))
+            frn_call_release(h, c);
+        return r;
     }
     c->target = frn_buf_copy(&h->mem, s->id, strlen(s->id));
     n = c->target != NULL ? frn_answer_new(h, t) : NULL;
@@ -7559,17 +7634,19 @@ FRANCIS_API francis_result francis_send(francis_ctx *ctx, const char *type, cons
 }
 
 /* What francis_wait finds over. A turn's own callback runs here, as part of the turn. */
-static francis_result frn_wait_take(francis_host *h, frn_call *c)
+static francis_result frn_wait_take(francis_host *h, frn_turn *t, frn_call *c)
 {
     francis_call *user = c->user;
 
     frn_call_publish(c);
-    if (c->owner != NULL && c->state == FRN_CALL_CALLBACK) {
+    if (t != NULL && c->owner == t && c->state == FRN_CALL_CALLBACK) {
         c->state = FRN_CALL_DONE;
         c->on_done = false;
+        t->in_callback = true;
         frn_unlock(h);
         user->on_done(user);
         frn_lock(h);
+        t->in_callback = false;
     }
     return user->result;
 }
@@ -7603,7 +7680,7 @@ FRANCIS_API francis_result francis_wait(francis_ctx *ctx, francis_call *call)
     else if (c->freed)
         r = (frn_call_release(h, c), FRANCIS_ERR_CANCELLED);
     else
-        r = frn_call_over(c) ? frn_wait_take(h, c) : t->doom;
+        r = frn_call_over(c) ? frn_wait_take(h, t, c) : t->doom;
     frn_unlock(h);
     return r;
 }
@@ -7825,7 +7902,12 @@ static frn_actor *frn_halt_find(francis_host *h, frn_turn *t, const char *type, 
         return NULL;
     }
     found = frn_type_find(h, type);
-    a = found != NULL ? frn_actor_find(h, found, id) : NULL;
+    if (found == NULL) {
+        *r = frn_refuse_call(h, t, call, FRANCIS_ERR_UNKNOWN_TYPE, "no host serves the type '%s'",
+                             type);
+        return NULL;
+    }
+    a = frn_actor_find(h, found, id);
     if (a == NULL)
         *r = frn_refuse_call(h, t, call, FRANCIS_ERR_NOT_ACTIVE, "%s/%s is not active", type, id);
     return a;
@@ -8076,65 +8158,78 @@ FRANCIS_API void francis_list_free(francis_list *list)
 
 #define FRN_DEFAULT(field, value) ((field) = (field) == 0 ? (value) : (field))
 
-static const char *frn_desc_fault_times(const francis_host_desc *d)
+typedef struct frn_number {         /* an option that is a number, and what it may be */
+    const char *name;
+    int64_t     value, min, max;
+} frn_number;
+
+/* The first number that is out of bounds; NULL = none. */
+static const frn_number *frn_numbers_fault(const frn_number *n, size_t count)
 {
-    if (d->timeout_ms < FRANCIS_FOREVER)
-        return "timeout_ms is negative";
-    if (d->stop_timeout_ms < FRANCIS_FOREVER)
-        return "stop_timeout_ms is negative";
-    if (d->busy_timeout_ms < FRANCIS_FOREVER)
-        return "busy_timeout_ms is negative";
-    if (d->commit_window_ms < 0)
-        return "commit_window_ms is negative";
-    if (d->sweep_interval_ms < FRANCIS_FOREVER)
-        return "sweep_interval_ms is negative";
+    size_t i;
+    for (i = 0; i < count; i++)
+        if (n[i].value < n[i].min || n[i].value > n[i].max)
+            return &n[i];
     return NULL;
 }
 
-static const char *frn_desc_fault_prefix(const char *prefix)
+enum { FRN_BYTES_MOST = 1000000000 };   /* what SQLite takes as one value */
+
+static francis_result frn_desc_check_numbers(francis_host *h, const francis_host_desc *d)
+{
+    const frn_number all[] = {
+        { "workers", d->workers, FRANCIS_NO_WORKERS, 1024 },
+        { "profile", (int64_t)d->profile, FRANCIS_PROFILE_SERVER, FRANCIS_PROFILE_FLASH },
+        { "durability", (int64_t)d->durability, 0, FRANCIS_SURVIVES_NOTHING },
+        { "timeout_ms", d->timeout_ms, FRANCIS_FOREVER, INT64_MAX },
+        { "stop_timeout_ms", d->stop_timeout_ms, FRANCIS_FOREVER, INT64_MAX },
+        { "busy_timeout_ms", d->busy_timeout_ms, FRANCIS_FOREVER, INT64_MAX },
+        { "commit_window_ms", d->commit_window_ms, 0, INT64_MAX },
+        { "sweep_interval_ms", d->sweep_interval_ms, FRANCIS_FOREVER, INT64_MAX },
+        { "state_bytes_max", (int64_t)d->state_bytes_max, 0, FRN_BYTES_MOST },
+        { "message_bytes_max", (int64_t)d->message_bytes_max, 0, FRN_BYTES_MOST },
+        { "log_level", (int64_t)d->log_level, FRANCIS_LOG_DEFAULT, FRANCIS_LOG_DEBUG }
+    };
+    const frn_number *n = frn_numbers_fault(all, FRN_COUNT(all));
+
+    return n == NULL ? FRANCIS_OK
+        : frn_host_fail(h, FRANCIS_ERR_INVALID, "%s is %lld, not from %lld to %lld", n->name,
+                        (long long)n->value, (long long)n->min, (long long)n->max);
+}
+
+static bool frn_prefix_valid(const char *prefix)
 {
     size_t i;
-
-    if (prefix == NULL || prefix[0] == '\0')
-        return NULL;
-    if (strlen(prefix) > FRN_PREFIX_MAX)
-        return "table_prefix is longer than 32 bytes";
     for (i = 0; prefix[i] != '\0'; i++) {
         char c = prefix[i];
         if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'
               || (i > 0 && c >= '0' && c <= '9')))
-            return "table_prefix has something else than letters, digits and '_'";
+            return false;
     }
-    return NULL;
+    return i <= FRN_PREFIX_MAX;
 }
 
-/* What is wrong with a desc, with a word about which option; NULL = nothing. */
-static const char *frn_desc_fault(const francis_host_desc *d)
+static francis_result frn_desc_check(francis_host *h, const francis_host_desc *d)
 {
-    const char *fault;
+    const char *fault = NULL;
 
     if (d->database == NULL && d->sqlite == NULL)
-        return "neither database nor sqlite is given";
-    if (d->database != NULL && d->sqlite != NULL)
-        return "database and sqlite are both given";
-    if (d->database != NULL && d->database[0] == '\0')
-        return "database is empty";
-    if (d->on_database != NULL && d->database == NULL)
-        return "on_database needs a database";
-    if (d->workers < FRANCIS_NO_WORKERS || d->workers > 1024)
-        return "workers is not FRANCIS_NO_WORKERS, 0, or 1 to 1024";
-    if (d->profile != FRANCIS_PROFILE_SERVER && d->profile != FRANCIS_PROFILE_FLASH)
-        return "profile is unknown";
-    if (d->durability < FRANCIS_SURVIVES_POWER_CUT || d->durability > FRANCIS_SURVIVES_NOTHING)
-        return "durability is unknown";
+        fault = "neither database nor sqlite is given";
+    else if (d->database != NULL && d->sqlite != NULL)
+        fault = "database and sqlite are both given";
+    else if (d->database != NULL && d->database[0] == '\0')
+        fault = "database is empty";
+    else if (d->on_database != NULL && d->database == NULL)
+        fault = "on_database is given without a database";
+    if (fault != NULL)
+        return frn_host_fail(h, FRANCIS_ERR_INVALID, "%s", fault);
+    if (d->table_prefix != NULL && !frn_prefix_valid(d->table_prefix))
+        return frn_host_fail(h, FRANCIS_ERR_INVALID, "table_prefix is '%.100s', not a letter or '_'"
+                             " and then letters, digits and '_', 32 at most", d->table_prefix);
     if (d->platform != NULL && d->platform->version != 1)
-        return "platform->version is not 1";
-    if (d->log_level < FRANCIS_LOG_DEFAULT || d->log_level > FRANCIS_LOG_DEBUG)
-        return "log_level is unknown";
-    if (d->state_bytes_max > 1000000000u || d->message_bytes_max > 1000000000u)
-        return "state_bytes_max or message_bytes_max is above 1000000000";
-    fault = frn_desc_fault_times(d);
-    return fault != NULL ? fault : frn_desc_fault_prefix(d->table_prefix);
+        return frn_host_fail(h, FRANCIS_ERR_INVALID, "platform->version is %u, not 1",
+                             (unsigned)d->platform->version);
+    return frn_desc_check_numbers(h, d);
 }
 
 static void frn_desc_defaults(francis_host_desc *d)
@@ -8270,10 +8365,11 @@ FRANCIS_API francis_result francis_open(francis_host **host_out, const francis_h
 {
     francis_host_desc none;
     francis_host  *h;
-    const char    *fault = desc == NULL ? "the desc is NULL" : frn_desc_fault(desc);
     char           error[400];
     francis_result r;
 
+    if (host_out == NULL)
+        return FRANCIS_ERR_INVALID;
     memset(&none, 0, sizeof none);
     *host_out = h = frn_host_alloc(desc);
     if (h == NULL)
@@ -8281,8 +8377,10 @@ FRANCIS_API francis_result francis_open(francis_host **host_out, const francis_h
     if (!frn_host_init_sync(h) || !frn_host_copy_desc(h, desc != NULL ? desc : &none))
         return frn_host_fail(h, FRANCIS_ERR_NOMEM, "no memory to open the host");
     h->threads = h->desc.workers != FRANCIS_NO_WORKERS;
-    if (fault != NULL)
-        return frn_host_fail(h, FRANCIS_ERR_INVALID, "%s", fault);
+    r = desc != NULL ? frn_desc_check(h, desc)
+                     : frn_host_fail(h, FRANCIS_ERR_INVALID, "the desc is NULL");
+    if (r != FRANCIS_OK)
+        return r;
     if (!frn_plat_random(&h->plat, &h->seed, sizeof h->seed))
         return frn_host_fail(h, FRANCIS_ERR_INTERNAL, "the system has no randomness");
     r = frn_sqlite_open(&h->mem, &h->plat, &h->log, &h->desc, &h->store, error, sizeof error);
@@ -8295,61 +8393,69 @@ FRANCIS_API francis_result francis_open(francis_host **host_out, const francis_h
     return r;
 }
 
-/* What is wrong with the numbers of an actor desc. */
-static const char *frn_actor_desc_fault_numbers(const francis_actor_desc *d,
-                                                const francis_host_desc *host)
+static francis_result frn_actor_check_numbers(francis_host *h, const francis_actor_desc *d)
 {
-    if (d->state_size > host->state_bytes_max)
-        return "state_size is above the host's state_bytes_max";
-    if (d->idle_timeout_ms < FRANCIS_FOREVER)
-        return "idle_timeout_ms is negative";
-    if (d->deactivate_timeout_ms < FRANCIS_FOREVER)
-        return "deactivate_timeout_ms is negative";
-    if (d->turn_timeout_ms < FRANCIS_FOREVER)
-        return "turn_timeout_ms is negative";
-    if (d->retry_delay_ms < 0)
-        return "retry_delay_ms is negative";
-    if (d->requests_kept_ms < 0)
-        return "requests_kept_ms is negative";
-    if (d->bootstrap_size > host->message_bytes_max)
-        return "bootstrap_size is above message_bytes_max";
-    if (d->bootstrap_size > 0 && d->bootstrap_data == NULL)
-        return "bootstrap_data is NULL";
-    return NULL;
+    const frn_number all[] = {
+        { "state_size", (int64_t)d->state_size, 0, (int64_t)h->desc.state_bytes_max },
+        { "instance_size", (int64_t)d->instance_size, 0, FRN_BYTES_MOST },
+        { "bootstrap_size", (int64_t)d->bootstrap_size, 0, (int64_t)h->desc.message_bytes_max },
+        { "idle_timeout_ms", d->idle_timeout_ms, FRANCIS_FOREVER, INT64_MAX },
+        { "deactivate_timeout_ms", d->deactivate_timeout_ms, FRANCIS_FOREVER, INT64_MAX },
+        { "turn_timeout_ms", d->turn_timeout_ms, FRANCIS_FOREVER, INT64_MAX },
+        { "concurrency_max", (int64_t)d->concurrency_max, 0, INT32_MAX },
+        { "retry_delay_ms", d->retry_delay_ms, 0, INT64_MAX },
+        { "requests_kept_ms", d->requests_kept_ms, 0, INT64_MAX }
+    };
+    const frn_number *n = frn_numbers_fault(all, FRN_COUNT(all));
+
+    return n == NULL ? FRANCIS_OK
+        : frn_host_fail(h, FRANCIS_ERR_INVALID, "actor type '%s': %s is %lld, not from %lld to %lld",
+                        d->type, n->name, (long long)n->value, (long long)n->min,
+                        (long long)n->max);
 }
 
-static const char *frn_methods_fault(const francis_method *m, const francis_host_desc *host)
+static francis_result frn_method_check(francis_host *h, const francis_actor_desc *d,
+                                       const francis_method *m)
 {
-    const francis_method *other;
+    const francis_method *other = d->methods;
+    const char           *fault = frn_name_fault(m->name);
 
-    for (; m != NULL && m->name != NULL; m++) {
-        if (frn_name_fault(m->name) != NULL)
-            return "a method's name is empty, too long, or contains '/'";
-        if (m->run == NULL)
-            return "a method has no handler";
-        if (m->kind != FRANCIS_INVOKE && m->kind != FRANCIS_PEEK)
-            return "a method is neither FRANCIS_INVOKE nor FRANCIS_PEEK";
-        if (m->input_size > host->message_bytes_max)
-            return "a method's input_size is above message_bytes_max";
-        for (other = m + 1; other->name != NULL; other++)
-            if (other->kind == m->kind && strcmp(other->name, m->name) == 0)
-                return "a method is there twice";
-    }
-    return NULL;
+    while (other != m && (other->kind != m->kind || strcmp(other->name, m->name) != 0))
+        other++;
+    if (fault == NULL && m->run == NULL)
+        fault = "has no handler";
+    if (fault == NULL && m->kind != FRANCIS_INVOKE && m->kind != FRANCIS_PEEK)
+        fault = "is neither FRANCIS_INVOKE nor FRANCIS_PEEK";
+    if (fault == NULL && m->input_size > h->desc.message_bytes_max)
+        fault = "has an input_size above message_bytes_max";
+    if (fault == NULL && other != m)
+        fault = "is there twice";
+    return fault == NULL ? FRANCIS_OK
+        : frn_host_fail(h, FRANCIS_ERR_INVALID, "actor type '%s': method '%.100s' %s", d->type,
+                        m->name, fault);
 }
 
-static const char *frn_actor_desc_fault(const francis_actor_desc *d, const francis_host_desc *host)
+static francis_result frn_actor_desc_check(francis_host *h, const francis_actor_desc *d)
 {
-    const char *fault;
+    const francis_method *m;
+    const char           *fault = NULL;
+    francis_result        r = FRANCIS_OK;
 
     if ((d->methods == NULL || d->methods[0].name == NULL) && d->invoke == NULL && d->peek == NULL
         && d->activate == NULL && d->deactivate == NULL && d->upgrade == NULL
         && d->bootstrap == NULL)
-        return "it has no method and no callback at all";
-    if (!d->singleton && (d->bootstrap != NULL || d->bootstrap_data != NULL))
-        return "bootstrap is for singletons";
-    fault = frn_actor_desc_fault_numbers(d, host);
-    return fault != NULL ? fault : frn_methods_fault(d->methods, host);
+        fault = "it has no method and no callback at all";
+    else if (!d->singleton && (d->bootstrap != NULL || d->bootstrap_data != NULL))
+        fault = "bootstrap is for a singleton";
+    else if (d->bootstrap_size > 0 && d->bootstrap_data == NULL)
+        fault = "bootstrap_data is NULL, bootstrap_size is not 0";
+    else if (d->bootstrap == NULL && d->bootstrap_data != NULL)
+        fault = "bootstrap_data is there, but no bootstrap handler";
+    if (fault != NULL)
+        return frn_host_fail(h, FRANCIS_ERR_INVALID, "actor type '%s': %s", d->type, fault);
+    for (m = d->methods; r == FRANCIS_OK && m != NULL && m->name != NULL; m++)
+        r = frn_method_check(h, d, m);
+    return r == FRANCIS_OK ? frn_actor_check_numbers(h, d) : r;
 }
 
 static void frn_actor_desc_defaults(francis_actor_desc *d)
@@ -8436,9 +8542,20 @@ static frn_type *frn_type_new(francis_host *h, const francis_actor_desc *desc)
     return t;
 }
 
+/* A host that runs is not harmed by it: the words are there, but nothing sticks. */
+static francis_result frn_register_late(francis_host *h, const francis_actor_desc *desc)
+{
+    frn_lock(h);
+    (void)snprintf(h->error, sizeof h->error, "actor type '%.300s': types are registered before"
+                   " start", desc->type != NULL ? desc->type : "");
+    frn_unlock(h);
+    return FRANCIS_ERR_USAGE;
+}
+
 FRANCIS_API francis_result francis_register(francis_host *host, const francis_actor_desc *desc)
 {
-    const char *fault;
+    const char    *fault;
+    francis_result r;
 
     if (host == NULL)
         return FRANCIS_ERR_NOMEM;
@@ -8447,7 +8564,7 @@ FRANCIS_API francis_result francis_register(francis_host *host, const francis_ac
     if (desc == NULL)
         return frn_host_fail(host, FRANCIS_ERR_INVALID, "the actor desc is NULL");
     if (host->phase != FRN_HOST_OPEN)
-        return FRANCIS_ERR_USAGE;   /* the host runs; nothing sticks to it */
+        return frn_register_late(host, desc);
     if ((fault = frn_name_fault(desc->type)) != NULL)
         return frn_host_fail(host, FRANCIS_ERR_INVALID, "actor type '%.300s': the type %s",
                              desc->type != NULL ? desc->type : "", fault);
@@ -8457,8 +8574,9 @@ FRANCIS_API francis_result francis_register(francis_host *host, const francis_ac
     if (frn_type_find(host, desc->type) != NULL)
         return frn_host_fail(host, FRANCIS_ERR_EXISTS, "actor type '%s' is registered already",
                              desc->type);
-    if ((fault = frn_actor_desc_fault(desc, &host->desc)) != NULL)
-        return frn_host_fail(host, FRANCIS_ERR_INVALID, "actor type '%s': %s", desc->type, fault);
+    r = frn_actor_desc_check(host, desc);
+    if (r != FRANCIS_OK)
+        return r;
     if (frn_type_new(host, desc) == NULL)
         return frn_host_fail(host, FRANCIS_ERR_NOMEM, "no memory for actor type '%s'", desc->type);
     return FRANCIS_OK;
@@ -8530,7 +8648,7 @@ FRANCIS_API francis_result francis_start(francis_host *host)
         return FRANCIS_ERR_NOMEM;
     if (h->failure != FRANCIS_OK)
         return h->failure;
-    if (h->phase != FRN_HOST_OPEN || frn_forked(h))
+    if (h->phase != FRN_HOST_OPEN || frn_forked(h) || FRN_LOAD(&h->stop_asked) != 0)
         return FRANCIS_ERR_USAGE;
     h->owner = pthread_self();
     frn_lock(h);
@@ -8565,6 +8683,15 @@ static void frn_run_signal(int sig)
         francis_stop(h);
 }
 
+static frn_host_phase frn_host_phase_now(francis_host *h)
+{
+    frn_host_phase phase;
+    frn_lock(h);
+    phase = h->phase;
+    frn_unlock(h);
+    return phase;
+}
+
 static void frn_run_until_stopped(francis_host *h)
 {
     if (!h->threads) {
@@ -8584,8 +8711,12 @@ FRANCIS_API francis_result francis_run(francis_host *host)
     francis_result   r = FRANCIS_OK;
     bool             signals;
 
-    if (host == NULL || (host->phase == FRN_HOST_OPEN && (r = francis_start(host)) != FRANCIS_OK))
-        return host == NULL ? FRANCIS_ERR_NOMEM : r;
+    if (host == NULL)
+        return FRANCIS_ERR_NOMEM;
+    if (frn_host_phase_now(host) == FRN_HOST_STOPPED)
+        return host->failure != FRANCIS_OK ? host->failure : (francis_result)FRANCIS_ERR_USAGE;
+    if (host->phase == FRN_HOST_OPEN && (r = francis_start(host)) != FRANCIS_OK)
+        return r;
     signals = !host->desc.no_signal_handlers && frn_run_signal_host == NULL;
     if (signals) {
         memset(&act, 0, sizeof act);
@@ -8698,9 +8829,12 @@ static void frn_host_free(francis_host *h)
 
 FRANCIS_API void francis_close(francis_host *host)
 {
+    frn_host_phase phase;
+
     if (host == NULL || frn_forked(host))
         return;
-    if (host->phase == FRN_HOST_RUNNING || host->phase == FRN_HOST_DRAINING) {
+    phase = frn_host_phase_now(host);
+    if (phase == FRN_HOST_RUNNING || phase == FRN_HOST_DRAINING) {
         francis_stop(host);
         frn_run_until_stopped(host);
     }
@@ -8738,11 +8872,8 @@ static francis_result frn_poll(francis_host *h, int64_t timeout_ms)
     frn_loop_drain(h);
     end = frn_add_time(frn_now_ns(h), frn_ms_to_ns(timeout_ms));
     until = frn_wait_until(h);
-    if (until > h->clock_ns && timeout_ms != 0) {
-        h->stepping = false;        /* whoever comes meanwhile must wake us */
+    if (until > h->clock_ns && timeout_ms != 0)
         frn_loop_wait(h, until < end ? until : end);
-        h->stepping = true;
-    }
     if (h->phase != FRN_HOST_STOPPED)
         frn_step(h);
     h->stepping = false;
