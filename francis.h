@@ -156,8 +156,9 @@ struct francis_call {
                                        NULL = none */
     bool        active_only;        /* do not activate the actor for this */
     bool        async;              /* return PENDING; then francis_await or francis_wait */
-    void      (*on_done)(francis_call *call);   /* set: asynchronous. Called once, in francis_poll,
-                                       a worker, or the turn that made the call */
+    void      (*on_done)(francis_call *call);   /* set: asynchronous. Called once, in francis_poll
+                                       or a worker. Of a call made in a turn: as a part of that
+                                       turn, while it awaits; when the turn has ended, not any more */
     void       *user;
     const char *trace;              /* W3C traceparent; NULL = the turn's */
 
@@ -605,7 +606,8 @@ typedef struct francis_host_desc {
     int64_t         stop_timeout_ms;    /* for what still runs at the end; 30 s */
     int64_t         busy_timeout_ms;    /* for a database that others lock; 5 s */
     int64_t         commit_window_ms;   /* gather turns for so long; 0 = by profile */
-    int64_t         sweep_interval_ms;  /* expired states and answers are deleted; 10 min; FOREVER */
+    int64_t         sweep_interval_ms;  /* expired states and answers are deleted, if the clock
+                                       is past 2025 and was not set for an hour; 10 min; FOREVER */
     uint32_t        calls_max;      /* in flight; 65536 */
     uint32_t        state_bytes_max;    /* 1 MiB */
     uint32_t        message_bytes_max;  /* input or reply; 4 MiB */
@@ -2079,14 +2081,12 @@ static bool frn_sqlite_proof_held(frn_sqlite *s, const char *host_id)
     const char   *name = frn_sqlite_proof_name(s, host_id);
     sqlite3_vfs  *vfs = s->vfs;
     sqlite3_file *f = NULL;
-    int           held = 1, there = 0;
+    int           held = 1;
 
     if (name == NULL)
         return true;
-    if (vfs->xAccess(vfs, name, SQLITE_ACCESS_EXISTS, &there) == SQLITE_OK && !there)
-        held = 0;
-    else if (frn_sqlite_proof_open(s, name, 0, &f) == SQLITE_OK
-             && f->pMethods->xCheckReservedLock(f, &held) != SQLITE_OK)
+    if (frn_sqlite_proof_open(s, name, SQLITE_OPEN_CREATE, &f) == SQLITE_OK
+        && f->pMethods->xCheckReservedLock(f, &held) != SQLITE_OK)
         held = 1;
     frn_sqlite_proof_close(s, f);
     if (!held)
@@ -2523,6 +2523,11 @@ static francis_result frn_sqlite_join(frn_store *store, const frn_join *join, ch
     int            rc;
 
     (void)pthread_mutex_lock(&s->locks[0]);
+    if (s->handle != NULL && (r = frn_sqlite_check_handle(s, false)) != FRANCIS_OK) {
+        (void)snprintf(error, error_size, "%s", s->error);
+        (void)pthread_mutex_unlock(&s->locks[0]);
+        return r;
+    }
     frn_sqlite_proof_drop(s);
     db = s->conn[0].db;
     rc = db == NULL ? SQLITE_CANTOPEN : frn_sqlite_patiently(s, db, "BEGIN IMMEDIATE");
@@ -2557,7 +2562,8 @@ static void frn_sqlite_leave(frn_store *store, const char *host_id)
 
     (void)pthread_mutex_lock(&s->locks[0]);
     db = s->conn[0].db;
-    if (db != NULL && frn_sqlite_patiently(s, db, "BEGIN IMMEDIATE") == SQLITE_OK) {
+    if (db != NULL && (s->handle == NULL || frn_sqlite_check_handle(s, false) == FRANCIS_OK)
+        && frn_sqlite_patiently(s, db, "BEGIN IMMEDIATE") == SQLITE_OK) {
         (void)frn_sqlite_execf(s, db, "DELETE FROM @active_actors WHERE host_id = %Q;"
                                       " DELETE FROM @host_actor_types WHERE host_id = %Q;"
                                       " DELETE FROM @hosts WHERE host_id = %Q;"
@@ -3543,7 +3549,7 @@ struct francis_host {
     uint64_t          seed, turn_number, write_number;
     frn_host_phase    phase;
     uint32_t          orphans;      /* activations that a stuck handler keeps from being freed */
-    bool              threads, serving, stop_timed_out, rejoin;
+    bool              threads, serving, stop_timed_out, leaving, rejoin;
     int               stop_asked;   /* atomic; set by francis_stop */
 
     frn_map           types, actors;
@@ -3566,9 +3572,9 @@ struct francis_host {
     frn_write        *batch[FRN_BATCH_WRITES];
     bool              committing;
     int64_t           busy_since_ns, busy_retry_ns, step_ns, commit_since_ns;
-    int64_t           clock_step_ms, wall_base_ms, mono_base_ns;
+    int64_t           wall_base_ms, mono_base_ns;   /* since then nobody has set the clock */
     frn_write         sweep;
-    bool              sweep_queued;
+    bool              sweep_queued, clock_was_set;
 
     frn_list          workers;
     uint32_t          workers_live, workers_idle, workers_blocked, workers_wanted;
@@ -6079,25 +6085,38 @@ static void frn_commit_on_timer(francis_host *h, frn_timer *timer)
     frn_commit_wake(h);
 }
 
-/* What has expired is deleted now and then, if the clock can be believed. */
+enum { FRN_CLOCK_STEP_MS = 60000, FRN_CLOCK_PROBATION_MS = 3600000 };
+
+/* What is deleted is gone for ever, so the clock must be believable: past 2025, and not set anew
+ * within the last hour. */
+static bool frn_clock_believed(francis_host *h, int64_t now_ms)
+{
+    int64_t ran_ms = (h->clock_ns - h->mono_base_ns) / FRN_MS;
+    int64_t step_ms = now_ms - h->wall_base_ms - ran_ms;
+
+    if (step_ms > FRN_CLOCK_STEP_MS || step_ms < -FRN_CLOCK_STEP_MS) {
+        h->wall_base_ms = now_ms;
+        h->mono_base_ns = h->clock_ns;
+        h->clock_was_set = true;
+        frn_log(&h->log, FRN_LOG_clock_not_believed, FRANCIS_OK, NULL, NULL,
+                "the clock was set by %lld ms; nothing is deleted for an hour", (long long)step_ms);
+        return false;
+    }
+    if (h->clock_was_set && ran_ms < FRN_CLOCK_PROBATION_MS)
+        return false;
+    return now_ms >= INT64_C(1735689600000);
+}
+
+/* What has expired is deleted now and then. */
 static void frn_sweep_on_timer(francis_host *h, frn_timer *timer)
 {
-    static const int64_t floor_ms = INT64_C(1735689600000);     /* 2025: no device is older */
-    int64_t now_ms = frn_plat_wall_ms(&h->plat);
-    int64_t step_ms = (now_ms - h->wall_base_ms) - (h->clock_ns - h->mono_base_ns) / FRN_MS;
+    int64_t    now_ms = frn_plat_wall_ms(&h->plat);
     frn_write *w = &h->sweep;
 
     frn_timer_set(h, timer, frn_add_time(h->clock_ns, frn_ms_to_ns(h->desc.sweep_interval_ms)));
-    if (step_ms > h->clock_step_ms)
-        h->clock_step_ms = step_ms;         /* it was set forward: what that expired stays for now */
-    if (h->sweep_queued || h->phase != FRN_HOST_RUNNING)
+    if (h->sweep_queued || h->phase != FRN_HOST_RUNNING || !frn_clock_believed(h, now_ms))
         return;
-    if (now_ms < floor_ms) {
-        frn_log(&h->log, FRN_LOG_clock_not_believed, FRANCIS_OK, NULL, NULL,
-                "nothing is deleted while the clock says %lld", (long long)now_ms);
-        return;
-    }
-    w->before_ms = now_ms - h->clock_step_ms;
+    w->before_ms = now_ms;
     w->more = false;
     h->sweep_queued = true;
     frn_write_queue(h, w);
@@ -6184,6 +6203,8 @@ static bool frn_drained(const francis_host *h)
     size_t    i;
     frn_node *n;
 
+    if (h->phase != FRN_HOST_DRAINING || h->leaving)
+        return false;
     if (frn_host_empty(h))
         return true;
     if (!h->stop_timed_out || !frn_list_empty(&h->queue) || h->committing
@@ -6196,16 +6217,18 @@ static bool frn_drained(const francis_host *h)
     return true;
 }
 
-/* Lock held. */
+/* The last act. Lock held, given up meanwhile; what is logged leaves before anybody is told. */
 static void frn_drain_end(francis_host *h)
 {
-    h->phase = FRN_HOST_STOPPED;
+    h->leaving = true;
     h->serving = false;
     frn_timer_stop(h, &h->stop_timer);
     frn_unlock(h);
     h->store->ops->leave(h->store, h->id);
-    frn_lock(h);
     frn_log(&h->log, FRN_LOG_host_stopped, FRANCIS_OK, NULL, NULL, "the host has stopped");
+    frn_log_flush(&h->log);
+    frn_lock(h);
+    h->phase = FRN_HOST_STOPPED;
     (void)pthread_cond_broadcast(&h->rest_cond);
 }
 
@@ -6217,7 +6240,7 @@ static void frn_tick(francis_host *h)
         frn_drain_begin(h);
     frn_timers_run(h);
     frn_outbox_run(h);
-    if (h->phase == FRN_HOST_DRAINING && frn_drained(h))
+    if (frn_drained(h))
         frn_drain_end(h);
 }
 
@@ -6246,7 +6269,7 @@ static void frn_step(francis_host *h)
     }
     if (frn_commit_due(h) <= frn_now_ns(h))
         frn_commit_run(h);
-    if (h->phase == FRN_HOST_DRAINING && frn_drained(h))
+    if (frn_drained(h))
         frn_drain_end(h);
 }
 
@@ -6538,7 +6561,7 @@ static francis_result frn_refuse_call(francis_host *h, frn_turn *owner, francis_
     frn_buf  *text;
     frn_call *c;
 
-    h->stats.calls_refused += r == FRANCIS_ERR_BUSY;
+    h->stats.calls_refused++;
     if (user == NULL)
         return r;
     (void)frn_user_set(user, r, NULL);
@@ -7461,7 +7484,7 @@ static frn_call *frn_ticket_find(francis_host *h, uint64_t ticket)
 {
     frn_call *c = frn_call_find(h, ticket);
 
-    if (c == NULL || c->claimed_answer)
+    if (c == NULL || c->claimed_answer || (c->owner != NULL && c->owner->doom != FRANCIS_OK))
         return NULL;
     if (c->state == FRN_CALL_PARKED || c->state == FRN_CALL_EXPECTED)
         return c;
@@ -7582,6 +7605,11 @@ static francis_result frn_send(francis_ctx *ctx, frn_turn *t, frn_spec *s)
         r = FRANCIS_ERR_INVALID;
     if (r == FRANCIS_OK)
         r = frn_spec_check(h, t, NULL, s);
+    if (r == FRANCIS_ERR_UNKNOWN_METHOD || r == FRANCIS_ERR_BAD_INPUT) {
+        frn_log(&h->log, FRN_LOG_send_dropped, r, s->type, s->id, "a send to '%s': %s", s->method,
+                francis_strerror(r));
+        return FRANCIS_OK;          /* that is for the actor's host to say, and nobody listens */
+    }
     c = r == FRANCIS_OK ? frn_call_make(h, t, NULL, s, &r) : NULL;
     if (c == NULL)
         return r;
@@ -8427,7 +8455,9 @@ static francis_result frn_method_check(francis_host *h, const francis_actor_desc
     if (fault == NULL && m->kind != FRANCIS_INVOKE && m->kind != FRANCIS_PEEK)
         fault = "is neither FRANCIS_INVOKE nor FRANCIS_PEEK";
     if (fault == NULL && m->input_size > h->desc.message_bytes_max)
-        fault = "has an input_size above message_bytes_max";
+        return frn_host_fail(h, FRANCIS_ERR_INVALID, "actor type '%s': input_size of method '%s' is"
+                             " %lu, above message_bytes_max", d->type, m->name,
+                             (unsigned long)m->input_size);
     if (fault == NULL && other != m)
         fault = "is there twice";
     return fault == NULL ? FRANCIS_OK
@@ -8638,18 +8668,11 @@ static void frn_host_begin(francis_host *h)
     frn_unlock(h);
 }
 
-FRANCIS_API francis_result francis_start(francis_host *host)
+static francis_result frn_host_start(francis_host *h)
 {
-    francis_host  *h = host;
     char           error[300];
     francis_result r;
 
-    if (h == NULL)
-        return FRANCIS_ERR_NOMEM;
-    if (h->failure != FRANCIS_OK)
-        return h->failure;
-    if (h->phase != FRN_HOST_OPEN || frn_forked(h) || FRN_LOAD(&h->stop_asked) != 0)
-        return FRANCIS_ERR_USAGE;
     h->owner = pthread_self();
     frn_lock(h);
     r = frn_timers_reserve(h, 1) ? FRANCIS_OK : FRANCIS_ERR_NOMEM;
@@ -8670,6 +8693,23 @@ FRANCIS_API francis_result francis_start(francis_host *host)
         h->store->ops->leave(h->store, h->id);
     }
     return r;
+}
+
+/* Why it cannot start now. */
+static francis_result frn_host_may_start(const francis_host *h)
+{
+    if (h == NULL)
+        return FRANCIS_ERR_NOMEM;
+    if (h->failure != FRANCIS_OK)
+        return h->failure;
+    return h->phase != FRN_HOST_OPEN || frn_forked(h) || FRN_LOAD(&h->stop_asked) != 0
+        ? FRANCIS_ERR_USAGE : FRANCIS_OK;
+}
+
+FRANCIS_API francis_result francis_start(francis_host *host)
+{
+    francis_result r = frn_host_may_start(host);
+    return r == FRANCIS_OK ? frn_host_start(host) : r;
 }
 
 /* francis_run's one signal handler: the only writable global there is. */
@@ -8715,10 +8755,10 @@ FRANCIS_API francis_result francis_run(francis_host *host)
         return FRANCIS_ERR_NOMEM;
     if (frn_host_phase_now(host) == FRN_HOST_STOPPED)
         return host->failure != FRANCIS_OK ? host->failure : (francis_result)FRANCIS_ERR_USAGE;
-    if (host->phase == FRN_HOST_OPEN && (r = francis_start(host)) != FRANCIS_OK)
+    if (host->phase == FRN_HOST_OPEN && (r = frn_host_may_start(host)) != FRANCIS_OK)
         return r;
     signals = !host->desc.no_signal_handlers && frn_run_signal_host == NULL;
-    if (signals) {
+    if (signals) {                  /* before start: a signal may come at any time */
         memset(&act, 0, sizeof act);
         act.sa_handler = frn_run_signal;
         (void)sigemptyset(&act.sa_mask);
@@ -8726,13 +8766,16 @@ FRANCIS_API francis_result francis_run(francis_host *host)
         (void)sigaction(SIGINT, &act, &old_int);
         (void)sigaction(SIGTERM, &act, &old_term);
     }
-    frn_run_until_stopped(host);
+    if (host->phase == FRN_HOST_OPEN)
+        r = frn_host_start(host);
+    if (r == FRANCIS_OK)
+        frn_run_until_stopped(host);
     if (signals) {
         (void)sigaction(SIGINT, &old_int, NULL);
         (void)sigaction(SIGTERM, &old_term, NULL);
         frn_run_signal_host = NULL;
     }
-    return host->failure;
+    return r != FRANCIS_OK ? r : host->failure;
 }
 
 FRANCIS_API void francis_stop(francis_host *host)

@@ -1,0 +1,800 @@
+#!/bin/sh
+# Builds, tests, measures and checks francis.h. Without arguments it prints what it can do.
+set -eu
+cd "$(dirname "$0")"
+
+usage() {
+    cat <<'END'
+usage: ./build.sh VERB [ARGUMENT ...]
+  install-deps [build] [test] [lint]  install compilers, libraries and tools (default: all of them)
+  examples          build examples/NAME.c into build/NAME
+  demo              count the words of a book in durable actors, and kill it in the middle
+  test [NAME ...]   run everything, or tests/test_NAME.c only; also: compile, examples
+  bench [--json]    run the benchmarks
+  lint              check layout, habits and what static analysis finds
+  clean             remove build/
+environment: CC, CXX, CFLAGS; SAN=address,undefined or SAN=thread;
+             JOBS (default: one per core), T_TIMEOUT (of a test program, default 300 seconds)
+END
+}
+
+# ---- small things --------------------------------------------------------------------------------
+
+CFLAGS=${CFLAGS:-}
+SAN=${SAN:-}
+warn_all='-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wundef -Wcast-qual
+    -Wformat=2 -Wvla -Werror'
+warn_c='-Wstrict-prototypes -Wmissing-prototypes'
+warn_test='-Wall -Wextra -Wshadow -Wmissing-prototypes -Werror'
+libs='-lsqlite3 -lpthread -lm'
+
+have() { command -v "$1" > /dev/null 2>&1; }
+say()  { printf '%s\n' "$*"; }
+die()  { say "build.sh: $*" >&2; exit 2; }
+skip() { say "$*"; exit 77; }           # of an item: with its reason
+
+# Milliseconds, where date can tell; for durations.
+now() {
+    now_ns=$(date +%s%N)
+    case $now_ns in
+    *[!0-9]*) say "$(date +%s)000" ;;
+    *) say "${now_ns%??????}" ;;
+    esac
+}
+
+seconds_since() {
+    since_ms=$(($(now) - $1))
+    say "$((since_ms / 1000)).$((since_ms % 1000 / 100))"
+}
+
+cores() {
+    say "${JOBS:-$(nproc 2> /dev/null || getconf _NPROCESSORS_ONLN 2> /dev/null || echo 2)}"
+}
+
+# A directory for logs and scratch files, removed at the end. Not below build/: that may be mounted
+# from elsewhere, and databases want a local file system.
+make_scratch() {
+    scratch=$(mktemp -d "${TMPDIR:-/tmp}/francis-build.XXXXXX")
+    export FRANCIS_BUILD_SCRATCH="$scratch"
+    mkdir "$scratch/item"
+    trap 'end_scratch' EXIT
+    trap 'exit 130' INT HUP TERM
+}
+
+end_scratch() {
+    for end_pid in "$scratch"/item/*.pid; do
+        [ ! -f "$end_pid" ] || kill "$(cat "$end_pid")" 2> /dev/null || true
+    done
+    rm -rf "$scratch"
+}
+
+# ---- compilers -----------------------------------------------------------------------------------
+
+# Homebrew's libraries are not on the compiler's own path.
+if [ "$(uname -s)" = Darwin ] && have brew; then
+    brew_dir=$(brew --prefix)
+    CFLAGS="-I$brew_dir/include -L$brew_dir/lib $CFLAGS"
+fi
+
+first_of() {
+    for first_name; do
+        ! have "$first_name" || { say "$first_name"; return 0; }
+    done
+    return 1
+}
+
+plain_cc() { if [ -n "${CC:-}" ]; then say "$CC"; else first_of gcc cc clang || say cc; fi; }
+
+# The C++ compiler that belongs to a C compiler.
+cxx_of() {
+    if [ -n "${CC:-}" ] && [ -n "${CXX:-}" ]; then
+        say "$CXX"
+    else
+        say "$1" | sed -e 's/clang\([^/ ]*\)$/clang++\1/' -e t -e 's/gcc\([^/ ]*\)$/g++\1/' -e t \
+            -e 's/cc$/c++/'
+    fi
+}
+
+# A mode is "plain" or the value of SAN.
+mode_flags() {
+    case $1 in
+    plain) say "-O2 -g" ;;
+    *) say "-O1 -g -fno-omit-frame-pointer -fsanitize=$1 -fno-sanitize-recover=all" ;;
+    esac
+}
+
+mode_dir() { say "build/$1" | tr ',' '+'; }
+
+# The compiler of a mode: the first whose programs run with that sanitizer; or nothing.
+mode_cc() {
+    mode_known=${FRANCIS_BUILD_SCRATCH:-/nowhere}/cc-$(say "$1" | tr ',' '+')
+    if [ -f "$mode_known" ]; then
+        cat "$mode_known"
+    elif [ "$1" = plain ]; then
+        plain_cc
+    elif [ -n "${CC:-}" ]; then
+        say "$CC"
+    else
+        mkdir -p build/probe
+        for mode_try in clang gcc cc; do
+            # shellcheck disable=SC2046  # words
+            if have "$mode_try" && "$mode_try" $(mode_flags "$1") tests/compile/sanitizer.c \
+                -o "build/probe/$$" -lpthread > /dev/null 2>&1 && "build/probe/$$" > /dev/null 2>&1
+            then
+                say "$mode_try"
+                break
+            fi
+        done
+        rm -f "build/probe/$$"
+    fi
+}
+
+# make_with OUT COMMAND...: runs COMMAND... -o OUT, unless the same command made OUT from files that
+# have not changed since it started. OUT.d lists these, OUT.cmd has the command and its time.
+make_with() {
+    out=$1
+    shift
+    if [ -f "$out" ] && [ -f "$out.d" ] && [ "$(cat "$out.cmd" 2> /dev/null)" = "$*" ]; then
+        deps=$(sed -e 's/^[^:]*: *//' -e 's/\\$//' "$out.d")
+        for arg; do
+            case $arg in *.o) deps="$deps $arg" ;; esac
+        done
+        # shellcheck disable=SC2086  # words
+        [ -n "$(find $deps -newer "$out.cmd" 2>&1)" ] || return 0
+    fi
+    mkdir -p "$(dirname "$out")"
+    say "$*" > "$out.$$.cmd"
+    "$@" -MMD -MF "$out.$$.d" -o "$out.$$" || { rm -f "$out.$$"*; return 1; }
+    for make_part in '' .d .cmd; do         # all at once: another build may run beside this one
+        mv -f "$out.$$$make_part" "$out$make_part"
+    done
+}
+
+# The library as one object of a mode.
+build_object() {
+    scratch=${FRANCIS_BUILD_SCRATCH:-/nowhere}
+    ! grep -q FAILED "$(item_file "object $1").result" 2> /dev/null ||
+        die "the library could not be built"
+    # shellcheck disable=SC2046,SC2086
+    make_with "$(mode_dir "$1")/francis.o" $(mode_cc "$1") -std=c11 $warn_test -I. \
+        $(mode_flags "$1") $CFLAGS -c tests/compile/implementation.c
+}
+
+# build_program MODE SOURCE OUT FLAG...: linked with that object, unless it has a copy of its own,
+# and with $program_libs.
+build_program() {
+    program_mode=$1 program_source=$2 program_out=$3
+    shift 3
+    program_object=
+    if ! grep -q '^[ ]*#[ ]*define[ ][ ]*FRANCIS_IMPLEMENTATION' "$program_source"; then
+        build_object "$program_mode"
+        program_object=$(mode_dir "$program_mode")/francis.o
+    fi
+    # shellcheck disable=SC2046,SC2086
+    make_with "$program_out" $(mode_cc "$program_mode") -std=c11 "$@" \
+        $(mode_flags "$program_mode") $CFLAGS "$program_source" $program_object $program_libs $libs
+}
+
+build_example() {
+    # shellcheck disable=SC2046,SC2086
+    make_with "$3" $(mode_cc "$1") -std=c11 $warn_all $warn_c -I. $(mode_flags "$1") $CFLAGS \
+        "examples/$2.c" $libs
+}
+
+# ---- dependencies --------------------------------------------------------------------------------
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"
+    elif have sudo; then sudo "$@"
+    else die "'$*' needs root, and there is no sudo"
+    fi
+}
+
+apt_get() {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install "$@"
+}
+
+# one_by_one COMMAND...: installs what $want lists.
+one_by_one() {
+    for package in $want; do
+        "$@" "$package" || say "(goes without $package)"
+    done
+}
+
+# install_deps GROUP...: what must be there in one go, what is merely welcome one by one.
+install_deps() {
+    need='' want=''
+    if have apt-get; then
+        for group; do
+            case $group in
+            build) need="$need gcc libc6-dev libsqlite3-dev" ;;
+            test) need="$need gcc g++ libc6-dev libsqlite3-dev libcmocka-dev"
+                want="$want clang gcc-multilib musl-tools libclang-rt-dev" ;;
+            lint) need="$need clang-format cppcheck shellcheck" want="$want clang-tidy" ;;
+            esac
+        done
+        # shellcheck disable=SC2086
+        apt_get $need || { as_root apt-get -q update; apt_get $need; }
+        one_by_one apt_get
+        # Where the sanitizers of clang have a package for each version.
+        clang_version=$(clang -dumpversion 2> /dev/null) || return 0
+        clang "-print-file-name=libclang_rt.asan-$(uname -m).a" | grep -q / ||
+            apt_get "libclang-rt-${clang_version%%.*}-dev" || say "(without clang's sanitizers)"
+    elif have apk; then
+        for group; do
+            case $group in
+            build) need="$need gcc musl-dev sqlite-dev" ;;
+            test) need="$need gcc g++ musl-dev sqlite-dev cmocka-dev"
+                want="$want clang compiler-rt coreutils" ;;
+            lint) need="$need clang-extra-tools cppcheck shellcheck" ;;
+            esac
+        done
+        # shellcheck disable=SC2086
+        as_root apk add $need
+        one_by_one as_root apk add
+    elif have dnf; then
+        for group; do
+            case $group in
+            build) need="$need gcc sqlite-devel" ;;
+            test) need="$need gcc gcc-c++ sqlite-devel libcmocka-devel"
+                want="$want clang compiler-rt libasan libubsan libtsan glibc-devel.i686 musl-gcc" ;;
+            lint) need="$need clang-tools-extra cppcheck ShellCheck" ;;
+            esac
+        done
+        # shellcheck disable=SC2086
+        as_root dnf -q -y install $need
+        one_by_one as_root dnf -q -y install
+    elif have brew; then
+        for group; do
+            case $group in
+            build) need="$need sqlite" ;;
+            test) need="$need sqlite cmocka" want="$want coreutils" ;;
+            lint) need="$need clang-format cppcheck shellcheck" ;;
+            esac
+        done
+        # shellcheck disable=SC2086
+        brew install -q $need
+        one_by_one brew install -q
+        have cc || die "run 'xcode-select --install' for the C compiler"
+    else
+        die "no apt-get, apk, dnf or brew here: install a C compiler, sqlite3 and cmocka by hand"
+    fi
+}
+
+# can_build HEADER LIBRARY...
+can_build() {
+    mkdir -p build/probe
+    header=$1
+    shift
+    printf '#include <%s>\n' stdarg.h stddef.h setjmp.h stdint.h "$header" > "build/probe/$$.c"
+    say 'int main(void) { return 0; }' >> "build/probe/$$.c"
+    # shellcheck disable=SC2046,SC2086
+    $(plain_cc) $CFLAGS "build/probe/$$.c" -o "build/probe/$$" "$@" > /dev/null 2>&1
+    can_code=$?
+    rm -f "build/probe/$$" "build/probe/$$.c"
+    return $can_code
+}
+
+# Prints what a group lacks.
+missing() {
+    case $1 in
+    build)
+        can_build stdio.h || say "a C compiler"
+        can_build sqlite3.h -lsqlite3 || say "sqlite3" ;;
+    test)
+        missing build
+        can_build cmocka.h -lcmocka || say "cmocka"
+        [ -n "${CC:-}" ] || have clang || say "clang (optional)"
+        cxx=$(cxx_of "$(plain_cc)")
+        have "${cxx%% *}" || say "a C++ compiler (optional)" ;;
+    lint)
+        for tool in clang-format cppcheck shellcheck; do have "$tool" || say "$tool"; done ;;
+    esac
+}
+
+# require GROUP: installs what is missing; what is optional is tried once.
+require() {
+    [ -z "${CC:-}" ] || have "${CC%% *}" || die "CC=$CC: there is no ${CC%% *}"
+    lack=$(missing "$1")
+    case $lack in
+    '') return 0 ;;
+    *'(optional)'*) [ ! -f "build/probe/tried-$1" ] || lack=$(say "$lack" | grep -v '(optional)') ;;
+    esac
+    [ -n "$lack" ] || return 0
+    say "missing: $(say "$lack" | paste -s -d , -)"
+    (install_deps "$1") || say "(not everything could be installed)"
+    say "$lack" > "build/probe/tried-$1"
+    lack=$(missing "$1" | grep -v '(optional)' || true)
+    [ -z "$lack" ] || die "still missing: $(say "$lack" | paste -s -d , -)"
+}
+
+# ---- items: the single pieces of work of test and lint -------------------------------------------
+# An item is a line of words: a kind, and what it is about. One process of this script does one item
+# (verb "_item"), as many side by side as there are cores.
+
+# run_items: takes items from standard input, does them, and prints a line for each.
+run_items() { xargs -P "$(cores)" -I '{}' sh build.sh _item '{}' || true; }
+
+item_file() { say "$scratch/item/$(printf '%s' "$1" | tr -c 'A-Za-z0-9.+-' '_')"; }
+
+one_item() {
+    scratch=$FRANCIS_BUILD_SCRATCH
+    item_base=$(item_file "$1")
+    item_start=$(now)
+    set +e
+    # shellcheck disable=SC2086
+    (
+        set -e
+        do_item $1
+    ) > "$item_base.log" 2>&1
+    item_code=$?
+    set -e
+    item_note=
+    case $item_code in
+    0) item_word=ok item_result="1 0 0" ;;
+    77) item_word=skipped item_result="0 0 1" item_note=": $(tail -n 1 "$item_base.log")" ;;
+    *) item_word=FAILED item_result="0 1 0" ;;
+    esac
+    if [ -f "$item_base.cases" ]; then                              # it counted by itself
+        item_result=$(cat "$item_base.cases")
+        item_note=$(awk '{ printf " (%d passed, %d failed, %d skipped)", $1, $2, $3 }' \
+            "$item_base.cases")
+    fi
+    [ "$item_word ${1%% *}" != "ok object" ] || item_result="0 0 0"
+    say "$item_word $item_result" > "$item_base.result"
+    printf '%-7s %6s s  %s%s\n' "$item_word" "$(seconds_since "$item_start")" "$1" "$item_note"
+}
+
+# item_totals FILE_OF_ITEMS: prints what the failed ones had said; sets passed, failed, skipped.
+item_totals() {
+    while read -r total_item; do
+        total_base=$(item_file "$total_item")
+        if [ ! -f "$total_base.result" ]; then
+            say "FAILED 0 1 0" > "$total_base.result"
+            say "it did not finish" > "$total_base.log"
+        fi
+        case $(cat "$total_base.result") in
+        FAILED*) printf '\n==== %s ====\n' "$total_item"; cat "$total_base.log" ;;
+        esac
+        cat "$total_base.result" >> "$scratch/results"
+    done < "$1"
+    # shellcheck disable=SC2046
+    set -- $(awk '{ p += $2; f += $3; s += $4 } END { print p + 0, f + 0, s + 0 }' \
+        "$scratch/results")
+    passed=$1 failed=$2 skipped=$3
+}
+
+do_item() {
+    item="$*"
+    kind=$1
+    shift
+    case $kind in
+    object) build_object "$1" ;;
+    test) do_test "$@" ;;
+    example) do_example "$@" ;;
+    header | header++ | implementation | implementation++ | 32-bit | musl)
+        do_compile "$kind" "$@" ;;
+    program) do_program "$@" ;;
+    symbols) do_symbols "$@" ;;
+    fail) do_fail "$@" ;;
+    lint) do_lint "$@" ;;
+    *) die "no such item: $item" ;;
+    esac
+}
+
+# ---- items: programs that run --------------------------------------------------------------------
+
+# limited COMMAND...: with a time limit and a directory of its own. The number of the process is
+# kept for the case that all is broken off.
+limited() {
+    limit_base=$(item_file "$item")
+    mkdir -p "$limit_base.tmp"
+    limit=$(first_of timeout gtimeout) || limit=
+    limit_code=0
+    # shellcheck disable=SC2016,SC2086  # expanded by the inner shell; words
+    TMPDIR=$limit_base.tmp sh -c 'echo $$ > "$0"; exec "$@"' "$limit_base.pid" \
+        ${limit:+"$limit" -k 10 "${T_TIMEOUT:-300}"} "$@" < /dev/null || limit_code=$?
+    rm -rf "$limit_base.pid" "$limit_base.tmp"
+    case $limit_code in
+    124) say "(stopped after the time limit of ${T_TIMEOUT:-300} seconds)" ;;
+    137) say "(killed)" ;;
+    esac
+    return $limit_code
+}
+
+# Sanitizers report into files, so that what a child process does wrong is seen as well.
+sanitizer_options() {
+    san_log=$(item_file "$item").san
+    san_all="log_path=$san_log:halt_on_error=1"
+    san_leak=1                              # where a process may not look at itself: without
+    case $(uname -s) in Darwin) san_leak=0 ;; esac
+    export ASAN_OPTIONS="$san_all:detect_leaks=$san_leak:${ASAN_OPTIONS:-}"
+    export UBSAN_OPTIONS="$san_all:print_stacktrace=1:${UBSAN_OPTIONS:-}"
+    export TSAN_OPTIONS="$san_all:die_after_fork=0:second_deadlock_stack=1:${TSAN_OPTIONS:-}"
+}
+
+# Prints the reports; true if there are any.
+sanitizer_reports() {
+    san_any=1
+    for san_file in "$san_log".*; do
+        [ ! -f "$san_file" ] || { cat "$san_file"; san_any=0; }
+    done
+    return $san_any
+}
+
+# do_test NAME MODE: one program; counts its cases from cmocka's TAP lines.
+do_test() {
+    program_libs=-lcmocka
+    # shellcheck disable=SC2086
+    build_program "$2" "tests/test_$1.c" "$(mode_dir "$2")/test_$1" $warn_test -I. -Itests/support
+    if [ "$2" = plain ]; then unset T_SLOW; else export T_SLOW=1; fi
+    sanitizer_options
+    export CMOCKA_MESSAGE_OUTPUT=TAP
+    test_code=0
+    limited "$(mode_dir "$2")/test_$1" || test_code=$?
+    test_reported=0
+    ! sanitizer_reports || test_reported=1
+    test_base=$(item_file "$item")
+    awk -v code="$test_code" -v reported="$test_reported" '
+        /^1\.\.[0-9]+$/                 { planned += substr($0, 4) }
+        /not ok [0-9]+ - /              { failed++; next }
+        /ok [0-9]+ # [Ss][Kk][Ii][Pp]/  { skipped++; next }
+        /ok [0-9]+ - /                  { passed++ }
+        END {
+            done = passed + failed + skipped
+            if (done == 0 || done < planned)        why = "not all of its cases ended"
+            else if (reported)                      why = "a sanitizer complained"
+            else if (code != 0 && failed == 0)      why = "the program failed without a case"
+            if (why != "")
+                printf "(%s; exit code %d)\n", why, code > "/dev/stderr"
+            print passed + 0, failed + (why != ""), skipped + 0
+        }' "$test_base.log" > "$test_base.cases"
+    return $test_code
+}
+
+# do_example NAME MODE: builds it, and runs it where a script says what to expect.
+do_example() {
+    example=$(mode_dir "$2")/examples/$1
+    build_example "$2" "$1" "$example"
+    [ -f "examples/expected/$1.sh" ] || return 0
+    sanitizer_options
+    mkdir -p "$(item_file "$item").dir"
+    example_code=0
+    limited sh "examples/expected/$1.sh" "$PWD/$example" "$(item_file "$item").dir" ||
+        example_code=$?
+    ! sanitizer_reports || example_code=1
+    return $example_code
+}
+
+# ---- items: compile modes ------------------------------------------------------------------------
+
+optimise() {
+    case $1 in
+    O3) say "-O3 -DNDEBUG" ;;
+    *) say "-$1" ;;
+    esac
+}
+
+# Prints a directory that has sqlite3.h and nothing else, for targets without one of their own.
+sqlite_dir() {
+    # shellcheck disable=SC2046,SC2086
+    sqlite_h=$(say '#include <sqlite3.h>' | $(plain_cc) $CFLAGS -E - |
+        sed -n 's/^# 1 "\(.*sqlite3\.h\)".*/\1/p' | head -n 1)
+    mkdir -p build/compile/sqlite
+    cp -p "$sqlite_h" "build/compile/sqlite/$$"
+    mv -f "build/compile/sqlite/$$" build/compile/sqlite/sqlite3.h
+    say build/compile/sqlite
+}
+
+# do_compile KIND STANDARD OPTIMISATION COMPILER...: one file of tests/compile with all warnings.
+do_compile() {
+    what=$1 std=$2 opt=$3
+    shift 3
+    flags="$warn_all -I. -std=$std $(optimise "$opt")"
+    object=build/compile/$(printf '%s' "$item" | tr -c 'A-Za-z0-9.+-' '_').o
+    # shellcheck disable=SC2046,SC2086
+    case $what in
+    *++)
+        cxx=$(cxx_of "$*")
+        have "${cxx%% *}" || skip "no $cxx"
+        make_with "$object" $cxx $flags $CFLAGS -x c++ -c "tests/compile/${what%++}.c" ;;
+    32-bit)
+        printf '#include <stdio.h>\n' | "$@" -m32 -fsyntax-only -x c - 2> /dev/null ||
+            skip "$* has no headers for -m32"
+        "$@" $flags $warn_c -m32 -isystem "$(sqlite_dir)" $CFLAGS -fsyntax-only \
+            tests/compile/implementation.c ;;
+    musl)
+        have musl-gcc || skip "no musl-gcc"
+        musl-gcc $flags $warn_c -isystem "$(sqlite_dir)" $CFLAGS -fsyntax-only \
+            tests/compile/implementation.c ;;
+    *) make_with "$object" "$@" $flags $warn_c $CFLAGS -c "tests/compile/$what.c" ;;
+    esac
+}
+
+# do_program NAME COMPILER...: several files as one program that runs, and that says itself how it
+# was configured: a switch that silently does not apply is worse than none.
+do_program() {
+    name=$1
+    shift
+    dir=build/compile/program-$(printf '%s' "$item" | tr -c 'A-Za-z0-9.+-' '_')
+    c="$* -std=c99 $warn_all $warn_c -I. -O1 $CFLAGS"
+    cxx=$(cxx_of "$*")
+    expect=
+    # shellcheck disable=SC2086
+    case $name in
+    two-files)
+        make_with "$dir/a.o" $c -c tests/compile/implementation.c
+        make_with "$dir/b.o" $c -c tests/compile/use.c ;;
+    c++-user)
+        have "${cxx%% *}" || skip "no $cxx"
+        make_with "$dir/a.o" $c -c tests/compile/implementation.c
+        make_with "$dir/b.o" $cxx -x c++ -std=c++11 $warn_all -I. $CFLAGS -c tests/compile/use.c ;;
+    c++-both)
+        have "${cxx%% *}" || skip "no $cxx"
+        make_with "$dir/a.o" $cxx -x c++ -std=c++17 $warn_all -I. $CFLAGS -c \
+            tests/compile/implementation.c
+        make_with "$dir/b.o" $c -c tests/compile/use.c ;;
+    static)                             # two private copies beside a shared one
+        make_with "$dir/a.o" $c -c tests/compile/static.c
+        make_with "$dir/b.o" $c -c tests/compile/implementation.c
+        expect=STATIC=1 ;;
+    twice)
+        make_with "$dir/a.o" "$@" -std=gnu11 $warn_all $warn_c -I. $CFLAGS -c tests/compile/twice.c
+        make_with "$dir/b.o" $c -c tests/compile/use.c ;;
+    no-stdio)
+        make_with "$dir/a.o" $c -DFRANCIS_NO_STDIO=1 -c tests/compile/implementation.c
+        make_with "$dir/b.o" $c -DFRANCIS_NO_STDIO=1 -c tests/compile/use.c
+        ! nm -P -u "$dir/a.o" |
+            grep -E '^_?(std(out|err)|v?f?printf|f?puts|fwrite|fputc|perror) ' ||
+            die "prints all the same"
+        expect=NO_STDIO=1 ;;
+    debug)
+        make_with "$dir/a.o" $c -DFRANCIS_DEBUG=1 -c tests/compile/implementation.c
+        make_with "$dir/b.o" $c -DFRANCIS_DEBUG=1 -c tests/compile/use.c
+        expect=DEBUG=1 ;;
+    *) die "no such program: $name" ;;
+    esac
+    case $name in c++*) linker=$cxx ;; *) linker=$* ;; esac
+    # shellcheck disable=SC2086
+    $linker $CFLAGS "$dir/a.o" "$dir/b.o" -o "$dir/$name" $libs
+    # shellcheck disable=SC2086
+    limited "$dir/$name" $expect
+}
+
+# Names that the object shows to others, and what it keeps between calls. Without position
+# independence: else tables of constants that have addresses would count as writable.
+do_symbols() {
+    object=build/compile/symbols-$(printf '%s' "$item" | tr -c 'A-Za-z0-9.+-' '_').o
+    # shellcheck disable=SC2086
+    make_with "$object" "$@" -std=c11 -I. -O2 -DNDEBUG -fno-pic $CFLAGS -c \
+        tests/compile/implementation.c
+    nm -P "$object" | awk '
+        { name = $1; sub(/^_/, "", name); sub(/^[.].*/, "", name); type = $2 }
+        name == "" { next }
+        type ~ /^[A-TX-Z]$/ && name !~ /^francis_/ { print "not ours to export: " name; bad = 1 }
+        type ~ /^[dDbBCgGsS]$/ && name !~ /^frn_run_signal/ { print "writable: " name; bad = 1 }
+        type == "U" && name ~ /^(abort|exit|_exit|_Exit|__assert_fail|__assert_rtn|longjmp)$/ {
+            print "ends the process: " name; bad = 1 }
+        type == "T" { functions++ }
+        END { if (!functions) print "no function at all"; exit bad || !functions }'
+}
+
+# do_fail NAME COMPILER...: must not build. Its first comment has "cc:" for flags and further files,
+# and "says:" for what the compiler or linker must complain about.
+do_fail() {
+    source=tests/fail/$1.c
+    shift
+    flags=$(sed -n 's/^ \* cc: //p' "$source")
+    says=$(sed -n 's/^ \* says: \(.*\) \*\/$/\1/p' "$source")
+    case " $flags " in *' -c '*) fail_libs= ;; *) fail_libs=$libs ;; esac
+    [ -n "$says" ] || die "$source does not say what it expects"
+    # shellcheck disable=SC2086
+    if complaint=$("$@" -I. $CFLAGS "$source" $flags -o "$(item_file "$item").out" $fail_libs 2>&1)
+    then
+        die "$source can be built"
+    fi
+    say "$complaint"
+    say "$complaint" | grep -E -q -e "$says" || die "the complaint is not: $says"
+}
+
+# ---- test ----------------------------------------------------------------------------------------
+
+compilers() {
+    if [ -n "${CC:-}" ]; then
+        say "$CC"
+    else
+        for compiler in gcc clang; do ! have "$compiler" || say "$compiler"; done
+    fi
+}
+
+list_compile() {
+    compilers | while read -r cc; do
+        for std in c99 c11 c17 gnu11; do
+            say "header $std O0 $cc"
+            for opt in O3 O2 O0; do say "implementation $std $opt $cc"; done
+        done
+        for std in c++11 c++17 c++20; do say "header++ $std O0 $cc"; done
+        say "implementation++ c++17 O2 $cc"
+        for name in two-files c++-user c++-both static twice no-stdio debug; do
+            say "program $name $cc"
+        done
+        say "32-bit c99 O0 $cc"
+        say "symbols $cc"
+        for file in tests/fail/*.c; do say "fail $(basename "$file" .c) $cc"; done
+    done
+    [ -n "${CC:-}" ] || for std in c99 gnu11; do say "musl $std O0 musl-gcc"; done
+}
+
+list_tests() {
+    for file in tests/test_*.c; do
+        [ ! -f "$file" ] || say "test $(basename "$file" .c | sed s/^test_//) $1"
+    done
+}
+
+list_examples() {
+    for file in examples/*.c; do
+        [ ! -f "$file" ] || say "example $(basename "$file" .c) $1"
+    done
+}
+
+test_all() {
+    require test
+    make_scratch
+    start=$(now)
+    modes=${SAN:-plain}
+    for mode in $modes thread address,undefined; do
+        mode_cc "$mode" > "$scratch/cc"
+        mv "$scratch/cc" "$scratch/cc-$(say "$mode" | tr ',' '+')"
+    done
+    list=$scratch/list
+    : > "$list"
+    if [ $# = 0 ]; then
+        for compiler in gcc clang; do
+            [ -n "${CC:-}" ] || have "$compiler" ||
+                say "skipped  all modes of $compiler: there is none"
+        done
+        if [ -z "$SAN" ]; then                          # the slow ones first
+            for mode in thread address,undefined; do
+                if [ -z "$(mode_cc $mode)" ]; then
+                    say "skipped  all tests in mode $mode: no compiler's program runs with it"
+                    continue
+                fi
+                list_tests $mode >> "$list"
+                modes="$modes $mode"
+            done
+        fi
+        list_tests "${SAN:-plain}" >> "$list"
+        list_examples "${SAN:-plain}" >> "$list"
+        [ -n "$SAN" ] || list_compile >> "$list"
+    fi
+    for name; do
+        name=$(basename "$name" .c)
+        name=${name#test_}
+        if [ -f "tests/test_$name.c" ]; then say "test $name $modes" >> "$list"
+        elif [ "$name" = compile ]; then list_compile >> "$list"
+        elif [ "$name" = examples ]; then list_examples "$modes" >> "$list"
+        else die "no tests/test_$name.c"
+        fi
+    done
+    for mode in $modes; do                              # what many wait for goes ahead
+        ! grep -q "^test .* $mode\$" "$list" || say "object $mode"
+    done > "$scratch/first"
+    run_items < "$scratch/first"
+    run_items < "$list"
+    cat "$scratch/first" "$list" > "$scratch/all"
+    item_totals "$scratch/all"
+    printf '\n%s skipped, %s seconds\n' "$skipped" "$(seconds_since "$start")"
+    say "$passed passed, $failed failed"
+    [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
+}
+
+# ---- lint ----------------------------------------------------------------------------------------
+
+sources() { find francis.h examples tests -name '*.[ch]' | sort; }
+scripts() { say build.sh .ci/run; find examples tests -name '*.sh' | sort; }
+
+do_lint() {
+    case $1 in
+    layout)                             # see .clang-format for what is free
+        bad=0
+        for file in $(sources); do
+            base=$(item_file "$item")
+            awk -f tests/lint/fence.awk "$file" > "$base.a.c"
+            clang-format --style=file:.clang-format "$base.a.c" > "$base.b.c"
+            awk -f tests/lint/squeeze.awk "$base.a.c" > "$base.a"
+            awk -f tests/lint/squeeze.awk "$base.b.c" > "$base.b"
+            diff "$base.a" "$base.b" > "$base.diff" ||
+                { say "--- $file: < as it is, > as it should be"; cat "$base.diff"; bad=1; }
+        done
+        return $bad ;;
+    habits)
+        # shellcheck disable=SC2046
+        awk -f tests/lint/habits.awk $(sources) $(scripts) ;;
+    shellcheck)
+        # shellcheck disable=SC2046
+        shellcheck -s sh $(scripts) ;;
+    cppcheck)
+        case $2 in
+        francis.h) lint_cppcheck -DFRANCIS_IMPLEMENTATION=1 "$2" ;;
+        *) lint_cppcheck "$2" ;;
+        esac ;;
+    clang-tidy)
+        have clang-tidy || skip "no clang-tidy"
+        # The library as the main file: functions of an included one are not analysed.
+        clang-tidy --quiet --warnings-as-errors='*' francis.h -- -x c -std=c11 \
+            -DFRANCIS_IMPLEMENTATION ;;
+    *) die "no such check: $1" ;;
+    esac
+}
+
+# Without the headers of the system, which take it ten times as long, but with the macros of theirs
+# that francis.h asks for; and all is judged as one configuration: Linux.
+lint_cppcheck() {
+    cppcheck --quiet --std=c11 --language=c --error-exitcode=1 --inline-suppr --max-configs=1 \
+        --enable=warning,performance,portability --suppress=missingInclude \
+        --suppress=missingIncludeSystem -D__GNUC__=12 -D__linux__=1 -D__x86_64__=1 \
+        -D_POSIX_VERSION=200809L -DCLOCK_MONOTONIC=1 -DSIGTERM=15 \
+        -DSQLITE_VERSION_NUMBER=3040001 -I. -Itests/support "$@"
+}
+
+lint_all() {
+    require lint
+    make_scratch
+    {
+        say "lint clang-tidy francis.h"
+        say "lint cppcheck francis.h"
+        for check in layout habits shellcheck; do say "lint $check"; done
+        for file in tests/test_*.c tests/bench/*.c examples/*.c; do
+            [ ! -f "$file" ] || say "lint cppcheck $file"
+        done
+    } > "$scratch/list"
+    run_items < "$scratch/list"
+    item_totals "$scratch/list"
+    say "lint: $passed checks passed, $failed failed"
+    [ "$failed" = 0 ]
+}
+
+# ---- the other verbs -----------------------------------------------------------------------------
+
+examples_all() {
+    require build
+    make_scratch
+    for file in examples/*.c; do
+        example=$(basename "$file" .c)
+        say "build/$example"
+        build_example "${SAN:-plain}" "$example" "build/$example"
+    done
+}
+
+bench() {
+    require build
+    program_libs=
+    for file in tests/bench/*.c; do
+        # shellcheck disable=SC2086
+        build_program "${SAN:-plain}" "$file" "build/bench/$(basename "$file" .c)" $warn_test -I. \
+            -Itests/support
+    done
+    exec build/bench/bench "$@"
+}
+
+verb=${1:-}
+[ $# = 0 ] || shift
+case $verb in
+install-deps)
+    [ $# -gt 0 ] || set -- build test lint
+    install_deps "$@" ;;
+examples) examples_all ;;
+demo)
+    require build
+    build_example "${SAN:-plain}" quickstart build/quickstart
+    exec sh tests/demo/demo.sh build/quickstart tests/demo/text.txt ;;
+test) test_all "$@" ;;
+bench) bench "$@" ;;
+lint) lint_all ;;
+clean) rm -rf build ;;
+_item) one_item "$1" ;;
+'') usage ;;
+*)
+    usage >&2
+    exit 2 ;;
+esac

@@ -1,0 +1,742 @@
+/* The figures of francis on one host, each beside its limit, measured in the same run.
+ *
+ *     bench [--json] [--quick] [--verbose] [--dir DIRECTORY] [--list] [NAME...]
+ *
+ * NAME is a row or the beginning of one. Value and limit are measured in turns, several rounds, and
+ * the medians compared. The exit code says whether it could measure, not whether goals are met. */
+#define FRANCIS_IMPLEMENTATION
+#include "francis.h"
+
+#include "base.h"
+#include "bare.h"
+
+#include <sys/wait.h>
+
+#define WINDOW 1024u                /* calls in flight */
+
+typedef union {
+    int64_t count;
+    char    bytes[STATE_SIZE];
+} counter_state;
+
+// ---- actors
+
+static francis_result on_increment(francis_ctx *ctx)
+{
+    counter_state *c = (counter_state *)francis_state(ctx);
+    if (c == NULL)
+        return FRANCIS_ERR_NOMEM;
+    c->count++;
+    return francis_reply(ctx, &c->count, sizeof c->count);
+}
+
+static francis_result on_get(francis_ctx *ctx)
+{
+    const counter_state *c = (const counter_state *)francis_state(ctx);
+    if (c == NULL)
+        return FRANCIS_ERR_NOMEM;
+    return francis_reply(ctx, &c->count, sizeof c->count);
+}
+
+static francis_result on_nothing(francis_ctx *ctx)
+{
+    (void)ctx;
+    return FRANCIS_OK;
+}
+
+static const francis_method methods[] = {
+    { "increment", on_increment, FRANCIS_INVOKE, 0 },
+    { "get",       on_get,       FRANCIS_PEEK,   0 },
+    { "nothing",   on_nothing,   FRANCIS_INVOKE, 0 },
+    { "look",      on_nothing,   FRANCIS_PEEK,   0 },
+    FRANCIS_METHODS_END
+};
+
+static void host_must(francis_host *host, francis_result r, const char *what)
+{
+    if (r != FRANCIS_OK)
+        die("%s: %s: %s", what, francis_result_name(r), francis_host_error(host));
+}
+
+static francis_host *host_open(const char *database, int workers)
+{
+    francis_host      *host = NULL;
+    francis_host_desc  desc = { 0 };
+    francis_actor_desc actor = { 0 };
+    francis_result     r;
+    desc.database = database;
+    desc.workers = workers;
+    actor.type = "counter";
+    actor.methods = methods;
+    actor.state_size = sizeof(counter_state);
+    actor.mailbox_max = 2 * WINDOW;
+    r = francis_open(&host, &desc);
+    if (r != FRANCIS_OK)
+        die("open: %s: %s", francis_result_name(r), host != NULL ? francis_host_error(host) : "");
+    host_must(host, francis_register(host, &actor), "register");
+    actor.type = "quick";
+    actor.nonblocking = true;
+    host_must(host, francis_register(host, &actor), "register");
+    host_must(host, francis_start(host), "start");
+    return host;
+}
+
+static francis_host *host_open_scratch(const char *name, int workers)
+{
+    char path[PATH_SIZE];
+    return host_open(scratch_path(path, name), workers);
+}
+
+static void call_must(const francis_call *call, francis_result r, const char *what)
+{
+    if (r != FRANCIS_OK)
+        die("%s: %s: %s", what, francis_result_name(r),
+            call->error != NULL ? call->error : "");
+}
+
+static void host_print_stats(francis_host *host, const char *name)
+{
+    francis_stats s;
+    francis_stats_get(host, &s);
+    if (opt.verbose)
+        (void)fprintf(stderr,
+                      "  %s: %.0f turns, %.0f commits, %.1f turns and %.1f rows per commit, "
+                      "%.1f MB written, log of %.1f MB, memory at most %.1f MB\n",
+                      name, (double)s.turns, (double)s.commits,
+                      (double)s.commit_turns / (double)(s.commits != 0 ? s.commits : 1),
+                      (double)s.commit_rows / (double)(s.commits != 0 ? s.commits : 1),
+                      (double)s.bytes_written / 1e6, (double)s.wal_bytes / 1e6,
+                      (double)s.memory_bytes_peak / 1e6);
+}
+
+// ---- calls without a write
+
+/* Nanoseconds of a call of one actor that is active already. */
+static double call_ns(francis_host *host, const char *type, bool peek, unsigned count)
+{
+    francis_ctx   *ctx = francis_host_ctx(host);
+    francis_call   call = { 0 };
+    francis_result r = FRANCIS_OK;
+    double         start = now_s(), ns;
+    unsigned       i;
+    for (i = 0; i < count && r == FRANCIS_OK; i++)
+        r = peek ? francis_peek(ctx, type, "user-1", "look", NULL, 0, &call)
+                 : francis_invoke(ctx, type, "user-1", "nothing", NULL, 0, &call);
+    ns = (now_s() - start) * 1e9 / count;
+    call_must(&call, r, "a call without a write");
+    francis_call_free(&call);
+    check_interrupted();
+    return ns;
+}
+
+static void measure_invoke(void)
+{
+    const unsigned rounds = opt.quick ? 3 : 11, count = opt.quick ? 20000 : 200000;
+    samples        limit = { { 0 }, 0 }, plain = limit, peek = limit, quick = limit, hand = limit;
+    francis_host  *inline_host, *worker_host;
+    double         l, goal;
+    unsigned       i;
+    if (!rows_wanted(ROW_invoke_inline, ROW_invoke_workers))
+        return;
+    inline_host = host_open_scratch("invoke-inline.db", FRANCIS_NO_WORKERS);
+    worker_host = host_open_scratch("invoke-workers.db", 0);
+    (void)call_ns(inline_host, "counter", false, 1000);
+    (void)call_ns(worker_host, "quick", false, 1000);
+    (void)call_ns(worker_host, "counter", false, 1000);
+    for (i = 0; i < rounds; i++) {
+        sample_add(&limit, bare_call_ns(count));
+        sample_add(&plain, call_ns(inline_host, "counter", false, count));
+        sample_add(&peek, call_ns(inline_host, "counter", true, count));
+        sample_add(&quick, call_ns(worker_host, "quick", false, count));
+        sample_add(&hand, call_ns(worker_host, "counter", false, count / 20));
+    }
+    francis_close(inline_host);
+    francis_close(worker_host);
+    sample_print("limit", &limit);
+    sample_print("invoke_inline", &plain);
+    sample_print("invoke_nonblocking", &quick);
+    sample_print("invoke_workers", &hand);
+    l = sample_median(&limit);
+    goal = (l + 150) / l;           /* at most 150 ns over it */
+    report(ROW_invoke_inline, sample_median(&plain), l, GOAL_AT_MOST, goal);
+    report(ROW_peek_inline, sample_median(&peek), l, GOAL_AT_MOST, goal);
+    report(ROW_invoke_nonblocking, sample_median(&quick), l, GOAL_AT_MOST, goal);
+    report(ROW_invoke_workers, sample_median(&hand), l, GOAL_NONE, 0);
+}
+
+// ---- many callers
+
+/* WINDOW calls are in flight all the time; the oldest is waited for, then made again. */
+typedef struct {
+    francis_host *host;
+    const char   *method;
+    unsigned      actors, next;     /* in turns from next when count is given, else at random */
+    uint64_t      random, done;
+    francis_call  calls[WINDOW];
+} load;
+
+static load *load_new(francis_host *host, const char *method, unsigned actors)
+{
+    load *l = (load *)calloc(1, sizeof *l);
+    if (l == NULL)
+        die("out of memory");
+    l->host = host;
+    l->method = method;
+    l->actors = actors;
+    l->random = 1;
+    return l;
+}
+
+static void load_free(load *l)
+{
+    unsigned i;
+    for (i = 0; i < WINDOW; i++)
+        francis_call_free(&l->calls[i]);
+    free(l);
+}
+
+static void load_call(load *l, francis_call *call, unsigned actor)
+{
+    francis_result r;
+    call->async = true;
+    r = francis_invoke(francis_host_ctx(l->host), "counter", actor_ids[actor], l->method, NULL, 0,
+                       call);
+    if (r != FRANCIS_PENDING)
+        call_must(call, r, l->method);
+}
+
+static void load_wait(load *l, francis_call *call)
+{
+    call_must(call, francis_wait(francis_host_ctx(l->host), call), l->method);
+    l->done++;
+}
+
+/* Calls per second, actors at random, for so long. */
+static double load_run(load *l, double seconds)
+{
+    const double   start = now_s();
+    const uint64_t before = l->done;
+    unsigned       i, end;
+    for (i = 0; i < WINDOW; i++)
+        load_call(l, &l->calls[i], next_random(&l->random) % l->actors);
+    for (i = 0; i % 64 != 0 || now_s() - start < seconds; i++) {
+        francis_call *call = &l->calls[i % WINDOW];
+        load_wait(l, call);
+        load_call(l, call, next_random(&l->random) % l->actors);
+    }
+    for (end = i + WINDOW; i < end; i++)
+        load_wait(l, &l->calls[i % WINDOW]);
+    check_interrupted();
+    return (double)(l->done - before) / (now_s() - start);
+}
+
+/* Calls per second, actors first to last once each. */
+static double load_each(load *l, unsigned first, unsigned last)
+{
+    const double start = now_s();
+    unsigned     i, n = last - first;
+    for (i = 0; i < n; i++) {
+        francis_call *call = &l->calls[i % WINDOW];
+        if (i >= WINDOW)
+            load_wait(l, call);
+        load_call(l, call, first + i);
+    }
+    for (i = n > WINDOW ? n - WINDOW : 0; i < n; i++)
+        load_wait(l, &l->calls[i % WINDOW]);
+    check_interrupted();
+    return n / (now_s() - start);
+}
+
+/* Every turn that was answered is there, no other is: the counts are summed up. */
+static void check_counts(francis_host *host, uint64_t expected, const char *name)
+{
+    francis_list   list = { 0 };
+    francis_result r;
+    uint64_t       sum = 0;
+    list.what = FRANCIS_LIST_STATES;
+    list.with_data = true;
+    while ((r = francis_list_next(francis_host_ctx(host), &list)) == FRANCIS_OK) {
+        counter_state c;
+        if (list.item.size != sizeof c)
+            die("%s: %s has a state of %lu bytes", name, list.item.id,
+                (unsigned long)list.item.size);
+        (void)memcpy(&c, list.item.data, sizeof c);
+        sum += (uint64_t)c.count;
+    }
+    if (r != FRANCIS_DONE)
+        die("%s: list: %s: %s", name, francis_result_name(r),
+            list.error != NULL ? list.error : "");
+    francis_list_free(&list);
+    if (sum != expected)
+        die("%s: %.0f turns were answered, %.0f are stored", name, (double)expected, (double)sum);
+}
+
+/* As bare_warm; also activates the actors. */
+static uint64_t host_warm(francis_host *host)
+{
+    load    *l = load_new(host, "increment", ACTORS);
+    uint64_t done;
+    (void)load_each(l, 0, ACTORS);
+    (void)load_run(l, opt.quick ? 0.05 : 0.4);
+    done = l->done;
+    load_free(l);
+    return done;
+}
+
+static const unsigned batches[] = { 64, 256, 1024 };
+#define BATCHES (sizeof batches / sizeof batches[0])
+
+typedef struct {                    /* a host with its two loads */
+    const char   *name;
+    francis_host *host;
+    load         *many, *hot;
+    uint64_t      warm;             /* turns before */
+    samples       many_rate, hot_rate, cold_rate;
+    int           workers;
+} durable_side;
+
+typedef struct {
+    bare_db      bare;
+    samples      limit[BATCHES];
+    durable_side side[2];           /* with workers, without */
+} durable;
+
+static void durable_side_open(durable_side *s, const char *name, const char *file, int workers)
+{
+    (void)memset(s, 0, sizeof *s);
+    s->name = name;
+    s->workers = workers;
+    s->host = host_open_scratch(file, workers);
+    s->many = load_new(s->host, "increment", ACTORS);
+    s->hot = load_new(s->host, "increment", 1);
+    s->warm = host_warm(s->host);
+}
+
+static void durable_side_close(durable_side *s)
+{
+    uint64_t done = s->warm + s->many->done + s->hot->done;
+    host_print_stats(s->host, s->name);
+    load_free(s->many);
+    load_free(s->hot);
+    check_counts(s->host, done, s->name);
+    francis_close(s->host);
+    sample_print("  many", &s->many_rate);
+    sample_print("  hot", &s->hot_rate);
+    sample_print("  cold", &s->cold_rate);
+}
+
+/* Actors that are stored and nowhere active: a fresh host finds them. */
+static double cold_round(const char *file, int workers)
+{
+    francis_host *host = host_open_scratch(file, workers);
+    load         *l = load_new(host, "get", ACTORS);
+    francis_stats s;
+    double        rate = load_each(l, 0, ACTORS);
+    francis_stats_get(host, &s);
+    if (s.activations != ACTORS)
+        die("%.0f activations instead of %u", (double)s.activations, ACTORS);
+    load_free(l);
+    francis_close(host);
+    return rate;
+}
+
+static void cold_make(const char *file)
+{
+    francis_host *host = host_open_scratch(file, 0);
+    load         *l = load_new(host, "increment", ACTORS);
+    (void)load_each(l, 0, ACTORS);
+    load_free(l);
+    francis_close(host);
+}
+
+static void durable_round(durable *d, double seconds)
+{
+    unsigned i;
+    for (i = 0; i < BATCHES; i++)
+        sample_add(&d->limit[i], bare_rows(&d->bare, batches[i], seconds / 2));
+    for (i = 0; i < 2; i++) {
+        durable_side *s = &d->side[i];
+        if (row_wanted((row_id)(ROW_turns_many + i)))
+            sample_add(&s->many_rate, load_run(s->many, seconds));
+        if (row_wanted((row_id)(ROW_turns_hot + i)))
+            sample_add(&s->hot_rate, load_run(s->hot, seconds / 2));
+        if (row_wanted((row_id)(ROW_activations + i)))
+            sample_add(&s->cold_rate, cold_round("cold.db", s->workers));
+    }
+}
+
+static void measure_durable(void)
+{
+    static durable d;
+    const unsigned rounds = opt.quick ? 1 : 7;
+    double         limit = 0;
+    unsigned       i;
+    if (!rows_wanted(ROW_turns_many, ROW_activations_inline))
+        return;
+    bare_open(&d.bare, "durable-bare.db");
+    bare_warm(&d.bare);
+    durable_side_open(&d.side[0], "workers", "durable-workers.db", 0);
+    durable_side_open(&d.side[1], "inline", "durable-inline.db", FRANCIS_NO_WORKERS);
+    cold_make("cold.db");
+    for (i = 0; i < rounds; i++)
+        durable_round(&d, opt.quick ? 0.2 : 0.9);
+    for (i = 0; i < BATCHES; i++) {
+        double rate = sample_median(&d.limit[i]);
+        sample_print("limit", &d.limit[i]);
+        limit = rate > limit ? rate : limit;
+    }
+    for (i = 0; i < 2; i++)
+        durable_side_close(&d.side[i]);
+    bare_close(&d.bare);
+    for (i = 0; i < 2; i++)
+        report((row_id)(ROW_turns_many + i), sample_median(&d.side[i].many_rate), limit,
+               GOAL_AT_LEAST, 0.6);
+    for (i = 0; i < 2; i++)
+        report((row_id)(ROW_turns_hot + i), sample_median(&d.side[i].hot_rate), limit,
+               GOAL_AT_LEAST, 1.0);
+    for (i = 0; i < 2; i++)
+        report((row_id)(ROW_activations + i), sample_median(&d.side[i].cold_rate), limit,
+               GOAL_AT_LEAST, 0.4);
+}
+
+// ---- one durable turn
+
+/* Microseconds of the median durable turn of count. */
+static double turn_us(francis_host *host, uint64_t *random, unsigned count)
+{
+    double       times[256];
+    francis_call call = { 0 };
+    unsigned     i;
+    for (i = 0; i < count; i++) {
+        const char    *id = actor_ids[next_random(random) % 100];
+        double         start = now_s();
+        francis_result r = francis_invoke(francis_host_ctx(host), "counter", id, "increment", NULL,
+                                          0, &call);
+        times[i] = (now_s() - start) * 1e6;
+        call_must(&call, r, "a durable turn");
+    }
+    francis_call_free(&call);
+    check_interrupted();
+    return median_of(times, count);
+}
+
+static double bare_commit_us(bare_db *b, unsigned count)
+{
+    double   times[256];
+    unsigned i;
+    for (i = 0; i < count; i++) {
+        double start = now_s();
+        bare_step(b, b->begin);
+        bare_put(b, next_random(&b->random) % 100);
+        bare_step(b, b->commit);
+        times[i] = (now_s() - start) * 1e6;
+    }
+    check_interrupted();
+    return median_of(times, count);
+}
+
+static void measure_single(void)
+{
+    const unsigned rounds = opt.quick ? 3 : 25, count = opt.quick ? 20 : 40;
+    samples        limit = { { 0 }, 0 }, worker = limit, plain = limit;
+    bare_db        bare;
+    francis_host  *worker_host, *inline_host;
+    uint64_t       random = 1;
+    unsigned       i;
+    if (!rows_wanted(ROW_turn_single, ROW_turn_single_inline))
+        return;
+    bare_open(&bare, "single-bare.db");
+    worker_host = host_open_scratch("single-workers.db", 0);
+    inline_host = host_open_scratch("single-inline.db", FRANCIS_NO_WORKERS);
+    bare_warm(&bare);
+    host_warm(worker_host);
+    host_warm(inline_host);
+    for (i = 0; i < rounds; i++) {
+        sample_add(&limit, bare_commit_us(&bare, count));
+        sample_add(&worker, turn_us(worker_host, &random, count));
+        sample_add(&plain, turn_us(inline_host, &random, count));
+    }
+    host_print_stats(worker_host, "turn_single");
+    host_print_stats(inline_host, "turn_single_inline");
+    francis_close(worker_host);
+    francis_close(inline_host);
+    bare_close(&bare);
+    sample_print("limit", &limit);
+    sample_print("turn_single", &worker);
+    sample_print("turn_single_inline", &plain);
+    report(ROW_turn_single, sample_median(&worker), sample_median(&limit), GOAL_AT_MOST, 1.3);
+    report(ROW_turn_single_inline, sample_median(&plain), sample_median(&limit), GOAL_AT_MOST,
+           1.3);
+}
+
+// ---- size
+
+/* Between 1,000 active actors and all; so what a host needs once and for the calls in flight does
+ * not count, what its tables grow by does. They have written once and are durable. */
+static void measure_memory(void)
+{
+    francis_host *host;
+    load         *l;
+    francis_stats before, after;
+    double        known = 0, over;
+    unsigned      i;
+    if (!row_wanted(ROW_memory))
+        return;
+    host = host_open_scratch("memory.db", FRANCIS_NO_WORKERS);
+    l = load_new(host, "increment", ACTORS);
+    (void)load_each(l, 0, 1000);
+    for (i = 0; i < 5; i++)
+        (void)francis_poll(host, 0);
+    francis_stats_get(host, &before);
+    (void)load_each(l, 1000, ACTORS);
+    for (i = 0; i < 5; i++)
+        (void)francis_poll(host, 0);
+    francis_stats_get(host, &after);
+    for (i = 1000; i < ACTORS; i++)
+        known += (double)(strlen(actor_ids[i]) + sizeof(counter_state));
+    if (after.active - before.active != ACTORS - 1000)
+        die("%.0f activations instead of %u", (double)(after.active - before.active),
+            ACTORS - 1000);
+    load_free(l);
+    francis_close(host);
+    over = ((double)after.memory_bytes - (double)before.memory_bytes - known) / (ACTORS - 1000);
+    report(ROW_memory, over, 256, GOAL_AT_MOST, 1);
+}
+
+/* The header beside which this file was compiled. */
+static bool header_path(char out[PATH_SIZE])
+{
+    static const char here[] = __FILE__, tail[] = "tests/bench/bench.c";
+    char              cwd[PATH_SIZE];
+    size_t            size = sizeof here - 1, cut = sizeof tail - 1;
+    const char       *slash = "/";
+    if (getcwd(cwd, sizeof cwd) == NULL || size < cut || strcmp(here + size - cut, tail) != 0)
+        return false;
+    if (here[0] == '/')
+        cwd[0] = '\0', slash = "";
+    if (snprintf(out, PATH_SIZE, "%s%s%.*sfrancis.h", cwd, slash, (int)(size - cut), here) >=
+        PATH_SIZE)
+        return false;
+    return access(out, R_OK) == 0;
+}
+
+static void measure_code(void)
+{
+    char        header[PATH_SIZE], source[PATH_SIZE], object[PATH_SIZE], command[4 * PATH_SIZE];
+    const char *cc = getenv("CC");
+    FILE       *f;
+    double      text = 0;
+    int         found = 0;
+    if (!row_wanted(ROW_code_size))
+        return;
+    if (opt.quick) {
+        skip(ROW_code_size, "it takes too long for --quick");
+        return;
+    }
+    if (!header_path(header)) {
+        skip(ROW_code_size, "francis.h not found; run it where it was built");
+        return;
+    }
+    f = fopen(scratch_path(source, "size.c"), "w");
+    if (f == NULL ||
+        fprintf(f, "#define FRANCIS_IMPLEMENTATION\n#include \"%s\"\n", header) < 0 ||
+        fclose(f) != 0)
+        die("%s: %s", source, strerror(errno));
+    if (cc == NULL || *cc == '\0')
+        cc = "cc";
+    (void)snprintf(command, sizeof command, "%s -Os -c -o '%s' '%s' 2>/dev/null && size '%s' "
+                   "2>/dev/null | tail -n 1", cc, scratch_path(object, "size.o"), source, object);
+    f = popen(command, "r");
+    if (f != NULL) {
+        found = fscanf(f, "%lf", &text);
+        (void)pclose(f);
+    }
+    if (found != 1 || text < 1)
+        skip(ROW_code_size, "no compiler or no size(1)");
+    else
+        report(ROW_code_size, text, 262144, GOAL_AT_MOST, 1);
+}
+
+// ---- idling
+
+/* A process of its own that only hosts. SIGTERM ends francis_run. */
+static int idle_child(const char *database, const char *workers)
+{
+    francis_host  *host = host_open(database, atoi(workers));
+    francis_result r;
+    if (write(STDOUT_FILENO, "r", 1) != 1)
+        return 1;
+    r = francis_run(host);
+    francis_close(host);
+    return r == FRANCIS_OK ? 0 : 1;
+}
+
+/* A number in a status file; -1 = there is none. */
+static double status_field(const char *path, const char *field)
+{
+    char   line[256];
+    FILE  *f = fopen(path, "r");
+    double v = -1;
+    while (f != NULL && fgets(line, sizeof line, f) != NULL)
+        if (strncmp(line, field, strlen(field)) == 0)
+            v = strtod(line + strlen(field), NULL);
+    if (f != NULL)
+        (void)fclose(f);
+    return v;
+}
+
+static double switches_of(pid_t pid)
+{
+    char           path[PATH_SIZE + 300];
+    DIR           *d;
+    struct dirent *e;
+    double         sum = 0;
+    (void)snprintf(path, sizeof path, "/proc/%ld/task", (long)pid);
+    d = opendir(path);
+    while (d != NULL && (e = readdir(d)) != NULL) {
+        if (e->d_name[0] == '.')
+            continue;
+        (void)snprintf(path, sizeof path, "/proc/%ld/task/%s/status", (long)pid, e->d_name);
+        sum += status_field(path, "voluntary_ctxt_switches:");
+    }
+    if (d != NULL)
+        (void)closedir(d);
+    return sum;
+}
+
+static pid_t idle_spawn(const char *file, int workers)
+{
+    char  path[PATH_SIZE], number[16], ready = 0;
+    char  name[] = "bench", flag[] = "--idle-host";
+    char *args[5];
+    int   fds[2];
+    pid_t pid;
+    (void)snprintf(number, sizeof number, "%d", workers);
+    args[0] = name;
+    args[1] = flag;
+    args[2] = path;
+    args[3] = number;
+    args[4] = NULL;
+    (void)scratch_path(path, file);
+    if (pipe(fds) != 0 || (pid = fork()) < 0)
+        die("fork: %s", strerror(errno));
+    if (pid == 0) {
+        (void)dup2(fds[1], STDOUT_FILENO);
+        (void)close(fds[0]);
+        (void)close(fds[1]);
+        (void)execv("/proc/self/exe", args);
+        _exit(127);
+    }
+    (void)close(fds[1]);
+    if (read(fds[0], &ready, 1) != 1)
+        die("the idle host did not start");
+    (void)close(fds[0]);
+    return pid;
+}
+
+static void measure_idle(void)
+{
+    const double seconds = opt.quick ? 1 : 6;
+    double       before[2], after[2], rss[2], start, elapsed;
+    char         path[64];
+    int          i, status;
+    if (!rows_wanted(ROW_idle_wakeups, ROW_idle_rss_inline))
+        return;
+    if (access("/proc/self/status", R_OK) != 0 || access("/proc/self/exe", X_OK) != 0) {
+        for (i = 0; i < 4; i++)
+            skip((row_id)(ROW_idle_wakeups + i), "no /proc here");
+        return;
+    }
+    for (i = 0; i < 2; i++)
+        children[i] = idle_spawn(i == 0 ? "idle-workers.db" : "idle-inline.db",
+                             i == 0 ? 0 : FRANCIS_NO_WORKERS);
+    sleep_s(opt.quick ? 0.5 : 1.5); /* until it is idle */
+    start = now_s();
+    for (i = 0; i < 2; i++)
+        before[i] = switches_of(children[i]);
+    sleep_s(seconds);
+    for (i = 0; i < 2; i++) {
+        after[i] = switches_of(children[i]);
+        (void)snprintf(path, sizeof path, "/proc/%ld/status", (long)children[i]);
+        rss[i] = status_field(path, "VmRSS:") / 1024;
+    }
+    elapsed = now_s() - start;
+    for (i = 0; i < 2; i++) {
+        pid_t pid = children[i];
+        (void)kill(pid, SIGTERM);
+        if (waitpid(pid, &status, 0) != pid)
+            die("waitpid: %s", strerror(errno));
+        children[i] = 0;
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+            die("the idle host did not end well");
+    }
+    for (i = 0; i < 2; i++)
+        report((row_id)(ROW_idle_wakeups + i), (after[i] - before[i]) / elapsed, 1, GOAL_AT_MOST,
+               1);
+    for (i = 0; i < 2; i++)
+        report((row_id)(ROW_idle_rss + i), rss[i], 6, GOAL_AT_MOST, 1);
+}
+
+// ---- the program
+
+static int list_rows(void)
+{
+    int i;
+    for (i = 0; i < (int)ROW_COUNT; i++)
+        (void)printf("%-20s %-8s %s\n", rows[i].name, rows[i].unit, rows[i].text);
+    return 0;
+}
+
+static int usage(void)
+{
+    (void)fprintf(stderr, "usage: bench [--json] [--quick] [--verbose] [--dir DIRECTORY] [--list] "
+                          "[NAME...]\n");
+    return 2;
+}
+
+static void handle_signals(void)
+{
+    struct sigaction action;
+    (void)memset(&action, 0, sizeof action);
+    action.sa_handler = on_signal;
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+}
+
+int main(int argc, char **argv)
+{
+    const char *dir = NULL;
+    int         i;
+    if (argc == 4 && strcmp(argv[1], "--idle-host") == 0)
+        return idle_child(argv[2], argv[3]);
+    for (i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0)
+            opt.json = true;
+        else if (strcmp(argv[i], "--quick") == 0)
+            opt.quick = true;
+        else if (strcmp(argv[i], "--verbose") == 0)
+            opt.verbose = true;
+        else if (strcmp(argv[i], "--list") == 0)
+            return list_rows();
+        else if (strcmp(argv[i], "--dir") == 0 && i + 1 < argc)
+            dir = argv[++i];
+        else if (argv[i][0] != '-' && opt.wanted_count < 32)
+            opt.wanted[opt.wanted_count++] = argv[i];
+        else
+            return usage();
+    }
+    if (!rows_wanted((row_id)0, (row_id)(ROW_COUNT - 1)))
+        return usage();
+    handle_signals();
+    actor_ids_init();
+    scratch_make(dir);
+    report_head();
+    measure_invoke();
+    measure_durable();
+    measure_single();
+    measure_memory();
+    measure_code();
+    measure_idle();
+    scratch_remove();
+    return 0;
+}

@@ -1,0 +1,1147 @@
+/* Every allocation of the whole public API fails in turn: the first, the second, ... until none is
+ * left; once, and from then on; without workers and with two. After each: no crash, no block left
+ * after close, no answer but the usual one or NOMEM, nothing acknowledged lost and nothing refused
+ * stored, and the host works again as soon as there is memory. The allocator itself notices wrong
+ * sizes, foreign pointers and two calls at once. */
+#include "support/t.h"
+
+#include "support/counters.h"
+#include "support/fault_alloc.h"
+
+#include <stdatomic.h>
+
+enum { COUNTERS = 3, MEMO_BYTES = 300 };
+
+typedef struct {
+    const char       *title;
+    bool              workers, forever;
+    unsigned long     n;            /* the allocation that fails */
+    unsigned          round;
+    fault_alloc       memory;
+    t_log             log;
+    char              path[512];
+    francis_host_desc desc;
+    francis_host     *host;
+    francis_ctx      *ctx;
+    counter_model     counters[COUNTERS];
+    counter_model     flushed, relayed, device, news, keyed;
+} world;
+
+static world            w;
+static _Atomic uint64_t ticket;     /* of the device or the parked call; 0 = none yet */
+static atomic_int       relay_stage;    /* 0 not called, 1 called, 2 answered */
+static atomic_int       relay_result;
+static atomic_int       ended;      /* on_done so often */
+static atomic_int       upgrades;
+
+/* True if the result is the usual one, false if it is NOMEM and an allocation has failed; anything
+ * else fails the test. */
+static bool usual_at(francis_result r, francis_result usual, const char *what, int line)
+{
+    if (r == usual)
+        return true;
+    if (r == FRANCIS_ERR_NOMEM && fault_alloc_fired(&w.memory) > 0)
+        return false;
+    print_error("%s, %s, allocation %lu fails%s: %s is %s, not %s (line %d): %s\n", w.title,
+                w.workers ? "workers" : "no workers", w.n, w.forever ? " from then on" : "", what,
+                francis_result_name(r), francis_result_name(usual), line,
+                w.host != NULL ? francis_host_error(w.host) : "");
+    _fail(__FILE__, line);
+    return false;
+}
+#define usual(call, expected) usual_at((call), (expected), #call, __LINE__)
+
+/* Waits for the condition; without workers the host moves only meanwhile. */
+#define w_until(condition)                              \
+    do {                                                \
+        int64_t end_ = t_ms() + 60000;                  \
+        while (!(condition)) {                          \
+            if (t_ms() > end_)                          \
+                fail_msg("%s, allocation %lu: never came true: %s", w.title, w.n, #condition); \
+            if (w.workers)                              \
+                t_yield();                              \
+            else                                        \
+                t_ok(francis_poll(w.host, 1));          \
+        }                                               \
+    } while (0)
+
+/* ---- actors ---- */
+
+static francis_result flush_twice(francis_ctx *ctx)
+{
+    counter_state *c = (counter_state *)francis_state(ctx);
+    francis_result r;
+    if (c == NULL)
+        return FRANCIS_ERR_NOMEM;
+    counter_put(c, c->n + 1);
+    r = francis_flush(ctx, NULL);
+    if (r != FRANCIS_OK)
+        return r;
+    counter_put(c, c->n + 1);
+    return francis_reply(ctx, &c->n, sizeof c->n);
+}
+
+static francis_result relay_end(francis_ctx *ctx)
+{
+    francis_call  *call = (francis_call *)ctx->local;
+    counter_state *c;
+    atomic_store(&relay_result, call->result);
+    atomic_store(&relay_stage, 2);
+    if (call->result != FRANCIS_OK)
+        return francis_fail(ctx, call->result, "the other one: %s", call->error);
+    c = (counter_state *)francis_state(ctx);
+    if (c == NULL)
+        return FRANCIS_ERR_NOMEM;
+    counter_put(c, c->n + 1);
+    return francis_replyf(ctx, "%lld and %lld", (long long)c->n,
+                          (long long)*(const int64_t *)call->data);
+}
+
+static francis_result relay(francis_ctx *ctx)
+{
+    francis_call  *call = (francis_call *)francis_alloc(ctx, sizeof *call);
+    francis_result r;
+    if (call == NULL)
+        return FRANCIS_ERR_NOMEM;
+    call->async = true;
+    r = francis_invoke(ctx, "counter", "relayed0", "increment", NULL, 0, call);
+    if (r != FRANCIS_PENDING)
+        return r;
+    atomic_store(&relay_stage, 1);
+    return francis_await(ctx, relay_end, call);
+}
+
+static francis_result device_end(francis_ctx *ctx)
+{
+    francis_call  *call = (francis_call *)ctx->local;
+    counter_state *c = (counter_state *)francis_state(ctx);
+    if (c == NULL)
+        return FRANCIS_ERR_NOMEM;
+    if (call->result != FRANCIS_OK)
+        return call->result;
+    counter_put(c, c->n + 1);
+    return francis_reply(ctx, &c->n, sizeof c->n);
+}
+
+static francis_result device_begin(francis_ctx *ctx)
+{
+    francis_call  *call = (francis_call *)francis_alloc(ctx, sizeof *call);
+    francis_result r;
+    uint64_t       t;
+    if (call == NULL)
+        return FRANCIS_ERR_NOMEM;
+    call->timeout_ms = FRANCIS_SECONDS(30);
+    t = francis_expect(ctx, call);
+    if (t == 0)
+        return call->result;
+    r = francis_await(ctx, device_end, call);
+    if (r == FRANCIS_PENDING)
+        atomic_store(&ticket, t);
+    return r;
+}
+
+static francis_result park(francis_ctx *ctx)
+{
+    uint64_t t = francis_defer(ctx);
+    if (t == 0)
+        return FRANCIS_ERR_NOMEM;
+    *(uint64_t *)ctx->instance = t;
+    return FRANCIS_OK;
+}
+
+static francis_result unpark(francis_ctx *ctx)
+{
+    uint64_t      *t = (uint64_t *)ctx->instance;
+    francis_result r = FRANCIS_OK;
+    if (*t != 0)
+        r = francis_answer(ctx, *t, FRANCIS_OK, "free", 4);
+    if (r == FRANCIS_OK)
+        *t = 0;
+    return r;
+}
+
+static francis_result tell_news(francis_ctx *ctx)
+{
+    counter_state *c = (counter_state *)francis_state(ctx);
+    if (c == NULL)
+        return FRANCIS_ERR_NOMEM;
+    counter_put(c, c->n + 1);
+    (void)francis_send(ctx, "counter", "news0", "increment", NULL, 0);
+    return francis_reply(ctx, &c->n, sizeof c->n);
+}
+
+static francis_result halt_self(francis_ctx *ctx)
+{
+    return francis_halt(ctx, NULL, NULL, NULL);
+}
+
+static const francis_method counter_methods[] = {
+    { "increment", counter_increment, FRANCIS_INVOKE, 0 },
+    { "get", counter_get, FRANCIS_PEEK, 0 },
+    { "refuse", counter_refuse, FRANCIS_INVOKE, 0 },
+    { "flush", flush_twice, FRANCIS_INVOKE, 0 },
+    { "relay", relay, FRANCIS_INVOKE, 0 },
+    { "device", device_begin, FRANCIS_INVOKE, 0 },
+    { "park", park, FRANCIS_INVOKE, 0 },
+    { "unpark", unpark, FRANCIS_INVOKE, 0 },
+    { "news", tell_news, FRANCIS_INVOKE, 0 },
+    { "halt", halt_self, FRANCIS_INVOKE, 0 },
+    { "four", counter_increment, FRANCIS_INVOKE, 4 },
+    FRANCIS_METHODS_END
+};
+
+static francis_result memo_put(francis_ctx *ctx)
+{
+    return francis_state_set(ctx, ctx->input.data, ctx->input.size);
+}
+
+static francis_result memo_get(francis_ctx *ctx)
+{
+    francis_bytes b = francis_state_get(ctx);
+    return b.data == NULL ? FRANCIS_ERR_USER + 1 : francis_reply(ctx, b.data, b.size);
+}
+
+static francis_result memo_drop(francis_ctx *ctx)
+{
+    return francis_state_delete(ctx);
+}
+
+static francis_result memo_expire(francis_ctx *ctx)
+{
+    return francis_state_expire(ctx, FRANCIS_HOURS(1));
+}
+
+static francis_result memo_purge(francis_ctx *ctx)
+{
+    return francis_purge(ctx, NULL, NULL, NULL);
+}
+
+static const francis_method memo_methods[] = {
+    { "put", memo_put, FRANCIS_INVOKE, 0 },
+    { "get", memo_get, FRANCIS_PEEK, 0 },
+    { "drop", memo_drop, FRANCIS_INVOKE, 0 },
+    { "expire", memo_expire, FRANCIS_INVOKE, 0 },
+    { "purge", memo_purge, FRANCIS_INVOKE, 0 },
+    FRANCIS_METHODS_END
+};
+
+/* Its life is its state: how often it came and went. */
+static francis_result guest_come(francis_ctx *ctx)
+{
+    void *scratch = francis_alloc(ctx, 100);
+    return scratch == NULL ? FRANCIS_ERR_NOMEM : FRANCIS_OK;
+}
+
+static francis_result guest_go(francis_ctx *ctx)
+{
+    int64_t *downs = (int64_t *)francis_state(ctx);
+    if (downs == NULL)
+        return FRANCIS_ERR_NOMEM;
+    (*downs)++;
+    return FRANCIS_OK;
+}
+
+static francis_result guest_greet(francis_ctx *ctx)
+{
+    return francis_reply(ctx, "hello", 5);
+}
+
+static const francis_method guest_methods[] = {
+    { "greet", guest_greet, FRANCIS_INVOKE, 0 },
+    FRANCIS_METHODS_END
+};
+
+static francis_result boss_boot(francis_ctx *ctx)
+{
+    counter_state *c = (counter_state *)francis_state(ctx);
+    if (c == NULL)
+        return FRANCIS_ERR_NOMEM;
+    if (ctx->input.size != 4)
+        return FRANCIS_ERR_BAD_INPUT;
+    counter_put(c, c->n + 1);
+    return FRANCIS_OK;
+}
+
+/* A new version of memo keeps the length in front. */
+static francis_result memo_upgrade(francis_ctx *ctx)
+{
+    uint8_t bytes[8 + MEMO_BYTES] = { 0 };
+    atomic_fetch_add(&upgrades, 1);
+    if (ctx->state_version != 0 || ctx->input.size > MEMO_BYTES)
+        return FRANCIS_ERR_CORRUPT;
+    bytes[0] = (uint8_t)(ctx->input.size & 255);
+    bytes[1] = (uint8_t)(ctx->input.size >> 8);
+    (void)memcpy(bytes + 8, ctx->input.data, ctx->input.size);
+    return francis_state_set(ctx, bytes, 8 + ctx->input.size);
+}
+
+/* ---- the host of a round ---- */
+
+static void register_all(uint32_t memo_version, francis_result results[4])
+{
+    francis_actor_desc counter = { .type = "counter", .methods = counter_methods,
+                                   .state_size = sizeof(counter_state),
+                                   .instance_size = sizeof(uint64_t) };
+    francis_actor_desc memo = { .type = "memo", .methods = memo_methods,
+                                .state_version = memo_version,
+                                .upgrade = memo_version > 0 ? memo_upgrade : NULL };
+    francis_actor_desc guest = { .type = "guest", .methods = guest_methods,
+                                 .state_size = sizeof(int64_t), .activate = guest_come,
+                                 .deactivate = guest_go };
+    francis_actor_desc boss = { .type = "boss", .methods = counter_methods, .singleton = true,
+                                .state_size = sizeof(counter_state), .bootstrap = boss_boot,
+                                .bootstrap_data = "boot", .bootstrap_size = 4 };
+    results[0] = francis_register(w.host, &counter);
+    results[1] = francis_register(w.host, &memo);
+    results[2] = francis_register(w.host, &guest);
+    results[3] = francis_register(w.host, &boss);
+}
+
+static void open_good(uint32_t memo_version)
+{
+    francis_result r[4];
+    fault_alloc_init(&w.memory);
+    w.host = NULL;
+    t_ok(francis_open(&w.host, &w.desc));
+    register_all(memo_version, r);
+    for (int i = 0; i < 4; i++)
+        t_ok(r[i]);
+    t_ok(francis_start(w.host));
+    w.ctx = francis_host_ctx(w.host);
+}
+
+static void close_and_check(void)
+{
+    const char *wrong;
+    francis_close(w.host);
+    w.host = NULL;
+    wrong = fault_alloc_check(&w.memory);
+    if (wrong != NULL)
+        fail_msg("%s, %s, allocation %lu fails%s: %s", w.title,
+                 w.workers ? "workers" : "no workers", w.n, w.forever ? " from then on" : "",
+                 wrong);
+}
+
+/* With memory again everything must go at the first try. */
+static void works_again(void)
+{
+    francis_stats s;
+    fault_alloc_heal(&w.memory);
+    for (int i = 0; i < COUNTERS; i++) {
+        francis_result r = model_increment(&w.counters[i], w.ctx, "counter");
+        if (r != FRANCIS_OK)
+            fail_msg("%s, allocation %lu%s: afterwards the host answers %s: %s", w.title, w.n,
+                     w.forever ? " and all later ones" : "", francis_result_name(r),
+                     francis_host_error(w.host));
+    }
+    w_until((francis_stats_get(w.host, &s), s.calls_in_flight == 0));
+}
+
+static void all_stored(void)
+{
+    sqlite3 *db = raw_open(w.path);
+    for (int i = 0; i < COUNTERS; i++)
+        model_stored(&w.counters[i], db, "counter");
+    model_stored(&w.flushed, db, "counter");
+    model_stored(&w.relayed, db, "counter");
+    model_stored(&w.device, db, "counter");
+    model_stored(&w.news, db, "counter");
+    model_stored(&w.keyed, db, "counter");
+    (void)sqlite3_close(db);
+}
+
+static void world_begin(const char *title, bool workers, bool forever)
+{
+    (void)memset(&w, 0, sizeof w);
+    (void)pthread_mutex_init(&w.log.lock, NULL);
+    w.title = title;
+    w.workers = workers;
+    w.forever = forever;
+    (void)snprintf(w.path, sizeof w.path, "%s", t_database());
+    w.desc.database = w.path;
+    w.desc.workers = workers ? 2 : FRANCIS_NO_WORKERS;
+    w.desc.durability = FRANCIS_SURVIVES_CRASH;     /* syncs are not the subject */
+    w.desc.timeout_ms = FRANCIS_SECONDS(60);
+    w.desc.on_alloc = fault_alloc_fn;
+    w.desc.alloc_user = &w.memory;
+    w.desc.on_log = t_log_sink;
+    w.desc.log_user = &w.log;
+    for (unsigned i = 0; i < COUNTERS; i++)
+        model_init(&w.counters[i], "counter", i);
+    model_init(&w.flushed, "flushed", 0);
+    model_init(&w.relayed, "relayed", 0);
+    model_init(&w.device, "device", 0);
+    model_init(&w.news, "news", 0);
+    model_init(&w.keyed, "keyed", 0);
+}
+
+/* ---- scenarios: each may be stopped by a lack of memory at any point ---- */
+
+static void scenario_calls(void)
+{
+    francis_call call = { 0 };
+
+    for (int i = 0; i < COUNTERS; i++)
+        (void)usual(model_increment(&w.counters[i], w.ctx, "counter"), FRANCIS_OK);
+    if (usual(francis_peek(w.ctx, "counter", "counter0", "get", NULL, 0, &call), FRANCIS_OK)) {
+        assert_int_equal(call.size, sizeof(int64_t));
+        assert_true(*(const int64_t *)call.data == w.counters[0].lo);
+    }
+    /* An error of the application arrives with its code, even when its text does not fit. */
+    if (usual(francis_invoke(w.ctx, "counter", "counter0", "refuse", "x", 1, &call),
+              FRANCIS_ERR_USER + 3))
+        assert_true(call.from_handler);
+    (void)usual(francis_invoke(w.ctx, "counter", "counter0", "nothing", NULL, 0, &call),
+                FRANCIS_ERR_UNKNOWN_METHOD);
+    (void)usual(francis_invoke(w.ctx, "counter", "counter0", "four", "12345", 5, &call),
+                FRANCIS_ERR_BAD_INPUT);
+    (void)usual(francis_invoke(w.ctx, "counter", "a/b", "increment", NULL, 0, &call),
+                FRANCIS_ERR_INVALID);
+    call.active_only = true;
+    (void)usual(francis_invoke(w.ctx, "counter", "nobody", "get", NULL, 0, &call),
+                FRANCIS_ERR_NOT_ACTIVE);
+    francis_call_free(&call);
+}
+
+static void scenario_flush(void)
+{
+    francis_call call = { 0 };
+    if (usual(francis_invoke(w.ctx, "counter", w.flushed.id, "flush", NULL, 0, &call),
+              FRANCIS_OK)) {
+        int64_t n = *(const int64_t *)call.data;
+        if (n < w.flushed.lo + 2 || n > w.flushed.hi + 2)
+            fail_msg("flush: %lld, should be %lld to %lld", (long long)n,
+                     (long long)w.flushed.lo + 2, (long long)w.flushed.hi + 2);
+        w.flushed.lo = w.flushed.hi = n;
+    } else {
+        w.flushed.hi++;             /* what was flushed stays */
+    }
+    francis_call_free(&call);
+}
+
+static void note_end(francis_call *call)
+{
+    atomic_fetch_add((atomic_int *)call->user, 1);
+}
+
+static void scenario_async(void)
+{
+    francis_call calls[4] = { { 0 } };
+    bool         sent[4];
+    int          callbacks = 0;
+
+    atomic_store(&ended, 0);
+    for (int i = 0; i < 4; i++) {   /* two waited for, two with a callback */
+        francis_result r;
+        calls[i].async = i < 2;
+        calls[i].on_done = i < 2 ? NULL : note_end;
+        calls[i].user = &ended;
+        r = francis_invoke(w.ctx, "counter", w.counters[i % COUNTERS].id, "increment", NULL, 0,
+                           &calls[i]);
+        sent[i] = usual(r, FRANCIS_PENDING);
+        callbacks += sent[i] && i >= 2;
+    }
+    for (int i = 0; i < 2; i++)
+        if (sent[i])
+            (void)usual(francis_wait(w.ctx, &calls[i]), FRANCIS_OK);
+    w_until(atomic_load(&ended) >= callbacks);
+    assert_int_equal(atomic_load(&ended), callbacks);
+    for (int i = 0; i < 4; i++) {
+        if (sent[i]) {
+            (void)usual(calls[i].result, FRANCIS_OK);
+            /* 0 and 3 are the same actor: the later one knows of the earlier */
+            model_answer(&w.counters[i % COUNTERS], calls[i].result, calls[i].data, calls[i].size);
+        }
+        francis_call_free(&calls[i]);
+    }
+    /* One that is cancelled at once: done or not, but never half. */
+    (void)memset(&calls[0], 0, sizeof calls[0]);
+    calls[0].async = true;
+    if (usual(francis_invoke(w.ctx, "counter", w.counters[2].id, "increment", NULL, 0, &calls[0]),
+              FRANCIS_PENDING))
+        w.counters[2].hi++;
+    francis_call_free(&calls[0]);
+}
+
+static void scenario_await(void)
+{
+    francis_call   call = { 0 };
+    francis_result r;
+
+    atomic_store(&relay_stage, 0);
+    r = francis_invoke(w.ctx, "counter", w.counters[0].id, "relay", NULL, 0, &call);
+    if (usual(r, FRANCIS_OK)) {
+        w.counters[0].lo++;
+        w.counters[0].hi++;
+        assert_int_equal(atomic_load(&relay_stage), 2);
+        assert_non_null(call.data);
+    }
+    if (atomic_load(&relay_stage) == 1)
+        w.relayed.hi++;             /* called, and the answer never seen */
+    else if (atomic_load(&relay_stage) == 2 && atomic_load(&relay_result) == FRANCIS_OK) {
+        w.relayed.lo++;
+        w.relayed.hi++;
+    }
+    francis_call_free(&call);
+}
+
+static void scenario_device(void)
+{
+    francis_call   call = { 0 };
+    francis_result r;
+
+    atomic_store(&ticket, 0);
+    atomic_store(&ended, 0);
+    call.on_done = note_end;
+    call.user = &ended;
+    r = francis_invoke(w.ctx, "counter", w.device.id, "device", NULL, 0, &call);
+    if (usual(r, FRANCIS_PENDING)) {
+        w_until(atomic_load(&ticket) != 0 || atomic_load(&ended) != 0);
+        if (atomic_load(&ticket) != 0 && atomic_load(&ended) == 0) {
+            r = francis_answer(w.ctx, atomic_load(&ticket), FRANCIS_OK, "ready", 5);
+            if (r != FRANCIS_ERR_STALE && !usual(r, FRANCIS_OK)) {
+                fault_alloc_heal(&w.memory);    /* not answered; nobody else will */
+                t_ok(francis_answer(w.ctx, atomic_load(&ticket), FRANCIS_OK, "ready", 5));
+            }
+        }
+        w_until(atomic_load(&ended) != 0);
+        (void)usual(call.result, FRANCIS_OK);
+        model_answer(&w.device, call.result, call.data, call.size);
+        if (call.result == FRANCIS_OK)  /* answered once, and nobody waits any more */
+            (void)usual(francis_answer(w.ctx, atomic_load(&ticket), FRANCIS_OK, NULL, 0),
+                        FRANCIS_ERR_STALE);
+    }
+    francis_call_free(&call);
+}
+
+static void scenario_defer(void)
+{
+    francis_call   parked = { 0 };
+    francis_result r;
+
+    atomic_store(&ended, 0);
+    parked.on_done = note_end;
+    parked.user = &ended;
+    if (usual(francis_invoke(w.ctx, "counter", "lot", "park", NULL, 0, &parked), FRANCIS_PENDING)) {
+        r = francis_invoke(w.ctx, "counter", "lot", "unpark", NULL, 0, NULL);
+        if (!usual(r, FRANCIS_OK)) {
+            fault_alloc_heal(&w.memory);
+            t_ok(francis_invoke(w.ctx, "counter", "lot", "unpark", NULL, 0, NULL));
+        }
+        w_until(atomic_load(&ended) != 0);
+        /* If the activation was lost for want of memory its parked caller was let go. */
+        if (parked.result == FRANCIS_ERR_MOVED) {
+            assert_true(fault_alloc_fired(&w.memory) > 0);
+        } else if (usual(parked.result, FRANCIS_OK)) {
+            assert_int_equal(parked.size, 4);
+            assert_memory_equal(parked.data, "free", 4);
+        }
+    }
+    francis_call_free(&parked);
+}
+
+static void scenario_state(void)
+{
+    francis_call call = { 0 };
+    uint8_t      text[MEMO_BYTES];
+    bool         put;
+
+    (void)memset(text, 'x', sizeof text);
+    put = usual(francis_invoke(w.ctx, "memo", "m", "put", text, sizeof text, &call), FRANCIS_OK);
+    if (put && usual(francis_peek(w.ctx, "memo", "m", "get", NULL, 0, &call), FRANCIS_OK)) {
+        assert_int_equal(call.size, sizeof text);
+        assert_memory_equal(call.data, text, sizeof text);
+    }
+    if (put && usual(francis_state_read(w.ctx, "memo", "m", &call), FRANCIS_OK))
+        assert_int_equal(call.size, sizeof text);
+    (void)usual(francis_invoke(w.ctx, "memo", "m", "expire", NULL, 0, &call), FRANCIS_OK);
+    /* From outside it is a turn of the actor. */
+    put = usual(francis_state_write(w.ctx, "memo", "m", "short", 5, 0, &call), FRANCIS_OK);
+    if (put && usual(francis_state_read(w.ctx, "memo", "m", &call), FRANCIS_OK)) {
+        assert_int_equal(call.size, 5);
+        assert_memory_equal(call.data, "short", 5);
+    }
+    put = usual(francis_invoke(w.ctx, "memo", "m", "drop", NULL, 0, &call), FRANCIS_OK);
+    if (put)
+        (void)usual(francis_state_read(w.ctx, "memo", "m", &call), FRANCIS_ERR_NOT_FOUND);
+    if (usual(francis_invoke(w.ctx, "memo", "m", "put", text, 20, &call), FRANCIS_OK) &&
+        usual(francis_purge(w.ctx, "memo", "m", &call), FRANCIS_OK))
+        (void)usual(francis_state_read(w.ctx, "memo", "m", &call), FRANCIS_ERR_NOT_FOUND);
+    (void)usual(francis_invoke(w.ctx, "memo", "m", "purge", NULL, 0, &call), FRANCIS_OK);
+    francis_call_free(&call);
+}
+
+static void list_all(francis_list_kind what, const char *type, bool with_data, unsigned at_least)
+{
+    francis_list   list = { .what = what, .type = type, .with_data = with_data };
+    francis_result r;
+    unsigned       n = 0;
+    while ((r = francis_list_next(w.ctx, &list)) == FRANCIS_OK) {
+        n++;
+        assert_non_null(list.cursor);
+        if (with_data && strcmp(list.item.type, "counter") == 0)
+            assert_int_equal(list.item.size, sizeof(counter_state));
+    }
+    assert_int_equal(r, list.result);
+    if (usual(r, FRANCIS_DONE))
+        assert_true(n >= at_least);
+    else
+        assert_non_null(list.error);
+    francis_list_free(&list);
+}
+
+static void scenario_list(void)
+{
+    unsigned made = 0;
+    for (int i = 0; i < COUNTERS; i++)
+        made += usual(model_increment(&w.counters[i], w.ctx, "counter"), FRANCIS_OK);
+    list_all(FRANCIS_LIST_STATES, NULL, true, made);
+    list_all(FRANCIS_LIST_STATES, "counter", false, made);
+    list_all(FRANCIS_LIST_ACTIVE, NULL, false, made);
+    list_all(FRANCIS_LIST_HOSTS, NULL, false, 1);
+    list_all(FRANCIS_LIST_TYPES, NULL, false, 4);
+}
+
+static void scenario_life(void)
+{
+    francis_call call = { 0 };
+    bool         came;
+
+    came = usual(francis_invoke(w.ctx, "guest", "g", "greet", NULL, 0, &call), FRANCIS_OK);
+    if (came)
+        (void)usual(francis_halt(w.ctx, "guest", "g", &call), FRANCIS_OK);
+    came = usual(francis_invoke(w.ctx, "guest", "g", "greet", NULL, 0, &call), FRANCIS_OK);
+    (void)usual(francis_invoke(w.ctx, "counter", "c", "halt", NULL, 0, &call), FRANCIS_OK);
+    (void)usual(francis_halt_all(w.ctx, &call), FRANCIS_OK);
+    /* Whatever failed: with memory the actor comes back, and its going down is not for ever. */
+    fault_alloc_heal(&w.memory);
+    t_ok(francis_invoke(w.ctx, "guest", "g", "greet", NULL, 0, &call));
+    t_ok(francis_invoke(w.ctx, "counter", "c", "increment", NULL, 0, &call));
+    francis_call_free(&call);
+}
+
+static void scenario_send(void)
+{
+    francis_result r;
+    /* A send may be lost, but not doubled. */
+    r = francis_send(w.ctx, "counter", w.news.id, "increment", NULL, 0);
+    if (usual(r, FRANCIS_OK))
+        w.news.hi++;
+    w.news.hi++;                    /* the one that the turn sends */
+    r = francis_invoke(w.ctx, "counter", w.counters[1].id, "news", NULL, 0, NULL);
+    if (usual(r, FRANCIS_OK)) {
+        w.counters[1].lo++;
+        w.counters[1].hi++;
+    } else {
+        w.news.hi--;                /* nothing leaves a turn that failed */
+    }
+}
+
+static void scenario_request_ids(void)
+{
+    char           id[40];
+    francis_result r;
+    int64_t        first = 0;
+    (void)snprintf(id, sizeof id, "request-%u", w.round);
+    for (int i = 0; i < 3; i++) {   /* asked three times, done once, answered the same */
+        francis_call call = { .request_id = id };
+        r = francis_invoke(w.ctx, "counter", w.keyed.id, "increment", NULL, 0, &call);
+        if (!usual(r, FRANCIS_OK)) {
+            fault_alloc_heal(&w.memory);
+            t_ok(francis_invoke(w.ctx, "counter", w.keyed.id, "increment", NULL, 0, &call));
+        }
+        assert_int_equal(call.size, sizeof first);
+        if (first == 0) {
+            (void)memcpy(&first, call.data, sizeof first);
+            model_answer(&w.keyed, FRANCIS_OK, call.data, call.size);
+        }
+        assert_memory_equal(call.data, &first, sizeof first);
+        francis_call_free(&call);
+    }
+    {
+        francis_call call = { .request_id = id };
+        (void)usual(francis_invoke(w.ctx, "counter", w.keyed.id, "get", NULL, 0, &call),
+                    FRANCIS_ERR_EXISTS);
+        francis_call_free(&call);
+    }
+}
+
+static unsigned stride(void)
+{
+    return t_slow() ? 7 : 1;
+}
+
+/* Opens a good host, lets the n-th allocation of the scenario fail, for each n until none does. */
+static void sweep(const char *title, void (*scenario)(void))
+{
+    for (int variant = 0; variant < 4; variant++) {
+        unsigned long total = 0;
+        world_begin(title, (variant & 1) != 0, (variant & 2) != 0);
+        for (w.n = 1;; w.n += stride()) {
+            unsigned long fired;
+            w.round++;
+            open_good(0);
+            fault_alloc_fail(&w.memory, w.n, w.forever);
+            scenario();
+            fired = fault_alloc_fired(&w.memory);
+            works_again();
+            close_and_check();
+            all_stored();
+            if (fired == 0)
+                break;
+            total++;
+        }
+        /* A scenario in which nothing can fail would prove nothing. */
+        assert_true(total > 0);
+        print_message("%s, %s, %s: %lu allocations failed\n", title,
+                      w.workers ? "workers" : "no workers", w.forever ? "from then on" : "once",
+                      total);
+    }
+}
+
+/* Would catch: a turn half done, an activation that stays broken, an error that is not NOMEM, a
+ * mailbox entry that leaks, when memory runs out in a plain call. */
+static void test_calls(void **state)
+{
+    (void)state;
+    sweep("calls", scenario_calls);
+}
+
+/* Would catch: a flush that says OK and was not committed, or a turn that goes on after one that
+ * failed. */
+static void test_flush(void **state)
+{
+    (void)state;
+    sweep("flush", scenario_flush);
+}
+
+/* Would catch: a callback that comes twice or never, a call that stays PENDING, one that is freed
+ * while the engine still points to it. */
+static void test_async(void **state)
+{
+    (void)state;
+    sweep("async", scenario_async);
+}
+
+/* Would catch: a suspended turn that is never resumed, or whose memory goes too early. */
+static void test_await(void **state)
+{
+    (void)state;
+    sweep("await", scenario_await);
+}
+
+/* Would catch: a ticket that is given out and not known, an answer that is lost although it was
+ * accepted. */
+static void test_device(void **state)
+{
+    (void)state;
+    sweep("device", scenario_device);
+}
+
+/* Would catch: a parked caller who waits for ever. */
+static void test_defer(void **state)
+{
+    (void)state;
+    sweep("defer", scenario_defer);
+}
+
+/* Would catch: a state that is cut off, a cache that disagrees with the file. */
+static void test_state(void **state)
+{
+    (void)state;
+    sweep("state", scenario_state);
+}
+
+/* Would catch: a list that ends with DONE before its end, a page that leaks. */
+static void test_list(void **state)
+{
+    (void)state;
+    sweep("list", scenario_list);
+}
+
+/* Would catch: an actor that is neither active nor gone. */
+static void test_life(void **state)
+{
+    (void)state;
+    sweep("life", scenario_life);
+}
+
+/* Would catch: a send that runs twice, or although its turn failed. */
+static void test_send(void **state)
+{
+    (void)state;
+    sweep("send", scenario_send);
+}
+
+/* Would catch: a keyed call that is done twice because its record was not stored with it. */
+static void test_request_ids(void **state)
+{
+    (void)state;
+    sweep("request ids", scenario_request_ids);
+}
+
+/* Open, register, start, stop and close themselves. Would catch: a host that is half open, a lock
+ * file or thread that stays behind, a start that says OK and serves nothing. */
+static void test_open_close(void **state)
+{
+    (void)state;
+    for (int variant = 0; variant < 4; variant++) {
+        unsigned long total = 0;
+        world_begin("open", (variant & 1) != 0, (variant & 2) != 0);
+        for (w.n = 1;; w.n += stride()) {
+            francis_result r, registered[4];
+            unsigned long  fired;
+            if (w.n % 5 == 1)       /* every now and then with a file that does not exist yet */
+                raw_remove(w.path);
+            for (int i = 0; i < COUNTERS && w.n % 5 == 1; i++)
+                w.counters[i].lo = w.counters[i].hi = 0;
+            fault_alloc_init(&w.memory);
+            fault_alloc_fail(&w.memory, w.n, w.forever);
+            w.host = NULL;
+            (void)usual(francis_open(&w.host, &w.desc), FRANCIS_OK);
+            register_all(0, registered);
+            for (int i = 0; i < 4; i++)
+                (void)usual(registered[i], FRANCIS_OK);
+            r = francis_start(w.host);
+            if (usual(r, FRANCIS_OK)) {
+                w.ctx = francis_host_ctx(w.host);
+                for (int i = 0; i < COUNTERS; i++)
+                    (void)usual(model_increment(&w.counters[i], w.ctx, "counter"), FRANCIS_OK);
+                fired = fault_alloc_fired(&w.memory);
+                works_again();
+                /* The rest of the sweep reaches stop and close. */
+                if (w.forever && fired != 0)
+                    fault_alloc_fail(&w.memory, 1 + w.n % 40, true);
+                else if (fired == 0)
+                    fault_alloc_fail(&w.memory, 1 + w.n % 40, false);
+                francis_stop(w.host);
+            } else {
+                fired = 1;
+                if (w.host != NULL) /* it sticks, and says so */
+                    assert_true(francis_host_error(w.host)[0] != '\0');
+            }
+            close_and_check();
+
+            /* Nothing is in the way of the next one. */
+            fault_alloc_init(&w.memory);
+            w.host = NULL;
+            t_ok(francis_open(&w.host, &w.desc));
+            register_all(0, registered);
+            t_ok(francis_start(w.host));
+            w.ctx = francis_host_ctx(w.host);
+            works_again();
+            close_and_check();
+            all_stored();
+            if (fired == 0)
+                break;
+            total++;
+        }
+        assert_true(total > 0);
+        print_message("open and close, %s, %s: %lu allocations failed\n",
+                      w.workers ? "workers" : "no workers", w.forever ? "from then on" : "once",
+                      total);
+    }
+}
+
+/* Stop and close with actors that write when they go down. Would catch: a close that leaks, hangs
+ * or loses what was acknowledged when there is no memory for the going down. */
+static void test_close(void **state)
+{
+    (void)state;
+    for (int variant = 0; variant < 4; variant++) {
+        world_begin("close", (variant & 1) != 0, (variant & 2) != 0);
+        for (w.n = 1; w.n < 80; w.n += stride()) {
+            francis_call call = { 0 };
+            open_good(0);
+            works_again();
+            t_ok(francis_invoke(w.ctx, "guest", "g", "greet", NULL, 0, NULL));
+            t_ok(francis_invoke(w.ctx, "guest", "h", "greet", NULL, 0, NULL));
+            call.async = true;      /* one is under way, and is cancelled by the close */
+            t_result(
+                francis_invoke(w.ctx, "counter", w.counters[0].id, "increment", NULL, 0, &call),
+                FRANCIS_PENDING);
+            w.counters[0].hi++;
+            fault_alloc_fail(&w.memory, w.n, w.forever);
+            francis_call_free(&call);
+            close_and_check();
+            all_stored();
+        }
+    }
+}
+
+/* The handler that brings an old state up to date. Would catch: an upgrade that is lost, done twice
+ * on its own result, or leaves the old bytes under the new version. */
+static void test_upgrade(void **state)
+{
+    (void)state;
+    for (int variant = 0; variant < 4; variant++) {
+        world_begin("upgrade", (variant & 1) != 0, (variant & 2) != 0);
+        for (w.n = 1;; w.n += stride()) {
+            francis_call  call = { 0 };
+            unsigned long fired;
+            char          id[32];
+            (void)snprintf(id, sizeof id, "old%lu", w.n);
+            open_good(0);
+            t_ok(francis_invoke(w.ctx, "memo", id, "put", "abc", 3, NULL));
+            close_and_check();
+            open_good(1);
+            fault_alloc_fail(&w.memory, w.n, w.forever);
+            (void)usual(francis_peek(w.ctx, "memo", id, "get", NULL, 0, &call), FRANCIS_OK);
+            fired = fault_alloc_fired(&w.memory);
+            works_again();
+            t_ok(francis_peek(w.ctx, "memo", id, "get", NULL, 0, &call));
+            assert_int_equal(call.size, 8 + 3);
+            assert_memory_equal((const char *)call.data + 8, "abc", 3);
+            francis_call_free(&call);
+            close_and_check();
+            if (fired == 0)
+                break;
+        }
+        assert_true(w.n > 1);
+        assert_true(atomic_load(&upgrades) > 0);
+    }
+}
+
+/* memory_bytes_max is a limit, not an advice. Would catch: memory that is not counted, a host that
+ * does not recover when it has reached its limit. */
+static void test_memory_limit(void **state)
+{
+    enum { LIMIT = 2 * 1024 * 1024 };
+    char *large;
+    (void)state;
+    for (int variant = 0; variant < 2; variant++) {
+        francis_call  calls[8] = { { 0 } };
+        francis_stats s;
+        unsigned      refused = 0;
+        world_begin("limit", variant != 0, false);
+        w.desc.memory_bytes_max = LIMIT;
+        open_good(0);
+        large = (char *)calloc(1, 500000);
+        assert_non_null(large);
+        for (int i = 0; i < 8; i++) {   /* together more than the limit */
+            francis_result r;
+            calls[i].async = true;
+            r = francis_invoke(w.ctx, "memo", "big", "put", large, 500000, &calls[i]);
+            if (r != FRANCIS_PENDING) {
+                t_result(r, FRANCIS_ERR_NOMEM);
+                refused++;
+            }
+        }
+        for (int i = 0; i < 8; i++) {
+            francis_result r = francis_wait(w.ctx, &calls[i]);
+            if (r != FRANCIS_OK)
+                t_result(r, FRANCIS_ERR_NOMEM);
+            francis_call_free(&calls[i]);
+        }
+        assert_true(refused > 0);
+        assert_true(w.memory.bytes_peak <= LIMIT);
+        francis_stats_get(w.host, &s);
+        assert_true(s.memory_bytes <= LIMIT && s.memory_bytes_peak <= LIMIT);
+        assert_true(s.memory_bytes_peak >= 1000000);
+        t_ok(francis_halt_all(w.ctx, NULL));
+        works_again();
+        t_ok(francis_invoke(w.ctx, "memo", "big", "put", large, 500000, NULL));
+        free(large);
+        close_and_check();
+    }
+}
+
+/* The same round again and again needs no more memory than at first. Would catch: whatever is kept
+ * until close and so escapes the books of the other tests. */
+static void test_steady(void **state)
+{
+    void (*const scenarios[])(void) = { scenario_calls, scenario_flush, scenario_async,
+                                        scenario_await, scenario_device, scenario_defer,
+                                        scenario_state, scenario_list, scenario_life,
+                                        scenario_send };
+    (void)state;
+    for (int variant = 0; variant < 2; variant++) {
+        size_t       before = 0, after = 0;
+        const int    rounds = t_slow() ? 30 : 150;
+        world_begin("steady", variant != 0, false);
+        open_good(0);
+        for (int round = 0; round < rounds; round++) {
+            for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
+                scenarios[i]();
+            works_again();
+            t_ok(francis_halt_all(w.ctx, NULL));
+            /* the largest of the first third against the largest of the last */
+            if (round < rounds / 3 && fault_alloc_bytes(&w.memory) > before)
+                before = fault_alloc_bytes(&w.memory);
+            if (round >= rounds - rounds / 3 && fault_alloc_bytes(&w.memory) > after)
+                after = fault_alloc_bytes(&w.memory);
+        }
+        print_message("outstanding between rounds: %zu bytes, later %zu\n", before, after);
+        assert_true(after <= before + before / 4 + 4096);
+        close_and_check();
+        all_stored();
+    }
+}
+
+/* ---- SQLite's own memory ---- */
+
+static sqlite3_mem_methods sqlite_real;
+static atomic_long         sqlite_countdown;    /* 0 = none fails */
+static atomic_bool         sqlite_forever, sqlite_failing;
+static atomic_ulong        sqlite_fired;
+
+static bool sqlite_fails(void)
+{
+    if (!atomic_load(&sqlite_failing)) {
+        if (atomic_load(&sqlite_countdown) <= 0 || atomic_fetch_sub(&sqlite_countdown, 1) != 1)
+            return false;
+        atomic_store(&sqlite_failing, atomic_load(&sqlite_forever));
+    }
+    atomic_fetch_add(&sqlite_fired, 1);
+    return true;
+}
+
+static void *sqlite_alloc(int size)
+{
+    return sqlite_fails() ? NULL : sqlite_real.xMalloc(size);
+}
+
+static void *sqlite_realloc(void *old, int size)
+{
+    return sqlite_fails() ? NULL : sqlite_real.xRealloc(old, size);
+}
+
+static void sqlite_heal(void)
+{
+    atomic_store(&sqlite_countdown, 0);
+    atomic_store(&sqlite_failing, false);
+}
+
+/* SQLite runs out of memory at each of its own allocations while the host works. Would catch: a
+ * commit taken for done or for failed when it is not, a statement that is not reset, a host that
+ * takes a lack of memory for a damaged file. */
+static void test_sqlite_memory(void **state)
+{
+    (void)state;
+    for (int variant = 0; variant < 4; variant++) {
+        const unsigned step = t_slow() ? 23 : 3;
+        unsigned long  total = 0;
+        world_begin("SQLite's memory", (variant & 1) != 0, (variant & 2) != 0);
+        for (w.n = 1;; w.n += step) {
+            unsigned long fired;
+            open_good(0);
+            atomic_store(&sqlite_fired, 0);
+            atomic_store(&sqlite_forever, w.forever);
+            atomic_store(&sqlite_countdown, (long)w.n);
+            for (int i = 0; i < 2 * COUNTERS; i++) {
+                francis_result r = model_increment(&w.counters[i % COUNTERS], w.ctx, "counter");
+                if (r != FRANCIS_OK && r != FRANCIS_ERR_NOMEM && r != FRANCIS_ERR_STORAGE &&
+                    r != FRANCIS_ERR_UNKNOWN)
+                    fail_msg("SQLite's allocation %lu fails: %s", w.n, francis_result_name(r));
+                if (r != FRANCIS_OK)
+                    assert_true(atomic_load(&sqlite_fired) > 0);
+                if (i == 2)
+                    (void)francis_halt(w.ctx, "counter", w.counters[0].id, NULL);
+            }
+            {
+                francis_call call = { 0 };
+                (void)francis_state_read(w.ctx, "counter", w.counters[1].id, &call);
+                francis_call_free(&call);
+            }
+            fired = atomic_load(&sqlite_fired);
+            sqlite_heal();
+            /* Perhaps it has to open the file anew first, but then it goes on. */
+            for (int i = 0; i < COUNTERS; i++)
+                t_until(model_increment(&w.counters[i], w.ctx, "counter") == FRANCIS_OK);
+            close_and_check();
+            all_stored();
+            if (fired == 0)
+                break;
+            total++;
+        }
+        assert_true(total > 0);
+        print_message("SQLite's own, %s, %s: %lu allocations failed\n",
+                      w.workers ? "workers" : "no workers", w.forever ? "from then on" : "once",
+                      total);
+    }
+}
+
+/* The same while it opens. Would catch: a start that succeeds on half a schema. */
+static void test_sqlite_memory_at_open(void **state)
+{
+    unsigned long total = 0;
+    (void)state;
+    world_begin("SQLite's memory at open", false, false);
+    for (w.n = 1;; w.n += t_slow() ? 97 : 7) {
+        francis_result r, registered[4];
+        unsigned long  fired;
+        if (w.n % 3 == 0) {
+            raw_remove(w.path);
+            for (int i = 0; i < COUNTERS; i++)
+                w.counters[i].lo = w.counters[i].hi = 0;
+        }
+        fault_alloc_init(&w.memory);
+        atomic_store(&sqlite_fired, 0);
+        atomic_store(&sqlite_forever, (w.n & 1) != 0);
+        atomic_store(&sqlite_countdown, (long)w.n);
+        w.host = NULL;
+        (void)francis_open(&w.host, &w.desc);
+        register_all(0, registered);
+        r = francis_start(w.host);
+        fired = atomic_load(&sqlite_fired);
+        sqlite_heal();
+        if (r != FRANCIS_OK) {
+            assert_true(fired > 0);
+            if (r != FRANCIS_ERR_NOMEM)
+                t_result(r, FRANCIS_ERR_STORAGE);
+        } else {
+            w.ctx = francis_host_ctx(w.host);
+            for (int i = 0; i < COUNTERS; i++)
+                t_until(model_increment(&w.counters[i], w.ctx, "counter") == FRANCIS_OK);
+        }
+        close_and_check();
+        open_good(0);
+        works_again();
+        close_and_check();
+        all_stored();
+        if (fired == 0)
+            break;
+        total++;
+    }
+    assert_true(total > 0);
+    print_message("SQLite's own at open: %lu allocations failed\n", total);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_open_close),
+        cmocka_unit_test(test_close),
+        cmocka_unit_test(test_calls),
+        cmocka_unit_test(test_flush),
+        cmocka_unit_test(test_async),
+        cmocka_unit_test(test_await),
+        cmocka_unit_test(test_device),
+        cmocka_unit_test(test_defer),
+        cmocka_unit_test(test_state),
+        cmocka_unit_test(test_list),
+        cmocka_unit_test(test_life),
+        cmocka_unit_test(test_send),
+        cmocka_unit_test(test_request_ids),
+        cmocka_unit_test(test_upgrade),
+        cmocka_unit_test(test_memory_limit),
+        cmocka_unit_test(test_steady),
+        cmocka_unit_test(test_sqlite_memory),
+        cmocka_unit_test(test_sqlite_memory_at_open),
+    };
+    sqlite3_mem_methods methods;
+    int                 failed;
+    /* Before SQLite is used for the first time. */
+    if (sqlite3_config(SQLITE_CONFIG_GETMALLOC, &sqlite_real) != SQLITE_OK)
+        return 2;
+    methods = sqlite_real;
+    methods.xMalloc = sqlite_alloc;
+    methods.xRealloc = sqlite_realloc;
+    if (sqlite3_config(SQLITE_CONFIG_MALLOC, &methods) != SQLITE_OK)
+        return 2;
+    if (argc > 1)                   /* only the tests of this name */
+        cmocka_set_test_filter(argv[1]);
+    failed = cmocka_run_group_tests_name("fault_alloc", tests, NULL, NULL);
+    t_clean();
+    return failed;
+}
