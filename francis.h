@@ -1,5 +1,8 @@
 #if defined(FRANCIS_IMPLEMENTATION) && defined(__STRICT_ANSI__) && !defined(_POSIX_C_SOURCE)
 #define _POSIX_C_SOURCE 200809L     /* strict modes hide POSIX; only before the first include */
+#if !defined(_DEFAULT_SOURCE)
+#define _DEFAULT_SOURCE 1           /* and what Linux has beside it */
+#endif
 #endif
 #ifndef FRANCIS_H
 #define FRANCIS_H
@@ -241,7 +244,7 @@ typedef struct francis_log {        /* borrowed; sinks run on any thread and cal
 /* The world as francis sees it; a test may replace it. NULL members = the real thing. */
 typedef struct francis_platform {
     uint32_t    version;            /* 1 */
-    int64_t   (*monotonic_ns)(void *user);  /* counts suspended time where the system can */
+    int64_t   (*monotonic_ns)(void *user);  /* of deadlines and time-outs; never set back */
     int64_t   (*wall_ms)(void *user);
     int       (*random)(void *data, size_t size, void *user);   /* 0 = filled */
     int       (*net_wait)(void *const *sockets, const uint8_t *want, uint8_t *ready, size_t count,
@@ -740,6 +743,7 @@ FRANCIS_API const char *francis_build_info(void);
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
@@ -771,11 +775,7 @@ FRANCIS_API const char *francis_build_info(void);
 #define FRN_KQUEUE 0
 #endif
 
-#if defined(CLOCK_BOOTTIME)
-#define FRN_CLOCK CLOCK_BOOTTIME    /* suspended time counts for leases and deadlines */
-#else
-#define FRN_CLOCK CLOCK_MONOTONIC
-#endif
+#define FRN_CLOCK CLOCK_MONOTONIC   /* of deadlines and timers */
 
 // >> 210 base | needs: 200
 //    Assertions, checked arithmetic, atomics, hashing.
@@ -1305,6 +1305,35 @@ static void frn_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t f
     (void)pthread_cond_timedwait(cond, lock, &until);
 }
 
+/* A byte that is 1 in the process that made it and 0 in its forked children: cheaper to ask than the
+ * kernel. NULL = this system has no such memory; then getpid() tells. */
+#if defined(__linux__) && defined(MADV_NORMAL) && defined(MAP_ANONYMOUS)
+enum { FRN_WIPE_ON_FORK = 18, FRN_FORK_MARK_BYTES = 4096 };     /* MADV_WIPEONFORK, if it is known */
+
+static unsigned char *frn_fork_mark_new(void)
+{
+    void *p = mmap(NULL, FRN_FORK_MARK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                   -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    if (madvise(p, FRN_FORK_MARK_BYTES, FRN_WIPE_ON_FORK) != 0) {
+        (void)munmap(p, FRN_FORK_MARK_BYTES);
+        return NULL;
+    }
+    *(unsigned char *)p = 1;
+    return (unsigned char *)p;
+}
+
+static void frn_fork_mark_free(unsigned char *mark)
+{
+    if (mark != NULL)
+        (void)munmap(mark, FRN_FORK_MARK_BYTES);
+}
+#else
+static unsigned char *frn_fork_mark_new(void) { return NULL; }
+static void           frn_fork_mark_free(unsigned char *mark) { (void)mark; }
+#endif
+
 enum { FRN_STACK_BYTES = 256 * 1024 };      /* of the threads that francis makes; musl's is 128 KiB */
 
 static bool frn_thread_start(pthread_t *thread, void *(*run)(void *), void *arg)
@@ -1389,8 +1418,10 @@ static void frn_log_stderr(const francis_log *r, void *user)
 #if FRANCIS_NO_STDIO
     (void)r;
 #else
-    fprintf(stderr, "francis: %s: %s%s%s%s%s\n", r->name, r->message, r->type[0] != '\0' ? " [" : "",
-            r->type, r->type[0] != '\0' ? "/" : "", r->type[0] != '\0' ? r->actor : "");
+    fprintf(stderr, "francis: %s: %s", r->name, r->message);
+    if (r->type[0] != '\0')
+        fprintf(stderr, " [%s/%s]", r->type, r->actor);
+    fputc('\n', stderr);
 #endif
 }
 
@@ -3539,6 +3570,7 @@ struct francis_host {
     frn_store        *store;
     pthread_mutex_t   lock;
     pid_t             pid;
+    unsigned char    *fork_mark;
     pthread_t         owner;
     pthread_key_t     worker_key;   /* not NULL in threads of ours */
     bool              has_key;
@@ -3626,7 +3658,10 @@ static francis_result frn_host_fail(francis_host *h, francis_result r, const cha
     return r;
 }
 
-static bool frn_forked(const francis_host *h) { return getpid() != h->pid; }
+static bool frn_forked(const francis_host *h)
+{
+    return h->fork_mark != NULL ? *h->fork_mark == 0 : getpid() != h->pid;
+}
 
 // >> 610 loop | needs: 600
 //    Timers, and what wakes the thread that waits for them: a pipe or an eventfd, and for other
@@ -8383,6 +8418,7 @@ static francis_host *frn_host_alloc(const francis_host_desc *desc)
     h->ctx.method = h->ctx.request_id = h->ctx.trace = "";
     h->ctx.timeout_ms = FRANCIS_FOREVER;
     h->pid = getpid();
+    h->fork_mark = frn_fork_mark_new();
     h->wake_fds[0] = h->wake_fds[1] = h->poll_fd = h->timer_fd = -1;
     h->armed_ns = FRN_NEVER;
     frn_host_init_lists(h);
@@ -8851,6 +8887,7 @@ static void frn_host_free(francis_host *h)
     frn_host_free_memory(h);
     frn_unlock(h);
     frn_loop_close(h);
+    frn_fork_mark_free(h->fork_mark);
     if (h->conds > 0)
         (void)pthread_cond_destroy(&h->work_cond);
     if (h->conds > 1)
