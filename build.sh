@@ -99,6 +99,8 @@ cxx_of() {
 mode_flags() {
     case $1 in
     plain) say "-O2 -g" ;;
+    address*) say "-DFRANCIS_DEBUG=1 -O1 -g -fno-omit-frame-pointer -fsanitize=$1" \
+        "-fno-sanitize-recover=all" ;;
     *) say "-O1 -g -fno-omit-frame-pointer -fsanitize=$1 -fno-sanitize-recover=all" ;;
     esac
 }
@@ -432,9 +434,16 @@ do_test() {
     export CMOCKA_MESSAGE_OUTPUT=TAP
     test_code=0
     limited "$(mode_dir "$2")/test_$1" || test_code=$?
+    test_base=$(item_file "$item")
+    # What a failed case leaves behind is no leak worth pages.
+    ! grep -q 'not ok [0-9]* - ' "$test_base.log" || for test_leaks in "$san_log".*; do
+        ! grep -q 'LeakSanitizer: detected' "$test_leaks" 2> /dev/null || {
+            grep SUMMARY "$test_leaks"
+            rm "$test_leaks"
+        }
+    done
     test_reported=0
     ! sanitizer_reports || test_reported=1
-    test_base=$(item_file "$item")
     awk -v code="$test_code" -v reported="$test_reported" '
         /^1\.\.[0-9]+$/                 { planned += substr($0, 4) }
         /not ok [0-9]+ - /              { failed++; next }
@@ -767,7 +776,7 @@ examples_all() {
 }
 
 bench() {
-    require build
+    require build >&2                       # standard output is for figures
     program_libs=
     for file in tests/bench/*.c; do
         # shellcheck disable=SC2086

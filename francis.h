@@ -2998,6 +2998,9 @@ static void frn_sqlite_reopen(frn_sqlite *s)
 
     if (s->handle != NULL || s->path[0] == '\0') {
         s->broken = s->handle != NULL;      /* the application's handle cannot be opened anew */
+        if (s->broken)
+            (void)snprintf(s->error, sizeof s->error, "the application's database handle is of no"
+                           " use after a failed commit");
         return;
     }
     (void)pthread_mutex_lock(&s->locks[1]);
@@ -3013,12 +3016,28 @@ static void frn_sqlite_reopen(frn_sqlite *s)
             r == FRANCIS_OK ? "the database was opened anew" : s->error);
 }
 
+/* Whether the failure itself proves that nothing happened: a disk that is full stops the writing of
+ * the log before the frame that would commit, unless SQLite pads behind that one. */
+static bool frn_sqlite_never_happened(frn_sqlite *s, int rc)
+{
+    int safe = -1;
+
+    return (rc & 0xff) == SQLITE_FULL && s->path[0] != '\0'
+        && sqlite3_file_control(s->conn[0].db, "main", SQLITE_FCNTL_POWERSAFE_OVERWRITE, &safe)
+               == SQLITE_OK
+        && safe == 1;
+}
+
 static void frn_sqlite_commit_failed(frn_sqlite *s, frn_part *part, int rc)
 {
     bool settled;
 
     (void)frn_sqlite_part_fail(s, part, FRN_UNKNOWN, rc, "the commit failed");
     frn_sqlite_rollback(s);
+    if (frn_sqlite_never_happened(s, rc)) {
+        part->outcome = FRN_NOT_DONE;
+        return;
+    }
     settled = frn_sqlite_settle(s, part->host_id);
     if (settled)
         part->outcome = FRN_NOT_DONE;
@@ -3032,6 +3051,15 @@ static void frn_sqlite_commit_failed(frn_sqlite *s, frn_part *part, int rc)
     frn_sqlite_reopen(s);
 }
 
+/* A commit into a file that nobody will ever open again is worth nothing. */
+static bool frn_sqlite_moved(frn_sqlite *s)
+{
+    int moved = 0;
+    return s->path[0] != '\0'
+        && sqlite3_file_control(s->conn[0].db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK
+        && moved;
+}
+
 static void frn_sqlite_commit_part(frn_sqlite *s, frn_part *part)
 {
     frn_list *l;
@@ -3041,6 +3069,14 @@ static void frn_sqlite_commit_part(frn_sqlite *s, frn_part *part)
         part->outcome = FRN_NOT_DONE;       /* a transaction of the application's is left alone */
         part->result = FRANCIS_ERR_LOCKED;
         (void)snprintf(part->error, sizeof part->error, "%s", s->error);
+        return;
+    }
+    if (frn_sqlite_moved(s)) {
+        s->broken = true;
+        (void)snprintf(s->error, sizeof s->error, "the database file was deleted, moved or replaced"
+                       " while it was in use");
+        (void)frn_sqlite_part_fail(s, part, FRN_NOT_DONE, SQLITE_IOERR, "the database file was"
+                                   " deleted, moved or replaced while it was in use");
         return;
     }
     if (!frn_sqlite_begin(s, part)) {
@@ -3074,9 +3110,7 @@ static void frn_sqlite_commit(frn_store *store, frn_part *parts)
         if (s->broken || s->conn[0].db == NULL) {
             part->outcome = FRN_NOT_DONE;
             part->result = FRANCIS_ERR_STORAGE;
-            (void)snprintf(part->error, sizeof part->error, "%s", s->broken
-                           ? "the application's database handle is of no use after a failed commit"
-                           : s->error);
+            (void)snprintf(part->error, sizeof part->error, "%s", s->error);
         } else {
             frn_sqlite_commit_part(s, part);
         }
@@ -6724,7 +6758,8 @@ static francis_result frn_host_takes(francis_host *h, frn_turn *owner, francis_c
 {
     if (owner != NULL && owner->doom != FRANCIS_OK)
         return frn_refuse_call(h, owner, user, owner->doom, "the turn that calls has failed");
-    if (h->phase == FRN_HOST_RUNNING || (h->phase == FRN_HOST_DRAINING && owner != NULL))
+    if ((h->phase == FRN_HOST_RUNNING && (owner != NULL || FRN_LOAD(&h->stop_asked) == 0))
+        || (h->phase == FRN_HOST_DRAINING && owner != NULL))
         return FRANCIS_OK;
     if (h->phase == FRN_HOST_OPEN)
         return frn_refuse_call(h, owner, user, FRANCIS_ERR_USAGE, "the host is not started");
@@ -6850,6 +6885,8 @@ static frn_call *frn_call_make(francis_host *h, frn_turn *owner, francis_call *u
     return NULL;
 }
 
+enum { FRN_INLINE_MS = 10000 };
+
 /* Whether its turn may run right here, on the thread that calls. */
 static frn_turn *frn_call_inline(francis_host *h, frn_call *c, const frn_spec *s, bool allowed)
 {
@@ -6863,8 +6900,8 @@ static frn_turn *frn_call_inline(francis_host *h, frn_call *c, const frn_spec *s
         || !frn_actor_free_for(a, !c->peek))
         return NULL;
     h->stats.calls_local++;
-    if (c->timeout_ms != h->desc.timeout_ms)
-        frn_call_arm(h, c);         /* the default is long enough to be looked at later */
+    if (c->timeout_ms < FRN_INLINE_MS && c->timeout_ms != FRANCIS_FOREVER)
+        frn_call_arm(h, c);         /* a longer time is not looked at before it has to wait */
     t = frn_call_begin(h, a, c);
     if (t != NULL)
         t->inline_run = true;
@@ -6913,6 +6950,8 @@ static void frn_call_send(francis_host *h, frn_call *c, const frn_spec *s, frn_t
     }
     c->target = frn_buf_copy(&h->mem, s->id, strlen(s->id));
     if (c->target == NULL) {
+        frn_buf_drop(&h->mem, c->request_id);
+        c->request_id = NULL;       /* it cannot be tried again either */
         frn_call_fail(h, c, FRANCIS_ERR_NOMEM, "no memory for the call");
         return;
     }

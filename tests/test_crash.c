@@ -324,6 +324,7 @@ typedef struct {
     int64_t  largest[ACTORS];
     uint8_t *seen[ACTORS];          /* which counts have been acknowledged */
     uint64_t records, acks;
+    unsigned lives, answered;       /* children, and those that lived to their first answer */
     uint32_t slowest_ms;            /* from the fork to the first answer */
     uint32_t next_key[THREADS];
 } books;
@@ -377,6 +378,7 @@ static void books_enter(books *b, const record *r)
         b->unknown[r->actor]++;
         break;
     case 'R':
+        b->answered++;
         if (r->number > b->slowest_ms)
             b->slowest_ms = r->number;
         break;
@@ -397,6 +399,7 @@ static void one_life(books *b, crash_child *c, CMUnitTestFunction body, unsigned
     pid_t           pid;
 
     assert_int_equal(pipe(fds), 0);
+    b->lives++;
     c->fd = fds[1];
     c->begin_ms = t_ms();
     (void)memcpy(c->next_key, b->next_key, sizeof c->next_key);
@@ -428,7 +431,8 @@ static void one_life(books *b, crash_child *c, CMUnitTestFunction body, unsigned
         fail_msg("the child ended by itself, status %d", status);
 }
 
-/* So many lock files of hosts are beside the database. */
+/* So many lock files of hosts are beside the database. A process that dies between making the file
+ * and committing its row leaves one that nobody knows of; no other may stay. */
 static int lock_files(const char *path)
 {
     const char    *slash = strrchr(path, '/');
@@ -485,9 +489,9 @@ static void test_kill_under_load(void **state)
         unsigned    acks = pick(&x, 5) == 0 ? 0 : 1 + pick(&x, 150);
         one_life(&b, &c, crash_body, acks, pick(&x, acks == 0 ? 20000 : 2500));
     }
-    {                               /* a last one leaves in peace, and cleans up after the dead */
+    {                               /* a last one cleans up after the dead, and leaves in peace */
         francis_host_desc desc = { .database = path, .workers = FRANCIS_NO_WORKERS,
-                                   .log_level = FRANCIS_LOG_ERROR };
+                                   .sweep_interval_ms = 20, .log_level = FRANCIS_LOG_ERROR };
         francis_host     *host = t_start(&desc, types);
         for (unsigned a = 0; a < ACTORS; a++) {
             francis_call call = { 0 };
@@ -501,6 +505,12 @@ static void test_kill_under_load(void **state)
                          (long long)*(const int64_t *)call.data, (long long)b.largest[a]);
             francis_call_free(&call);
         }
+        db = raw_open(path);
+        t_until((t_ok(francis_poll(host, 5)),
+                 raw_int(db, "SELECT count(*) FROM francis_hosts", NULL, NULL) == 1));
+        assert_int_equal(raw_int(db, "SELECT count(*) FROM francis_active_actors", NULL, NULL),
+                         ACTORS);
+        (void)sqlite3_close(db);
         francis_close(host);
     }
     db = raw_open(path);
@@ -520,9 +530,10 @@ static void test_kill_under_load(void **state)
         counted += (uint64_t)n;
     }
     raw_check(db);
-    assert_in_range(raw_int(db, "SELECT count(*) FROM francis_hosts", NULL, NULL), 0, 2);
+    assert_int_equal(raw_int(db, "SELECT count(*) FROM francis_hosts", NULL, NULL), 0);
+    assert_int_equal(raw_int(db, "SELECT count(*) FROM francis_active_actors", NULL, NULL), 0);
     (void)sqlite3_close(db);
-    assert_int_equal(lock_files(path), 0);
+    assert_in_range(lock_files(path), 0, b.lives - b.answered);
     print_message(
         "%u kills: %llu sent, %llu acknowledged, %llu there; slowest first answer %u ms\n", rounds,
         (unsigned long long)sent, (unsigned long long)acked, (unsigned long long)counted,
@@ -598,7 +609,7 @@ static void test_kill_while_creating(void **state)
         crash_child c = { .path = path, .random = next_random(&x), .workers = pick(&x, 2) != 0 };
         books       b;
         books_begin(&b);
-        one_life(&b, &c, crash_body, 0, pick(&x, t_slow() ? 60000 : 12000));
+        one_life(&b, &c, crash_body, 0, pick(&x, t_slow() ? 200000 : 40000));
         began += b.acks > 0;
         {
             francis_host_desc desc = { .database = path, .workers = FRANCIS_NO_WORKERS,
@@ -611,7 +622,7 @@ static void test_kill_while_creating(void **state)
             francis_call_free(&call);
             francis_close(host);
         }
-        assert_int_equal(lock_files(path), 0);
+        assert_in_range(lock_files(path), 0, b.lives - b.answered);
         raw_remove(path);
         books_end(&b);
     }

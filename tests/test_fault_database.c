@@ -701,6 +701,7 @@ static void other_process_body(void **state)
     other_process    *o = (other_process *)*state;
     francis_host_desc desc = plain_desc(o->path, false);
     char              c;
+    (void)close(o->begin[1]);
     while (child_read(o->begin[0], &c, 1))  /* once for each time that we are asked */
         start_refused(&desc, FRANCIS_ERR_LOCKED, NULL);
 }

@@ -278,8 +278,8 @@ static void test_fork_under_load(void **state)
     const char       *path = t_database();
     francis_host_desc desc = fork_desc(path, true);
     francis_host     *host;
-    atomic_bool       stop;
-    load              loads[LOADS];
+    static atomic_bool stop;        /* static: they outlive a test that fails */
+    static load        loads[LOADS];
     pthread_t         threads[LOADS];
     sqlite3          *db;
     (void)state;

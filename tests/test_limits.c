@@ -1,5 +1,5 @@
-/* Limits: each at its edge, which must do, and one past it, which must be refused with words, harm nobody
- * and be over as soon as there is room again. */
+/* Limits: each at its edge, which must do, and one past it, which must be refused with words, harm
+ * nobody and be over as soon as there is room again. */
 #include "support/ta.h"
 
 static char *filled(char *buffer, size_t length, char c)
@@ -9,14 +9,16 @@ static char *filled(char *buffer, size_t length, char c)
     return buffer;
 }
 
-/* -- names --------------------------------------------------------------------------------------------- */
+/* -- names ------------------------------------------------------------------------------------- */
 
 static francis_result name_reply(francis_ctx *ctx)
 {
-    return francis_replyf(ctx, "%zu %zu %zu", strlen(ctx->type), strlen(ctx->id), strlen(ctx->method));
+    return francis_replyf(ctx, "%zu %zu %zu", strlen(ctx->type), strlen(ctx->id),
+                          strlen(ctx->method));
 }
 
-/* Catches: a name of 255 bytes that is refused or cut, one of 256 that is taken or overruns a buffer. */
+/* Catches: a name of 255 bytes that is refused or cut, one of 256 that is taken or overruns a
+ * buffer. */
 static void test_names(void **state)
 {
     static char              n255[256], n256[257], n5000[5001], other[256];
@@ -73,7 +75,7 @@ static void test_names(void **state)
     t_result(francis_invoke(ctx, n255, "a", "m", NULL, 0, call), bad);
     assert_non_null(strstr(call->error, "timeout_ms"));
     call->timeout_ms = 0;
-    assert_int_equal(ta_stats().active, 3);                 /* what was refused has activated nothing */
+    assert_int_equal(ta_stats().active, 3);                 /* no more than those */
     {
         francis_list list = { .what = FRANCIS_LIST_STATES, .type = n255, .id = n255 };
         t_ok(francis_list_next(ctx, &list));
@@ -88,7 +90,7 @@ static void test_names(void **state)
     ta_close();
 }
 
-/* -- bytes ---------------------------------------------------------------------------------------------- */
+/* -- bytes ------------------------------------------------------------------------------------- */
 
 static francis_result set_size(francis_ctx *ctx, void *arg)
 {
@@ -134,8 +136,8 @@ static void edge_of_state(uint32_t max)
     free(bytes);
 }
 
-/* Catches: a state of the largest size that is refused, one that is a byte larger and is stored, by any
- * door; a refusal that the handler ignores and that does not fail its turn. */
+/* Catches: a state of the largest size that is refused, one that is a byte larger and is stored, by
+ * any door; a refusal that the handler ignores and that does not fail its turn. */
 static void test_state_bytes(void **state)
 {
     (void)state;
@@ -228,7 +230,8 @@ static void edge_of_message(uint32_t max)
     assert_false(ta->last.from_handler);
     t_result(francis_peek(ta->ctx, "echo", "a", "m", bytes, (size_t)max + 1, &ta->last),
              FRANCIS_ERR_TOO_LARGE);
-    t_result(francis_send(ta->ctx, "echo", "a", "m", bytes, (size_t)max + 1), FRANCIS_ERR_TOO_LARGE);
+    t_result(francis_send(ta->ctx, "echo", "a", "m", bytes, (size_t)max + 1),
+             FRANCIS_ERR_TOO_LARGE);
     size = max;
     t_ok(ta_do("num", "a", reply_size, &size));
     assert_int_equal(ta->last.size, max);
@@ -248,7 +251,8 @@ static void edge_of_message(uint32_t max)
     t_ok(francis_answer(ta->ctx, atomic_load(&ticket), FRANCIS_OK, bytes, max));
     t_ok(ta_end(call));
     assert_int_equal(ta_int(call), max);
-    t_result(francis_answer(ta->ctx, atomic_load(&ticket), FRANCIS_OK, bytes, 1), FRANCIS_ERR_STALE);
+    t_result(francis_answer(ta->ctx, atomic_load(&ticket), FRANCIS_OK, bytes, 1),
+             FRANCIS_ERR_STALE);
 
     atomic_store(&ticket, 0);                               /* and to a caller who is parked */
     call = ta_begin("num", "a", defer_bytes, NULL);
@@ -264,8 +268,8 @@ static void edge_of_message(uint32_t max)
     free(bytes);
 }
 
-/* Catches: a message of the largest size that is refused, one that is a byte larger and gets through, in
- * either direction. */
+/* Catches: a message of the largest size that is refused, one that is a byte larger and gets
+ * through, in either direction. */
 static void test_message_bytes(void **state)
 {
     (void)state;
@@ -313,7 +317,7 @@ static void test_error_text(void **state)
     ta_close();
 }
 
-/* -- queues --------------------------------------------------------------------------------------------- */
+/* -- queues ------------------------------------------------------------------------------------ */
 
 static void edge_of_mailbox(uint32_t max)
 {
@@ -353,7 +357,7 @@ static void edge_of_mailbox(uint32_t max)
         t_result(francis_send(ta->ctx, "box", "a", "do", &job, sizeof job), FRANCIS_ERR_BUSY);
     }
     assert_true(ta_stats().calls_refused > refused);
-    t_ok(ta_do("box", "b", ta_add, NULL));                  /* each actor has a mailbox of its own */
+    t_ok(ta_do("box", "b", ta_add, NULL));                  /* each actor has its own */
     ta_let(&gate, 0);
     for (i = 0; i <= max; i++)
         t_ok(ta_end(calls[i]));
@@ -416,7 +420,8 @@ static void test_calls_max(void **state)
     ta_close();
 }
 
-/* Catches: a flush, a halt or an answer that needs the place of a call and fails where there is none. */
+/* Catches: a flush, a halt or an answer that needs the place of a call and fails where there is
+ * none. */
 static francis_result add_and_flush(francis_ctx *ctx, void *arg)
 {
     francis_result r;
@@ -460,7 +465,7 @@ static francis_result chain_next(francis_ctx *ctx)
 
 static francis_result chain(francis_ctx *ctx, void *arg)
 {
-    intptr_t       depth = (intptr_t)arg;           /* calls until here, the one from outside included */
+    intptr_t       depth = (intptr_t)arg;   /* calls until here, with the one from outside */
     nested        *n = (nested *)francis_alloc(ctx, sizeof *n);
     char           id[16];
     francis_result r;
@@ -493,8 +498,8 @@ static void test_chain_depth(void **state)
     ta_close();
 }
 
-/* Catches: turns that wait in their threads until no thread is left, and a refusal that does not say how
- * to do without. */
+/* Catches: turns that wait in their threads until no thread is left, and a refusal that does not
+ * say how to do without. */
 static ta_gate blocked_gate;
 
 static francis_result block(francis_ctx *ctx, void *arg)
@@ -549,7 +554,7 @@ static void test_blocked_max(void **state)
     edge_of_blocked(5);
 }
 
-/* -- actors ------------------------------------------------------------------------------------------- */
+/* -- actors ------------------------------------------------------------------------------------ */
 
 static francis_result do_with_room(const char *type, const char *id)
 {
@@ -564,9 +569,10 @@ static francis_result do_with_room(const char *type, const char *id)
 static void test_concurrency(void **state)
 {
     static const francis_actor_desc types[] = {
-        { .type = "two", .methods = ta_methods, .state_size = sizeof(ta_number), .concurrency_max = 2 },
-        { .type = "idle", .methods = ta_methods, .state_size = sizeof(ta_number), .concurrency_max = 1,
-          .idle_timeout_ms = 50 },
+        { .type = "two", .methods = ta_methods, .state_size = sizeof(ta_number),
+          .concurrency_max = 2 },
+        { .type = "idle", .methods = ta_methods, .state_size = sizeof(ta_number),
+          .concurrency_max = 1, .idle_timeout_ms = 50 },
         TA_NUM, TA_END
     };
     static ta_gate gate;
@@ -619,8 +625,8 @@ static francis_result activate_or_not(francis_ctx *ctx)
 static void test_concurrency_failed_activation(void **state)
 {
     static const francis_actor_desc types[] = {
-        { .type = "one", .methods = ta_methods, .state_size = sizeof(ta_number), .concurrency_max = 1,
-          .activate = activate_or_not },
+        { .type = "one", .methods = ta_methods, .state_size = sizeof(ta_number),
+          .concurrency_max = 1, .activate = activate_or_not },
         TA_END
     };
     int i;
@@ -641,8 +647,8 @@ static void test_concurrency_failed_activation(void **state)
 static void test_requests_kept(void **state)
 {
     static const francis_actor_desc types[] = {
-        { .type = "kept", .methods = ta_methods, .state_size = sizeof(ta_number), .requests_kept_max = 3,
-          .requests_kept_ms = 1000 },
+        { .type = "kept", .methods = ta_methods, .state_size = sizeof(ta_number),
+          .requests_kept_max = 3, .requests_kept_ms = 1000 },
         TA_END
     };
     francis_host_desc desc = { .platform = &ta_wall, .sweep_interval_ms = 20 };
@@ -673,7 +679,7 @@ static void test_requests_kept(void **state)
     t_ok(ta_do("kept", "a", ta_add, NULL));                 /* calls without an id go on */
     assert_int_equal(ta_int(&ta->last), 4);
     call.request_id = ids[3];
-    t_ok(francis_invoke(ta->ctx, "kept", "b", "do", &job, sizeof job, &call));  /* each actor its own */
+    t_ok(francis_invoke(ta->ctx, "kept", "b", "do", &job, sizeof job, &call));  /* its own */
     (void)atomic_fetch_add(&ta_wall_now, 1000);             /* their time is up */
     end = t_ms() + 60000;
     do {
@@ -707,9 +713,10 @@ static void test_requests_kept_default(void **state)
     ta_close();
 }
 
-/* -- memory --------------------------------------------------------------------------------------------- */
+/* -- memory ------------------------------------------------------------------------------------ */
 
-/* Catches: a host that takes more than it may, dies of being refused, or stays refused afterwards. */
+/* Catches: a host that takes more than it may, dies of being refused, or stays refused afterwards.
+ * */
 static void test_memory_bytes(void **state)
 {
     enum { MAX = 8 << 20 };

@@ -148,7 +148,8 @@ status=0
 printf 'i get\n' | "$program" "$db" >"$scratch/out" 2>"$scratch/err" || status=$?
 [ "$status" = 1 ] || fail "a second process on the file ends with $status, not 1"
 [ ! -s "$scratch/out" ] || fail "a second process on the file prints $(cat "$scratch/out")"
-grep 'served by host [0-9a-f]' "$scratch/err" >/dev/null || fail "the first is not named: $(cat "$scratch/err")"
+grep 'served by host [0-9a-f]' "$scratch/err" >/dev/null ||
+    fail "the first is not named: $(cat "$scratch/err")"
 printf 'i increment\n' >&3
 line 'i 5'
 exec 3>&-

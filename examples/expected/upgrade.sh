@@ -25,3 +25,8 @@ expect 'ada has 1250' "$db" 1
 expect 'ada has 1250, flags 0' "$db" 2
 expect 'ada has 1250, flags 0' "$db" 2
 expect ' has 0, flags 0' "$scratch/new.db" 2
+if "$program" "$db" 1 >"$scratch/out" 2>"$scratch/err"; then
+    fail "version 1 takes the state of version 2"
+fi
+grep '(schema)' "$scratch/err" >/dev/null || fail "version 1: $(cat "$scratch/err")"
+expect 'ada has 1250, flags 0' "$db" 2

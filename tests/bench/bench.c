@@ -131,7 +131,7 @@ static double call_ns(francis_host *host, const char *type, bool peek, unsigned 
 
 static void measure_invoke(void)
 {
-    const unsigned rounds = opt.quick ? 3 : 11, count = opt.quick ? 20000 : 200000;
+    const unsigned rounds = opt.quick ? 5 : ROUNDS_MAX, count = opt.quick ? 4000 : 20000;
     samples        limit = { { 0 }, 0 }, plain = limit, peek = limit, quick = limit, hand = limit;
     francis_host  *inline_host, *worker_host;
     double         l, goal;
@@ -145,10 +145,14 @@ static void measure_invoke(void)
     (void)call_ns(worker_host, "counter", false, 1000);
     for (i = 0; i < rounds; i++) {
         sample_add(&limit, bare_call_ns(count));
-        sample_add(&plain, call_ns(inline_host, "counter", false, count));
-        sample_add(&peek, call_ns(inline_host, "counter", true, count));
-        sample_add(&quick, call_ns(worker_host, "quick", false, count));
-        sample_add(&hand, call_ns(worker_host, "counter", false, count / 20));
+        if (row_wanted(ROW_invoke_inline))
+            sample_add(&plain, call_ns(inline_host, "counter", false, count));
+        if (row_wanted(ROW_peek_inline))
+            sample_add(&peek, call_ns(inline_host, "counter", true, count));
+        if (row_wanted(ROW_invoke_nonblocking))
+            sample_add(&quick, call_ns(worker_host, "quick", false, count));
+        if (row_wanted(ROW_invoke_workers))
+            sample_add(&hand, call_ns(worker_host, "counter", false, count / 20));
     }
     francis_close(inline_host);
     francis_close(worker_host);
@@ -453,8 +457,10 @@ static void measure_single(void)
     host_warm(inline_host);
     for (i = 0; i < rounds; i++) {
         sample_add(&limit, bare_commit_us(&bare, count));
-        sample_add(&worker, turn_us(worker_host, &random, count));
-        sample_add(&plain, turn_us(inline_host, &random, count));
+        if (row_wanted(ROW_turn_single))
+            sample_add(&worker, turn_us(worker_host, &random, count));
+        if (row_wanted(ROW_turn_single_inline))
+            sample_add(&plain, turn_us(inline_host, &random, count));
     }
     host_print_stats(worker_host, "turn_single");
     host_print_stats(inline_host, "turn_single_inline");

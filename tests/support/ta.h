@@ -1,7 +1,7 @@
 /* What the tests of registration, turns, state and limits share: one world per test (a host in one
- * of the two modes of execution, its log, its memory), actors that run whatever function a test hands
- * them, gates that hold a turn open without holding a thread, and a look into the database file from
- * outside. */
+ * of the two modes of execution, its log, its memory), actors that run whatever function a test
+ * hands them, gates that hold a turn open without holding a thread, and a look into the database
+ * file from outside. */
 #ifndef TA_H
 #define TA_H
 
@@ -11,9 +11,9 @@
 #include <stdatomic.h>
 #include <stdalign.h>
 
-/* -- the world of one test ----------------------------------------------------------------------- */
+/* -- the world of one test --------------------------------------------------------------------- */
 
-typedef struct {                    /* not atomic: the hook promises never to be called twice at once */
+typedef struct {                    /* not atomic: the hook is never called twice at once */
     size_t bytes;
     size_t peak;
 } ta_memory;
@@ -167,6 +167,7 @@ T_UNUSED static void ta_open(const francis_host_desc *desc, const francis_actor_
 T_UNUSED static void ta_close(void)
 {
     unsigned i;
+    int      wrong;
     francis_call_free(&ta->last);
     for (i = 0; i < ta->calls_count; i++) {
         francis_call_free(ta->calls[i]);
@@ -176,8 +177,9 @@ T_UNUSED static void ta_close(void)
     francis_close(ta->host);
     ta->host = NULL;
     ta->ctx = NULL;
-    if (atomic_load(&ta_wrong) != 0)
-        fail_msg("%d checks in handlers or callbacks did not hold", atomic_load(&ta_wrong));
+    wrong = atomic_exchange(&ta_wrong, 0);
+    if (wrong != 0)
+        fail_msg("%d checks in handlers or callbacks did not hold", wrong);
     if (ta->desc.alloc_user == &ta->memory)
         assert_int_equal(ta->memory.bytes, 0);
 }
@@ -202,7 +204,7 @@ T_UNUSED static void ta_step(void)
         }                                                                          \
     } while (0)
 
-/* -- the diary: what happened, in which order ---------------------------------------------------- */
+/* -- the diary: what happened, in which order -------------------------------------------------- */
 
 T_UNUSED static void ta_note(const char *word)
 {
@@ -237,7 +239,7 @@ T_UNUSED static void ta_diary_is(const char *expected)
     assert_string_equal(copy, expected);
 }
 
-/* -- actors that do what they are told ----------------------------------------------------------- */
+/* -- actors that do what they are told --------------------------------------------------------- */
 
 typedef francis_result (*ta_fn)(francis_ctx *ctx, void *arg);
 
@@ -401,8 +403,8 @@ T_UNUSED static void ta_num_is(const char *type, const char *id, int64_t expecte
     assert_int_equal(ta_int(&ta->last), expected);
 }
 
-/* What could happen by now has happened: without threads the loop has come to rest; with them, other
- * calls have gone through the same workers again and again. */
+/* What could happen by now has happened: without threads the loop has come to rest; with them,
+ * other calls have gone through the same workers again and again. */
 T_UNUSED static void ta_settle(const char *type)
 {
     int i;
@@ -423,7 +425,7 @@ T_UNUSED static francis_stats ta_stats(void)
     return stats;
 }
 
-/* -- gates: turns that wait to be let on, in both modes, with no thread held ---------------------- */
+/* -- gates: turns that wait to be let on, in both modes, with no thread held ------------------- */
 
 typedef struct {
     atomic_int              arrived;    /* turns that have come so far */
@@ -500,7 +502,7 @@ T_UNUSED static void ta_let(ta_gate *gate, int i)
     t_ok(francis_answer(ta->ctx, atomic_load(&gate->tickets[i]), FRANCIS_OK, NULL, 0));
 }
 
-/* -- the database from outside -------------------------------------------------------------------- */
+/* -- the database from outside ----------------------------------------------------------------- */
 
 #define TA_NONE INT64_MIN           /* no row, or NULL */
 
@@ -542,7 +544,8 @@ T_UNUSED static int64_t ta_stored(const char *path, const char *type, const char
     sqlite3      *db = NULL;
     sqlite3_stmt *statement = NULL;
     int64_t       length = -1;
-    int           rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_FULLMUTEX, NULL);
+    int           rc;
+    rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_FULLMUTEX, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_busy_timeout(db, 10000);
     if (rc == SQLITE_OK)
@@ -586,7 +589,7 @@ T_UNUSED static int64_t ta_stored_expiry(const char *type, const char *id)
                   type, id);
 }
 
-/* -- clocks that are turned by hand --------------------------------------------------------------- */
+/* -- clocks that are turned by hand ------------------------------------------------------------ */
 
 static _Atomic int64_t ta_wall_now;     /* what wall_ms says */
 static _Atomic int64_t ta_mono_now;     /* in ms, where the monotonic clock is replaced, too */

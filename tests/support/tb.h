@@ -37,6 +37,7 @@ typedef struct tb_world {
 
 static tb_world  *tb;               /* of the test that runs */
 static int        tb_workers;       /* and its mode */
+static bool       tb_quick;         /* the types of tb_open are nonblocking */
 static bool       tb_polling;       /* the test's own thread is inside francis_poll */
 static atomic_int tb_wrong;         /* checks that failed where cmocka cannot be called */
 
@@ -61,6 +62,15 @@ T_UNUSED static int tb_times(int normal, int slow)
     return value != NULL && strcmp(value, "1") == 0 ? slow : normal;
 }
 
+typedef struct tb_mode {
+    int  workers;
+    bool quick;
+} tb_mode;
+
+static tb_mode tb_mode_inline  = { FRANCIS_NO_WORKERS, false };
+static tb_mode tb_mode_workers = { 2, false };
+static tb_mode tb_mode_quick   = { 2, true };
+
 T_UNUSED static int tb_setup(void **state)
 {
     tb = (tb_world *)calloc(1, sizeof *tb);
@@ -68,7 +78,8 @@ T_UNUSED static int tb_setup(void **state)
         pthread_mutex_init(&tb->log.lock, NULL) != 0)
         return -1;
     atomic_flag_clear(&tb->memory.busy);
-    tb_workers = *(const int *)*state;
+    tb_workers = ((const tb_mode *)*state)->workers;
+    tb_quick   = ((const tb_mode *)*state)->quick;
     tb_polling = false;
     atomic_store(&tb_wrong, 0);
     return 0;
@@ -87,12 +98,11 @@ T_UNUSED static int tb_teardown(void **state)
     return atomic_load(&tb_wrong) == 0 ? 0 : -1;
 }
 
-static int tb_mode_inline  = FRANCIS_NO_WORKERS;
-static int tb_mode_workers = 2;
-
 #define TB_INLINE(f)  { #f ", no workers", f, tb_setup, tb_teardown, &tb_mode_inline }
 #define TB_WORKERS(f) { #f ", 2 workers", f, tb_setup, tb_teardown, &tb_mode_workers }
+#define TB_QUICK(f)   { #f ", nonblocking", f, tb_setup, tb_teardown, &tb_mode_quick }
 #define TB_BOTH(f)    TB_INLINE(f), TB_WORKERS(f)
+#define TB_EACH(f)    TB_INLINE(f), TB_WORKERS(f), TB_QUICK(f)
 
 /* The argument, if there is one, is a pattern: only the tests whose names match it are run. */
 #define TB_MAIN(tests)                                                                     \
@@ -101,6 +111,7 @@ static int tb_mode_workers = 2;
         int failed;                                                                        \
         (void)tb_mode_inline;                                                              \
         (void)tb_mode_workers;                                                             \
+        (void)tb_mode_quick;                                                               \
         if (argc > 1)                                                                      \
             cmocka_set_test_filter(argv[1]);                                               \
         failed = cmocka_run_group_tests(tests, NULL, NULL);                                \
@@ -296,7 +307,15 @@ static const francis_actor_desc tb_types[] = {
 T_UNUSED static void tb_open(void)
 {
     francis_host_desc d = tb_desc();
-    tb_start(&d, tb_types);
+    if (tb_quick) {
+        static const francis_actor_desc quick[] = {
+            { TB_TYPE("a"), .nonblocking = true }, { TB_TYPE("b"), .nonblocking = true },
+            { TB_TYPE("c"), .nonblocking = true }, { .type = NULL }
+        };
+        tb_start(&d, quick);
+    } else {
+        tb_start(&d, tb_types);
+    }
 }
 
 /* A call that outlives the function which made it; freed after the host. */
