@@ -29,7 +29,7 @@
 #define FRANCIS_DEBUG 0             /* 1: whole structures are checked after each step; slow */
 #endif
 #if 1 - FRANCIS_STATIC - 1 == 2 || 1 - FRANCIS_NO_STDIO - 1 == 2 || 1 - FRANCIS_DEBUG - 1 == 2
-#error "francis: a switch is defined without a value; write -DFRANCIS_STATIC=1, not -DFRANCIS_STATIC="
+#error "francis: a switch is defined without a value; write -DFRANCIS_STATIC=1"
 #endif
 #ifndef FRANCIS_API
 #if FRANCIS_STATIC
@@ -161,7 +161,7 @@ struct francis_call {
     bool        async;              /* return PENDING; then francis_await or francis_wait */
     void      (*on_done)(francis_call *call);   /* set: asynchronous. Called once, in francis_poll
                                        or a worker. Of a call made in a turn: as a part of that
-                                       turn, while it awaits; when the turn has ended, not any more */
+                                       turn, while it awaits; after its end not any more */
     void       *user;
     const char *trace;              /* W3C traceparent; NULL = the turn's */
 
@@ -340,7 +340,8 @@ FRANCIS_API void *francis_state(francis_ctx *ctx);
  * Threads: turn. Waits: never. */
 FRANCIS_API francis_bytes francis_state_get(francis_ctx *ctx);
 
-/* francis_state_set: replaces the state. francis_state_delete: removes it; a struct reads as zeroes.
+/* francis_state_set: replaces the state.
+ * francis_state_delete: removes it; a struct reads as zeroes.
  * francis_state_expire: lets it vanish by itself; stays until changed or deleted.
  *   ctx       of a turn; set: of a type without state_size
  *   data      copied; NULL with size 0 is an empty state, which is not the same as none
@@ -395,7 +396,8 @@ FRANCIS_API francis_result francis_interrupted(const francis_ctx *ctx);
 /* francis_alloc: zeroed memory that the end of the turn frees.
  *   ctx   of a turn
  *   size  bytes
- * Returns memory aligned for any type; NULL = no memory, or no turn. Threads: turn. Waits: never. */
+ * Returns memory aligned for any type; NULL = no memory, or no turn.
+ * Threads: turn. Waits: never. */
 FRANCIS_API void *francis_alloc(francis_ctx *ctx, size_t size);
 
 /* francis_now: Unix time in milliseconds, fixed within a turn.
@@ -418,7 +420,7 @@ FRANCIS_API francis_result francis_random(francis_ctx *ctx, void *data, size_t s
  *   size    bytes, at most host_desc.message_bytes_max
  *   call    options, reply, error text; NULL = neither is wanted
  * Returns OK: done, and durable if it wrote. PENDING: only with .async or .on_done; that, and only
- * that, is followed by francis_wait, francis_await or on_done. Else the actor's own code, or one of:
+ * that, is followed by francis_wait, francis_await or on_done. Else the actor's own code, or:
  *   INVALID      a name is empty, longer than 255 bytes or contains '/'; a bad timeout_ms
  *   RESERVED     the type begins with "francis."
  *   TOO_LARGE    input above message_bytes_max
@@ -521,8 +523,9 @@ FRANCIS_API francis_result francis_state_write(francis_ctx *ctx, const char *typ
 FRANCIS_API francis_result francis_purge(francis_ctx *ctx, const char *type, const char *id,
                                          francis_call *call);
 
-/* francis_halt: hibernates an actor: running turns finish, deactivate runs, memory is freed. Waiting
- * calls are served by its next activation. In a turn NULL, NULL is the own actor, after the turn.
+/* francis_halt: hibernates an actor: running turns finish, deactivate runs, memory is freed.
+ * Waiting calls are served by its next activation. In a turn NULL, NULL is the own actor, after the
+ * turn.
  * francis_halt_all: all actors that are active on this host now.
  * Returns OK: it is gone. NOT_ACTIVE: halt, it was not active here. READ_ONLY in a peek; DEADLINE:
  * it goes on going down. STORAGE, LOCKED: it is gone, its placement row is not.
@@ -547,7 +550,7 @@ typedef struct francis_item {       /* "" and 0 where it does not apply */
     int64_t     created_ms, expires_ms;
 } francis_item;
 
-/* {0} with .what and the filters set is a new list. The strings are yours until the list is freed. */
+/* {0} with .what and the filters set is a new list. Filters must stay until it is freed. */
 typedef struct francis_list {
     francis_list_kind what;
     const char *type;               /* NULL = of all types */
@@ -711,7 +714,7 @@ FRANCIS_API void francis_stats_get(francis_host *host, francis_stats *stats_out)
 FRANCIS_API void francis_health_get(francis_host *host, francis_health *health_out);
 FRANCIS_API void francis_desc_get(const francis_host *host, francis_host_desc *desc_out);
 
-/* francis_version_number: of the implementation that is linked; compare with FRANCIS_VERSION_NUMBER.
+/* francis_version_number: of the implementation that is linked, as FRANCIS_VERSION_NUMBER.
  * francis_build_info: how it was configured, as "NAME=value" words. Threads: any. Waits: never. */
 FRANCIS_API int         francis_version_number(void);
 FRANCIS_API const char *francis_build_info(void);
@@ -790,7 +793,7 @@ FRANCIS_API const char *francis_build_info(void);
 #define FRN_STATIC_ASSERT(name, c) typedef char frn_static_assert_##name[(c) ? 1 : -1]
 #define FRN_COUNT(array)           (sizeof(array) / sizeof((array)[0]))
 #define FRN_OF(type, member, p)    ((type *)((uintptr_t)(p) - offsetof(type, member)))
-#define FRN_TAIL(p)                ((void *)((uintptr_t)(p) + sizeof *(p)))    /* what lies behind */
+#define FRN_TAIL(p)                ((void *)((uintptr_t)(p) + sizeof *(p)))  /* behind it */
 #define FRN_MS                     INT64_C(1000000)     /* nanoseconds in a millisecond */
 #define FRN_NEVER                  INT64_MAX            /* an instant that does not come */
 
@@ -989,6 +992,11 @@ static frn_buf *frn_buf_copy(frn_mem *m, const void *data, size_t size)
     if (b != NULL && size > 0)
         memcpy(FRN_BYTES(b), data, size);
     return b;
+}
+
+static frn_buf *frn_buf_text(frn_mem *m, const char *text)
+{
+    return frn_buf_copy(m, text, strlen(text));
 }
 
 static frn_buf *frn_buf_ref(frn_buf *b)
@@ -1212,7 +1220,7 @@ static bool frn_heap_set(frn_mem *m, frn_heap *h, frn_timer *t, int64_t at_ns)
 }
 
 // >> 250 plat | needs: 210
-//    The real clock, random bytes and threads; all else asks here. A francis_platform replaces them.
+//    The real clock, random bytes, threads; all else asks here. A francis_platform replaces them.
 
 typedef struct frn_plat {
     francis_platform hooks;         /* members that are NULL mean the real thing */
@@ -1305,10 +1313,10 @@ static void frn_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t f
     (void)pthread_cond_timedwait(cond, lock, &until);
 }
 
-/* A byte that is 1 in the process that made it and 0 in its forked children: cheaper to ask than the
- * kernel. NULL = this system has no such memory; then getpid() tells. */
+/* A byte that is 1 in the process that made it and 0 in its forked children: cheaper to ask than
+ * the kernel. NULL = this system has no such memory; then getpid() tells. */
 #if defined(__linux__) && defined(MADV_NORMAL) && defined(MAP_ANONYMOUS)
-enum { FRN_WIPE_ON_FORK = 18, FRN_FORK_MARK_BYTES = 4096 };     /* MADV_WIPEONFORK, if it is known */
+enum { FRN_WIPE_ON_FORK = 18, FRN_FORK_MARK_BYTES = 4096 };     /* MADV_WIPEONFORK */
 
 static unsigned char *frn_fork_mark_new(void)
 {
@@ -1334,7 +1342,7 @@ static unsigned char *frn_fork_mark_new(void) { return NULL; }
 static void           frn_fork_mark_free(unsigned char *mark) { (void)mark; }
 #endif
 
-enum { FRN_STACK_BYTES = 256 * 1024 };      /* of the threads that francis makes; musl's is 128 KiB */
+enum { FRN_STACK_BYTES = 256 * 1024 };      /* of our threads; musl's default is 128 KiB */
 
 static bool frn_thread_start(pthread_t *thread, void *(*run)(void *), void *arg)
 {
@@ -1426,12 +1434,14 @@ static void frn_log_stderr(const francis_log *r, void *user)
 }
 
 /* %s of type and id; NULL = none. file and line are those of the caller. */
-static void frn_log_at(frn_logger *l, const char *file, int line, uint32_t id, francis_result result,
-                       const char *type, const char *actor, const char *format, ...)
+static void frn_log_at(frn_logger *l, const char *file, int line, uint32_t id,
+                       francis_result result, const char *type, const char *actor,
+                       const char *format, ...)
     FRANCIS_PRINTF(8, 9);
 
-static void frn_log_at(frn_logger *l, const char *file, int line, uint32_t id, francis_result result,
-                       const char *type, const char *actor, const char *format, ...)
+static void frn_log_at(frn_logger *l, const char *file, int line, uint32_t id,
+                       francis_result result, const char *type, const char *actor,
+                       const char *format, ...)
 {
     const frn_log_row *row = frn_log_rows;
     frn_log_entry     *e;
@@ -1447,7 +1457,6 @@ static void frn_log_at(frn_logger *l, const char *file, int line, uint32_t id, f
     va_start(args, format);
     (void)vsnprintf(e->message, sizeof e->message, format, args);
     va_end(args);
-    (void)snprintf(e->host, sizeof e->host, "%s", l->name[0] != '\0' ? l->name : l->host);
     (void)snprintf(e->type, sizeof e->type, "%s", type != NULL ? type : "");
     (void)snprintf(e->actor, sizeof e->actor, "%s", actor != NULL ? actor : "");
     e->record.level = row->level;
@@ -1464,12 +1473,20 @@ static void frn_log_at(frn_logger *l, const char *file, int line, uint32_t id, f
     e->record.file = file;
     e->record.line = line;
     (void)pthread_mutex_lock(&l->lock);
+    (void)snprintf(e->host, sizeof e->host, "%s", l->name[0] != '\0' ? l->name : l->host);
     *l->last = e;
     FRN_STORE(&l->last, &e->next);
     (void)pthread_mutex_unlock(&l->lock);
 }
 
 #define frn_log(logger, ...) frn_log_at((logger), __FILE__, __LINE__, __VA_ARGS__)
+
+static void frn_log_set_host(frn_logger *l, const char *id)
+{
+    (void)pthread_mutex_lock(&l->lock);
+    (void)snprintf(l->host, sizeof l->host, "%s", id);
+    (void)pthread_mutex_unlock(&l->lock);
+}
 
 static void frn_log_flush_slowly(frn_logger *l)
 {
@@ -1636,7 +1653,7 @@ typedef struct frn_part {           /* what one host wants committed in one tran
     frn_list         writes;
     size_t           count;
     int64_t          now_ms;
-    bool             sync;          /* false: only claims and releases, which a power cut may take */
+    bool             sync;          /* false: only claims and releases; a power cut may take them */
     frn_outcome      outcome;       /* out */
     francis_result   result;        /* out: why it is not DONE */
     bool             lost;          /* out: the database was opened anew, trust no image */
@@ -1912,11 +1929,15 @@ static frn_conn        *frn_sqlite_reader(frn_sqlite *s) { return &s->conn[s->si
 static francis_result frn_sqlite_result(int rc)
 {
     switch (rc & 0xff) {
-    case SQLITE_OK: case SQLITE_ROW: case SQLITE_DONE: return FRANCIS_OK;
-    case SQLITE_BUSY: case SQLITE_LOCKED:              return FRANCIS_ERR_LOCKED;
-    case SQLITE_FULL:                                  return FRANCIS_ERR_FULL;
-    case SQLITE_NOMEM:                                 return FRANCIS_ERR_NOMEM;
-    case SQLITE_CORRUPT: case SQLITE_NOTADB:           return FRANCIS_ERR_CORRUPT;
+    case SQLITE_OK:
+    case SQLITE_ROW:
+    case SQLITE_DONE:    return FRANCIS_OK;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:  return FRANCIS_ERR_LOCKED;
+    case SQLITE_FULL:    return FRANCIS_ERR_FULL;
+    case SQLITE_NOMEM:   return FRANCIS_ERR_NOMEM;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:  return FRANCIS_ERR_CORRUPT;
     default:
         return rc == (SQLITE_IOERR | (12 << 8)) ? FRANCIS_ERR_NOMEM : FRANCIS_ERR_STORAGE;
     }
@@ -1971,8 +1992,8 @@ static int frn_sqlite_execf(frn_sqlite *s, sqlite3 *db, const char *sql, ...)
 }
 
 /* Runs a statement with one text bound (or none) and gives its first column, or dflt if no row. */
-static int frn_sqlite_int(frn_sqlite *s, sqlite3 *db, const char *sql, const char *arg, int64_t dflt,
-                          int64_t *out)
+static int frn_sqlite_int(frn_sqlite *s, sqlite3 *db, const char *sql, const char *arg,
+                          int64_t dflt, int64_t *out)
 {
     char          text[FRN_SQLITE_SQL_MAX];
     sqlite3_stmt *stmt = NULL;
@@ -2063,9 +2084,9 @@ static int frn_sqlite_column_buf(frn_sqlite *s, sqlite3_stmt *stmt, int at, frn_
 }
 
 // >> 412 store.sqlite.proof | needs: 410
-//    A host proves that it lives by a lock that dies with its process: one empty file per host beside
-//    the database, locked through SQLite's own VFS, which is right under fork, for several hosts in
-//    one process, and in a simulation. Taken before the host's row is committed, never taken again,
+//    A host proves that it lives by a lock that dies with its process: one empty file per host
+//    beside the database, locked through SQLite's own VFS, which is right under fork, for several
+//    hosts in one process, and in a simulation. Taken before the host's row is committed, never taken again,
 //    so that "free" is final.
 
 static const char *frn_sqlite_proof_name(frn_sqlite *s, const char *host_id)
@@ -2194,7 +2215,8 @@ static int frn_sqlite_on_wal(void *user, sqlite3 *db, const char *name, int page
     else
         s->wal_retry_pages = s->wal_copied_pages = 0;     /* it has started over */
     s->wal_pages = now;
-    (void)__atomic_add_fetch(&s->base.bytes_written, added * (s->page_bytes + 24), __ATOMIC_RELAXED);
+    (void)__atomic_add_fetch(&s->base.bytes_written, added * (s->page_bytes + 24),
+                             __ATOMIC_RELAXED);
     FRN_STORE(&s->base.wal_bytes, now * (s->page_bytes + 24));
     return SQLITE_OK;
 }
@@ -2492,8 +2514,8 @@ static int frn_sqlite_evict(frn_sqlite *s, const frn_incumbent *h, int64_t now_m
                             " host_id WHERE host_id = %Q", h->id, (long long)now_ms, h->id);
 }
 
-/* Goes through the hosts of the file. One that lives is a reason to refuse; a dead one is evicted if
- * that is wanted (inside a transaction). */
+/* Goes through the hosts of the file. One that lives is a reason to refuse; a dead one is evicted
+ * if that is wanted (inside a transaction). */
 static francis_result frn_sqlite_look_around(frn_sqlite *s, int64_t now_ms, bool evict)
 {
     frn_incumbent h;
@@ -2731,7 +2753,7 @@ static int frn_sqlite_purge(frn_sqlite *s, frn_part *part, const frn_write *w)
     return rc;
 }
 
-/* Refuses by itself when a placement row names another host; that costs nothing beside the write. */
+/* Refuses by itself when a placement row names another host; that costs little beside the write. */
 static int frn_sqlite_put_state(frn_sqlite *s, frn_part *part, frn_write *w)
 {
     int           rc = SQLITE_OK;
@@ -3022,10 +3044,10 @@ static bool frn_sqlite_never_happened(frn_sqlite *s, int rc)
 {
     int safe = -1;
 
-    return (rc & 0xff) == SQLITE_FULL && s->path[0] != '\0'
-        && sqlite3_file_control(s->conn[0].db, "main", SQLITE_FCNTL_POWERSAFE_OVERWRITE, &safe)
-               == SQLITE_OK
-        && safe == 1;
+    if ((rc & 0xff) != SQLITE_FULL || s->path[0] == '\0')
+        return false;
+    rc = sqlite3_file_control(s->conn[0].db, "main", SQLITE_FCNTL_POWERSAFE_OVERWRITE, &safe);
+    return rc == SQLITE_OK && safe == 1;
 }
 
 static void frn_sqlite_commit_failed(frn_sqlite *s, frn_part *part, int rc)
@@ -3126,7 +3148,8 @@ static void frn_sqlite_restart_log(frn_sqlite *s)
     if (!s->single)
         (void)pthread_mutex_lock(&s->locks[1]);     /* no reader of ours is under way then */
     (void)sqlite3_busy_timeout(s->conn[0].db, 100);
-    rc = sqlite3_wal_checkpoint_v2(s->conn[0].db, "main", SQLITE_CHECKPOINT_TRUNCATE, &log, &copied);
+    rc = sqlite3_wal_checkpoint_v2(s->conn[0].db, "main", SQLITE_CHECKPOINT_TRUNCATE, &log,
+                                   &copied);
     (void)sqlite3_busy_timeout(s->conn[0].db, 0);
     if (!s->single)
         (void)pthread_mutex_unlock(&s->locks[1]);
@@ -3183,7 +3206,7 @@ static int frn_sqlite_read_state(frn_sqlite *s, frn_conn *c, frn_read *read)
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-/* Each kind: columns type, id, name, host, created, expires, data; and the two columns of its key. */
+/* Columns of each kind: type, id, name, host, created, expires, data; and the two of its key. */
 typedef struct frn_page_sql {
     francis_list_kind what;
     const char       *select, *type, *id, *key[2], *where;
@@ -3409,8 +3432,8 @@ static francis_result frn_sqlite_open(frn_mem *mem, frn_plat *plat, frn_logger *
 }
 
 // >> 600 host | needs: 210-270 400
-//    The structs of the runtime and the lock that guards them all. One lock per host: it is held for
-//    list operations only, never around a handler, a callback, a log sink or the database.
+//    The structs of the runtime and the lock that guards them all. One lock per host: it is held
+//    for list operations only, never around a handler, a callback, a log sink or the database.
 
 typedef struct frn_type {
     frn_node           node;        /* in host->types */
@@ -3591,7 +3614,7 @@ enum {
     FRN_BATCH_BYTES     = 8 * 1024 * 1024,
     FRN_STEP_TURNS      = 512,      /* without workers: turns per step, then a commit */
     FRN_TURNS_SPARE     = 64,       /* turn structs that are kept for the next turns */
-    FRN_WORKERS_SPARE   = 8         /* threads beyond those wanted that may stay for the next wait */
+    FRN_WORKERS_SPARE   = 8         /* threads beyond those wanted that may stay on */
 };
 
 struct francis_host {
@@ -3674,6 +3697,15 @@ static void frn_unlock(francis_host *h)     /* what was logged under the lock le
 }
 
 static int64_t frn_now_ns(francis_host *h) { return h->clock_ns = frn_plat_now_ns(&h->plat); }
+
+static frn_host_phase frn_host_phase_now(francis_host *h)
+{
+    frn_host_phase phase;
+    frn_lock(h);
+    phase = h->phase;
+    frn_unlock(h);
+    return phase;
+}
 
 /* The first failure sticks; later ones are consequences. */
 static francis_result frn_host_fail(francis_host *h, francis_result r, const char *format, ...)
@@ -3983,7 +4015,8 @@ static const char *frn_call_text(const frn_call *c)
 {
     if (c->error != NULL)
         return (const char *)FRN_BYTES(c->error);
-    return c->result == FRANCIS_OK || c->result == FRANCIS_PENDING ? "" : francis_strerror(c->result);
+    return c->result == FRANCIS_OK || c->result == FRANCIS_PENDING ? ""
+                                                                   : francis_strerror(c->result);
 }
 
 /* Into the caller's struct. Only by a thread to which it belongs at that moment. */
@@ -4182,9 +4215,9 @@ static void frn_call_arm(francis_host *h, frn_call *c)
 }
 
 // >> 630 seal | needs: 620
-//    What turns wrote, on its way to the committer, and what waits for it: the output gate. An actor
-//    has at most one write that may still grow and one that is being committed; whatever leaves the
-//    actor waits for the newest of them, and for nothing later.
+//    What turns wrote, on its way to the committer, and what waits for it: the output gate. An
+//    actor has at most one write that may still grow and one that is being committed; whatever
+//    leaves the actor waits for the newest of them, and for nothing later.
 
 static bool frn_write_waits(const frn_actor *a) { return a->last_write != NULL; }
 
@@ -4248,7 +4281,8 @@ static void frn_write_queue(francis_host *h, frn_write *w)
 static bool frn_write_add_request(francis_host *h, frn_write *w, frn_request *r)
 {
     size_t        size = sizeof w->requests[0];
-    uint32_t      cap = w->requests_cap == 0 ? (uint32_t)FRN_REQUESTS_PER_WRITE : w->requests_cap * 2;
+    uint32_t      first = FRN_REQUESTS_PER_WRITE;
+    uint32_t      cap = w->requests_cap == 0 ? first : w->requests_cap * 2;
     frn_request **more;
 
     if (w->requests_count == w->requests_cap) {
@@ -4264,7 +4298,7 @@ static bool frn_write_add_request(francis_host *h, frn_write *w, frn_request *r)
     return true;
 }
 
-/* An answer (c is GATED) or a call (HELD) that leaves the actor when its newest write is durable. */
+/* An answer (GATED) or a call (HELD) that leaves the actor when its newest write is durable. */
 static void frn_gate_wait(frn_actor *a, frn_call *c, frn_call_state state)
 {
     c->state = (uint8_t)state;
@@ -4357,9 +4391,9 @@ static bool frn_work_differs(const frn_turn *t)
             || memcmp(FRN_BYTES(base), FRN_BYTES(t->work), shared) != 0;
     if (shared > t->work->size)
         return true;
-    return memcmp(FRN_BYTES(t->work), base != NULL ? FRN_BYTES(base) : FRN_BYTES(t->work),
-                  shared) != 0
-        || !frn_zeroes((const char *)FRN_BYTES(t->work) + shared, t->work->size - shared);
+    if (base != NULL && memcmp(FRN_BYTES(t->work), FRN_BYTES(base), shared) != 0)
+        return true;
+    return !frn_zeroes((const char *)FRN_BYTES(t->work) + shared, t->work->size - shared);
 }
 
 static frn_change frn_turn_change(const frn_turn *t)
@@ -4424,8 +4458,8 @@ static void frn_seal_state(francis_host *h, frn_turn *t, frn_write *w, const frn
     a->expires_ms = c->expires_ms;
 }
 
-/* Seals what the turn wrote so far: from now on others see it, and the committer has it. *wrote tells
- * whether there was anything. On NOMEM nothing has changed. */
+/* Seals what the turn wrote so far: from now on others see it, and the committer has it. *wrote
+ * tells whether there was anything. On NOMEM nothing has changed. */
 static francis_result frn_seal(francis_host *h, frn_turn *t, bool at_end, bool *wrote)
 {
     frn_change   c = frn_turn_change(t);
@@ -4680,7 +4714,7 @@ static void frn_actor_admit(francis_host *h, frn_actor *a)
 
 // >> 650 life | needs: 640
 //    An activation from its claim to its release. frn_actor_step looks at where it stands and does
-//    what comes next; it is called whenever something has changed, and calling it again is harmless.
+//    what comes next; it is called whenever something has changed, and once more is harmless.
 
 static uint64_t frn_actor_hash(const francis_host *h, const frn_type *type, const char *id,
                                size_t id_size)
@@ -5064,7 +5098,7 @@ static void frn_actor_upgrade(francis_host *h, frn_actor *a)
         frn_actor_wake_failed(h, a, FRANCIS_ERR_NOMEM, false, "no memory to run upgrade");
         return;
     }
-    t->deleted = true;              /* the handler starts from nothing, with the old bytes as input */
+    t->deleted = true;              /* the handler starts from nothing; the old bytes are input */
     t->input = frn_buf_ref(a->state);
     t->ctx.input.data = FRN_BYTES(t->input);
     t->ctx.input.size = t->input->size;
@@ -5364,7 +5398,7 @@ static void frn_turn_finish(francis_host *h, frn_turn *t, francis_result r)
     bool              wrote = false;
     frn_end           e;
 
-    if (t->deadline_ns != FRN_NEVER && frn_now_ns(h) >= t->deadline_ns)     /* no timer has seen it */
+    if (t->deadline_ns != FRN_NEVER && frn_now_ns(h) >= t->deadline_ns)     /* no timer saw it */
         frn_turn_kill(h, t, FRANCIS_ERR_DEADLINE, "its turn did not end in time");
     e = frn_turn_verdict(h, t, r);
 
@@ -5385,7 +5419,7 @@ static void frn_turn_finish(francis_host *h, frn_turn *t, francis_result r)
     frn_list_remove(&t->holder_link);
     if (frn_list_empty(&a->holders))
         a->exclusive = false;
-    a->used_ns = t->inline_run ? 0 : h->clock_ns;
+    a->used_ns = !t->inline_run ? h->clock_ns : t->type->desc.nonblocking ? 0 : frn_now_ns(h);
     if (kind == FRANCIS_ACTIVATE || kind == FRANCIS_UPGRADE || kind == FRANCIS_DEACTIVATE)
         frn_life_done(h, a, kind, e.result, e.from_handler, frn_turn_text(t, &e));
     frn_turn_free(h, t);
@@ -5434,7 +5468,7 @@ static void frn_turn_run(francis_host *h, frn_turn *t)
         return;
     }
     t->in_handler = true;
-    if (!t->inline_run)
+    if (!t->inline_run || !t->type->desc.nonblocking)
         t->started_ns = frn_now_ns(h);
     frn_list_push(&h->running, &t->running_link);
     if (t->suspended) {
@@ -5500,7 +5534,7 @@ static frn_call *frn_callback_pop(francis_host *h)
 }
 
 // >> 670 route | needs: 660
-//    Where a call goes: to its actor, which is activated for it. And what ends a call before its time.
+//    Where a call goes: to its actor, which is activated for it. And what ends it before its time.
 
 static const frn_chain *frn_chain_find(const frn_chain *chain, const frn_actor *a)
 {
@@ -5750,8 +5784,8 @@ static void frn_turn_on_timer(francis_host *h, frn_timer *timer)
 }
 
 // >> 680 commit | needs: 670
-//    The committer: takes what is sealed, in one transaction, and opens the gates. One part is under
-//    way at a time. With workers it has a thread of its own; else it is a part of each step.
+//    The committer: takes what is sealed, in one transaction, and opens the gates. One part is
+//    under way at a time. With workers it has a thread of its own; else it is a part of each step.
 
 static int frn_write_compare(const void *a, const void *b)
 {
@@ -5858,26 +5892,21 @@ static void frn_write_failed(francis_host *h, frn_write *w, francis_result r, co
 {
     frn_actor *a = (frn_actor *)w->actor;
 
-    switch (w->op) {
-    case FRN_WRITE_CLAIM:
-        frn_claim_failed(h, w, r, text);
-        break;
-    case FRN_WRITE_RELEASE:
-        frn_log(&h->log, FRN_LOG_release_failed, r, w->type, w->id, "%s; the placement stays", text);
-        frn_halters_tell(h, a, r);
-        break;
-    case FRN_WRITE_TURN:
-        frn_gate_shut(h, w, r, text);
-        frn_actor_lose(h, a, r == FRANCIS_ERR_UNKNOWN ? FRANCIS_ERR_STORAGE : r, text);
-        frn_log(&h->log, FRN_LOG_activation_dropped, r, w->type, w->id, "%s", text);
-        break;
-    case FRN_WRITE_ADMIN:
-        frn_gate_shut(h, w, r, text);
-        break;
-    case FRN_WRITE_SWEEP:
+    if (w->op == FRN_WRITE_SWEEP) {         /* it belongs to the host, as part of it */
         h->sweep_queued = false;
         frn_log(&h->log, FRN_LOG_sweep_failed, r, NULL, NULL, "%s", text);
-        return;                     /* it belongs to the host */
+        return;
+    }
+    frn_gate_shut(h, w, r, text);
+    if (a != NULL && w->op == FRN_WRITE_CLAIM) {
+        frn_claim_failed(h, w, r, text);
+    } else if (a != NULL && w->op == FRN_WRITE_RELEASE) {
+        frn_log(&h->log, FRN_LOG_release_failed, r, w->type, w->id, "%s; its placement stays",
+                text);
+        frn_halters_tell(h, a, r);
+    } else if (a != NULL) {
+        frn_actor_lose(h, a, r == FRANCIS_ERR_UNKNOWN ? (int)FRANCIS_ERR_STORAGE : r, text);
+        frn_log(&h->log, FRN_LOG_activation_dropped, r, w->type, w->id, "%s", text);
     }
     frn_write_over(h, w);
 }
@@ -6101,20 +6130,22 @@ static francis_result frn_host_join(francis_host *h, char *error, size_t error_s
     frn_lock(h);
     if (r == FRANCIS_OK) {
         (void)snprintf(h->id, sizeof h->id, "%s", id);
-        (void)snprintf(h->log.host, sizeof h->log.host, "%s", id);
+        frn_log_set_host(&h->log, id);
         (void)snprintf(h->stats.host_id, sizeof h->stats.host_id, "%s", id);
     }
     frn_unlock(h);
     return r;
 }
 
-/* An evicted host comes back as a new one; if it cannot, it stops. Lock held, given up meanwhile. */
+/* An evicted host comes back as a new one, or it stops. Lock held, given up meanwhile. */
 static void frn_host_rejoin(francis_host *h)
 {
     char           error[300];
     francis_result r;
 
     h->rejoin = false;
+    if (h->phase != FRN_HOST_RUNNING)
+        return;                     /* it is leaving anyway */
     h->committing = true;           /* nothing is committed under the old id */
     frn_log(&h->log, FRN_LOG_host_evicted, FRANCIS_ERR_EVICTED, NULL, NULL,
             "host %s was evicted; all activations are dropped, it joins anew", h->id);
@@ -6192,9 +6223,9 @@ static void frn_sweep_on_timer(francis_host *h, frn_timer *timer)
 }
 
 // >> 690 step | needs: 680
-//    Who does the work. Without workers: frn_step, on the thread that polls or makes a blocking call.
-//    With them: a loop thread for timers, a committer, and workers, of which there are always enough
-//    that do not wait for a call.
+//    Who does the work. Without workers: frn_step, on the thread that polls or makes a blocking
+//    call. With them: a loop thread for timers, a committer, and workers, of which there are always
+//    enough that do not wait for a call.
 
 static bool frn_stop_due(const francis_host *h)
 {
@@ -6204,6 +6235,7 @@ static bool frn_stop_due(const francis_host *h)
 static bool frn_host_empty(const francis_host *h)
 {
     return h->actors.count == 0 && h->orphans == 0 && frn_list_empty(&h->queue) && !h->committing
+        && !h->rejoin
         && frn_list_empty(&h->callbacks) && frn_list_empty(&h->outbox);
 }
 
@@ -6276,7 +6308,7 @@ static bool frn_drained(const francis_host *h)
         return false;
     if (frn_host_empty(h))
         return true;
-    if (!h->stop_timed_out || !frn_list_empty(&h->queue) || h->committing
+    if (!h->stop_timed_out || !frn_list_empty(&h->queue) || h->committing || h->rejoin
         || !frn_list_empty(&h->callbacks) || !frn_list_empty(&h->ready))
         return false;
     for (i = 0; i < h->actors.cap; i++)
@@ -6834,16 +6866,16 @@ static bool frn_call_copy(francis_host *h, frn_call *c, const frn_spec *s, const
     if (s->data != NULL)
         ok = (c->input = frn_buf_copy(&h->mem, s->data, s->size)) != NULL;
     if (ok && s->known_method == NULL && s->method != NULL)
-        ok = (c->method_copy = frn_buf_copy(&h->mem, s->method, strlen(s->method))) != NULL;
+        ok = (c->method_copy = frn_buf_text(&h->mem, s->method)) != NULL;
     c->method = s->known_method != NULL ? s->known_method
               : c->method_copy != NULL ? (const char *)FRN_BYTES(c->method_copy) : "";
     if (ok && user != NULL && user->request_id != NULL && !s->peek)
-        ok = (c->request_id = frn_buf_copy(&h->mem, user->request_id, strlen(user->request_id)))
-             != NULL;
+        ok = (c->request_id = frn_buf_text(&h->mem, user->request_id)) != NULL;
     if (ok && trace[0] != '\0')
-        ok = (c->trace = frn_buf_copy(&h->mem, trace, strlen(trace))) != NULL;
+        ok = (c->trace = frn_buf_text(&h->mem, trace)) != NULL;
     if (ok && c->request_id != NULL)
-        c->hash = frn_hash(frn_hash((uint64_t)s->op, c->method, strlen(c->method)), s->data, s->size);
+        c->hash = frn_hash(frn_hash((uint64_t)s->op, c->method, strlen(c->method)), s->data,
+                           s->size);
     return ok;
 }
 
@@ -6855,15 +6887,14 @@ static frn_call *frn_call_make(francis_host *h, frn_turn *owner, francis_call *u
     frn_call  *c = NULL;
 
     *r = FRANCIS_OK;
-    if (owner != NULL && chain == NULL)
-        *r = frn_user_set(user, FRANCIS_ERR_NOMEM, NULL);
-    else if (chain != NULL && chain->depth >= FRANCIS_CHAIN_MAX)
+    if (chain != NULL && chain->depth >= FRANCIS_CHAIN_MAX)
         *r = frn_refuse_call(h, owner, user, FRANCIS_ERR_BUSY, "the chain of calls is %u deep;"
                              " FRANCIS_CHAIN_MAX is %d", (unsigned)chain->depth, FRANCIS_CHAIN_MAX);
     else if (h->stats.calls_in_flight >= h->desc.calls_max)
         *r = frn_refuse_call(h, owner, user, FRANCIS_ERR_BUSY, "%u calls are in flight, calls_max",
                              (unsigned)h->desc.calls_max);
-    else if ((c = frn_call_new(h, s->one_way ? NULL : owner, s->one_way ? NULL : user)) == NULL)
+    else if ((owner != NULL && chain == NULL)
+             || (c = frn_call_new(h, s->one_way ? NULL : owner, s->one_way ? NULL : user)) == NULL)
         *r = frn_user_set(user, FRANCIS_ERR_NOMEM, NULL);
     if (c == NULL)
         return NULL;
@@ -6908,7 +6939,7 @@ static frn_turn *frn_call_inline(francis_host *h, frn_call *c, const frn_spec *s
     return t;
 }
 
-/* A write for an actor of a type that this host does not serve: directly, if it is active nowhere. */
+/* A write for an actor whose type this host does not serve: directly, if it is active nowhere. */
 static void frn_admin_send(francis_host *h, frn_call *c, const frn_spec *s)
 {
     size_t     type_size = strlen(s->type) + 1;
@@ -7076,6 +7107,7 @@ static francis_result frn_submit_sync(francis_host *h, frn_turn *t, francis_call
     turn = frn_call_inline(h, c, s, inline_ok);
     if (turn != NULL) {
         frn_turn_run(h, turn);
+        frn_outbox_run(h);
     } else if (blocks && !frn_block_begin(h)) {
         h->stats.calls_in_flight--;
         frn_call_release(h, c);
@@ -7160,7 +7192,8 @@ static francis_result frn_refuse(frn_turn *t, francis_result r, const char *text
 /* Whether this turn may write. */
 static francis_result frn_may_write(frn_turn *t)
 {
-    return t->exclusive ? FRANCIS_OK : frn_refuse(t, FRANCIS_ERR_READ_ONLY, "a write inside a peek");
+    return t->exclusive ? FRANCIS_OK
+                        : frn_refuse(t, FRANCIS_ERR_READ_ONLY, "a write inside a peek");
 }
 
 FRANCIS_API void *francis_state(francis_ctx *ctx)
@@ -7276,7 +7309,8 @@ FRANCIS_API francis_result francis_reply(francis_ctx *ctx, const void *data, siz
     if (!FRN_IN_TURN(ctx))
         return FRANCIS_ERR_USAGE;
     if (size > 0 && data == NULL)
-        return frn_refuse(FRN_TURN(ctx), FRANCIS_ERR_INVALID, "the reply is NULL, its size is not 0");
+        return frn_refuse(FRN_TURN(ctx), FRANCIS_ERR_INVALID,
+                          "the reply is NULL, its size is not 0");
     if (size > ctx->host->desc.message_bytes_max)
         return frn_refuse(FRN_TURN(ctx), FRANCIS_ERR_TOO_LARGE,
                           "the reply is larger than message_bytes_max");
@@ -7850,7 +7884,8 @@ FRANCIS_API francis_result francis_state_read(francis_ctx *ctx, const char *type
     if (read.result != FRANCIS_OK)
         r = frn_refuse_call(h, t, call, read.result, "%s", read.error);
     else if (read.state == NULL)
-        r = frn_refuse_call(h, t, call, FRANCIS_ERR_NOT_FOUND, "there is no state of %s/%s", type, id);
+        r = frn_refuse_call(h, t, call, FRANCIS_ERR_NOT_FOUND, "there is no state of %s/%s", type,
+                            id);
     else if (call != NULL && (c = frn_call_new(h, t, call)) == NULL)
         r = frn_user_set(call, FRANCIS_ERR_NOMEM, NULL);
     if (c != NULL) {
@@ -8151,7 +8186,7 @@ static francis_result frn_list_open(francis_host *h, francis_list *list)
     if ((list->type != NULL && frn_name_fault(list->type) != NULL)
         || (list->id != NULL && frn_name_fault(list->id) != NULL))
         return frn_list_fail(list, FRANCIS_ERR_INVALID, "the type or the id is not a name");
-    if (h->phase == FRN_HOST_OPEN)
+    if (frn_host_phase_now(h) == FRN_HOST_OPEN)
         return frn_list_fail(list, FRANCIS_ERR_USAGE, "the host is not started");
     p = (frn_page *)frn_mem_alloc(&h->mem, sizeof *p);
     if (p == NULL)
@@ -8512,8 +8547,8 @@ static francis_result frn_actor_check_numbers(francis_host *h, const francis_act
     const frn_number *n = frn_numbers_fault(all, FRN_COUNT(all));
 
     return n == NULL ? FRANCIS_OK
-        : frn_host_fail(h, FRANCIS_ERR_INVALID, "actor type '%s': %s is %lld, not from %lld to %lld",
-                        d->type, n->name, (long long)n->value, (long long)n->min,
+        : frn_host_fail(h, FRANCIS_ERR_INVALID, "actor type '%s': %s is %lld, not from %lld to"
+                        " %lld", d->type, n->name, (long long)n->value, (long long)n->min,
                         (long long)n->max);
 }
 
@@ -8668,7 +8703,7 @@ FRANCIS_API francis_result francis_register(francis_host *host, const francis_ac
         return host->failure;       /* it has stuck already */
     if (desc == NULL)
         return frn_host_fail(host, FRANCIS_ERR_INVALID, "the actor desc is NULL");
-    if (host->phase != FRN_HOST_OPEN)
+    if (frn_host_phase_now(host) != FRN_HOST_OPEN)
         return frn_register_late(host, desc);
     if ((fault = frn_name_fault(desc->type)) != NULL)
         return frn_host_fail(host, FRANCIS_ERR_INVALID, "actor type '%.300s': the type %s",
@@ -8771,14 +8806,14 @@ static francis_result frn_host_start(francis_host *h)
 }
 
 /* Why it cannot start now. */
-static francis_result frn_host_may_start(const francis_host *h)
+static francis_result frn_host_may_start(francis_host *h)
 {
     if (h == NULL)
         return FRANCIS_ERR_NOMEM;
     if (h->failure != FRANCIS_OK)
         return h->failure;
-    return h->phase != FRN_HOST_OPEN || frn_forked(h) || FRN_LOAD(&h->stop_asked) != 0
-        ? FRANCIS_ERR_USAGE : FRANCIS_OK;
+    return frn_forked(h) || frn_host_phase_now(h) != FRN_HOST_OPEN
+        || FRN_LOAD(&h->stop_asked) != 0 ? FRANCIS_ERR_USAGE : FRANCIS_OK;
 }
 
 FRANCIS_API francis_result francis_start(francis_host *host)
@@ -8798,15 +8833,6 @@ static void frn_run_signal(int sig)
         francis_stop(h);
 }
 
-static frn_host_phase frn_host_phase_now(francis_host *h)
-{
-    frn_host_phase phase;
-    frn_lock(h);
-    phase = h->phase;
-    frn_unlock(h);
-    return phase;
-}
-
 static void frn_run_until_stopped(francis_host *h)
 {
     if (!h->threads) {
@@ -8824,13 +8850,15 @@ FRANCIS_API francis_result francis_run(francis_host *host)
 {
     struct sigaction act, old_int, old_term;
     francis_result   r = FRANCIS_OK;
+    frn_host_phase   phase;
     bool             signals;
 
     if (host == NULL)
         return FRANCIS_ERR_NOMEM;
-    if (frn_host_phase_now(host) == FRN_HOST_STOPPED)
+    phase = frn_host_phase_now(host);
+    if (phase == FRN_HOST_STOPPED)
         return host->failure != FRANCIS_OK ? host->failure : (francis_result)FRANCIS_ERR_USAGE;
-    if (host->phase == FRN_HOST_OPEN && (r = frn_host_may_start(host)) != FRANCIS_OK)
+    if (phase == FRN_HOST_OPEN && (r = frn_host_may_start(host)) != FRANCIS_OK)
         return r;
     signals = !host->desc.no_signal_handlers && frn_run_signal_host == NULL;
     if (signals) {                  /* before start: a signal may come at any time */
@@ -8841,7 +8869,7 @@ FRANCIS_API francis_result francis_run(francis_host *host)
         (void)sigaction(SIGINT, &act, &old_int);
         (void)sigaction(SIGTERM, &act, &old_term);
     }
-    if (host->phase == FRN_HOST_OPEN)
+    if (phase == FRN_HOST_OPEN)
         r = frn_host_start(host);
     if (r == FRANCIS_OK)
         frn_run_until_stopped(host);
@@ -9004,13 +9032,17 @@ FRANCIS_API francis_result francis_poll(francis_host *host, int64_t timeout_ms)
 {
     francis_result r;
 
-    if (host == NULL || host->phase == FRN_HOST_OPEN || frn_forked(host))
+    if (host == NULL || frn_forked(host))
         return FRANCIS_ERR_USAGE;
     if (host->threads && pthread_getspecific(host->worker_key) != NULL)
         return FRANCIS_ERR_WOULD_BLOCK;
     frn_lock(host);
-    r = host->phase == FRN_HOST_STOPPED ? FRANCIS_ERR_STOPPED
-        : host->threads ? frn_poll_wait(host, timeout_ms) : frn_poll(host, timeout_ms);
+    if (host->phase == FRN_HOST_OPEN)
+        r = FRANCIS_ERR_USAGE;
+    else if (host->phase == FRN_HOST_STOPPED)
+        r = FRANCIS_ERR_STOPPED;
+    else
+        r = host->threads ? frn_poll_wait(host, timeout_ms) : frn_poll(host, timeout_ms);
     frn_unlock(host);
     return r;
 }
@@ -9042,14 +9074,17 @@ FRANCIS_API int64_t francis_timeout(francis_host *host)
 {
     int64_t until, left;
 
-    if (host == NULL || host->threads || host->phase == FRN_HOST_OPEN)
+    if (host == NULL || host->threads)
         return FRANCIS_FOREVER;
     frn_lock(host);
     left = frn_now_ns(host);
-    until = host->phase == FRN_HOST_STOPPED ? 0 : frn_wait_until(host);
+    until = host->phase == FRN_HOST_OPEN ? FRN_NEVER
+          : host->phase == FRN_HOST_STOPPED ? 0 : frn_wait_until(host);
     left = until - left;
     frn_unlock(host);
-    return until == FRN_NEVER ? (int64_t)FRANCIS_FOREVER : left <= 0 ? 0 : (left + FRN_MS - 1) / FRN_MS;
+    if (until == FRN_NEVER)
+        return FRANCIS_FOREVER;
+    return left <= 0 ? 0 : (left + FRN_MS - 1) / FRN_MS;
 }
 
 // >> 850 api.watch | needs: 600
@@ -9090,9 +9125,10 @@ FRANCIS_API void francis_health_get(francis_host *host, francis_health *health_o
     health_out->draining = host->phase == FRN_HOST_DRAINING;
     if (!host->threads || frn_timers_next(host) < now)
         health_out->step_age_ms = frn_age_ms(now, host->step_ns);
-    if (!frn_list_empty(&host->running))
-        health_out->turn_age_ms = frn_age_ms(now, FRN_OF(frn_turn, running_link,
-                                                         host->running.next)->started_ns);
+    if (!frn_list_empty(&host->running)) {
+        const frn_turn *t = FRN_OF(const frn_turn, running_link, host->running.next);
+        health_out->turn_age_ms = frn_age_ms(now, t->started_ns);
+    }
     if (!frn_list_empty(&host->queue))
         oldest = FRN_OF(frn_write, link, host->queue.next)->sealed_ns;
     if (host->commit_since_ns != 0 && (oldest == 0 || host->commit_since_ns < oldest))
@@ -9115,8 +9151,9 @@ FRANCIS_API const char *francis_build_info(void)
 {
 #define FRN_TEXT_(x) #x
 #define FRN_TEXT(x)  FRN_TEXT_(x)
-    return "FRANCIS_STATIC=" FRN_TEXT(FRANCIS_STATIC) " FRANCIS_NO_STDIO=" FRN_TEXT(FRANCIS_NO_STDIO)
-           " FRANCIS_DEBUG=" FRN_TEXT(FRANCIS_DEBUG) " SQLITE=" SQLITE_VERSION;
+    return "FRANCIS_STATIC=" FRN_TEXT(FRANCIS_STATIC)
+           " FRANCIS_NO_STDIO=" FRN_TEXT(FRANCIS_NO_STDIO) " FRANCIS_DEBUG="
+           FRN_TEXT(FRANCIS_DEBUG) " SQLITE=" SQLITE_VERSION;
 #undef FRN_TEXT
 #undef FRN_TEXT_
 }

@@ -14,11 +14,20 @@
 /* -- without workers --------------------------------------------------------------------------- */
 
 /* Would catch: a thread that is created although none is allowed, or that outlives its host. */
+static void *no_thread(void *arg)
+{
+    return arg;
+}
+
 static void threads(void **state)
 {
-    int             before = tb_threads();
     static tb_relay relay;
+    pthread_t       thread;
+    int             before;
     (void)state;
+    assert_int_equal(pthread_create(&thread, NULL, no_thread, NULL), 0);    /* a sanitizer adds */
+    assert_int_equal(pthread_join(thread, NULL), 0);                        /* one of its own */
+    before = tb_threads();
     memset(&relay, 0, sizeof relay);
     relay.type = "b";
     relay.id   = "1";
@@ -28,15 +37,15 @@ static void threads(void **state)
         t_ok(tb_invoke("a", "1", tb_relay_run, &relay));
         t_ok(tb_send(tb->ctx, "a", "2", tb_add, NULL));
         if (tb_inline())
-            assert_int_equal(tb_threads(), before);
+            assert_true(tb_threads() <= before);
     }
     if (!tb_inline())
         assert_true(tb_threads() >= before + 2);
     t_ok(francis_halt_all(tb->ctx, NULL));
     if (tb_inline())
-        assert_int_equal(tb_threads(), before);
+        assert_true(tb_threads() <= before);
     tb_stop();
-    t_until(tb_threads() == before);
+    t_until(tb_threads() <= before);
 }
 
 /* Would catch: a handler or callback that runs anywhere but inside francis_poll or a blocking
@@ -479,7 +488,7 @@ static void blocked_turns_are_compensated(void **state)
     enum { CHAINS = 10 };
     static tb_gate  gate[CHAINS];
     static tb_relay relay[CHAINS];
-    static char     id[CHAINS][8];
+    static char     id[CHAINS][16];
     francis_call   *call[CHAINS];
     (void)state;
     tb_open();
@@ -571,7 +580,7 @@ static void crosswise(void **state)
     enum { ACTORS = 12 };
     static const uint32_t blocked_at_most[] = { 5, 64 };
     static crossing       c[ACTORS];
-    static char           id[ACTORS][8];
+    static char           id[ACTORS][16];
     francis_call         *call[ACTORS];
     (void)state;
     for (int round = 0; round < 2; round++) {

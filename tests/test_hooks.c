@@ -460,7 +460,7 @@ static void commit_held_up(void **state)
     d.busy_timeout_ms = 60000;
     tb_start(&d, tb_types);
     for (int i = 0; i < ACTORS; i++) {
-        char id[8];
+        char id[16];
         (void)snprintf(id, sizeof id, "%d", i);
         t_ok(tb_peek("a", id, tb_get, NULL));
     }
@@ -471,7 +471,7 @@ static void commit_held_up(void **state)
     raw = raw_open(tb->path);
     raw_exec(raw, "BEGIN IMMEDIATE");
     for (int i = 0; i < ACTORS; i++) {
-        char id[8];
+        char id[16];
         (void)snprintf(id, sizeof id, "%d", i);
         call[i] = tb_begin("a", id, tb_say_add, "sealed");
     }
@@ -701,7 +701,7 @@ static void idle_restarts(void **state)
         tb_clock_run(&the_clock, 900);
         assert_int_equal(tb_noted("down"), 0);
     }
-    tb_clock_run(&the_clock, 1200);                 /* twice the time at most: it is looked at then */
+    tb_clock_run(&the_clock, 1200);                 /* twice the time at most */
     assert_int_equal(tb_noted("down"), 1);
     assert_int_equal(tb_stats().activations, 1);
     tb_stop();
@@ -907,7 +907,7 @@ static void commit_window(void **state)
         d.commit_window_ms = cases[k].window_ms;
         tb_start(&d, tb_types);
         for (int i = 0; i < 10; i++) {
-            char id[8];
+            char id[16];
             (void)snprintf(id, sizeof id, "%d", i);
             t_ok(tb_invoke("a", id, tb_get, NULL));
         }
@@ -918,7 +918,7 @@ static void commit_window(void **state)
                         cases[k].at_most);
         before = tb_stats();
         for (int i = 0; i < 10; i++) {
-            char id[8];
+            char id[16];
             (void)snprintf(id, sizeof id, "%d", i);
             call[i] = tb_begin("a", id, tb_add, NULL);
         }

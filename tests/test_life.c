@@ -735,7 +735,7 @@ static void halt_all(void **state)
     open_types(types);
     t_ok(francis_halt_all(tb->ctx, NULL));
     for (int i = 0; i < 5; i++) {
-        char id[8];
+        char id[16];
         (void)snprintf(id, sizeof id, "%d", i);
         t_ok(tb_invoke("a", id, tb_add, NULL));
         t_ok(tb_invoke("b", id, tb_add, NULL));
@@ -750,7 +750,7 @@ static void halt_all(void **state)
     assert_int_equal(tb_stats().active, 0);
     assert_int_equal(tb_noted("down:b"), 5);
     for (int i = 0; i < 5; i++) {
-        char id[8];
+        char id[16];
         (void)snprintf(id, sizeof id, "%d", i);
         assert_int_equal(tb_stored("a", id), 1001);
     }
@@ -827,7 +827,7 @@ static void concurrency(void **state)
     t_ok(tb_invoke("i", "2", tb_add, NULL));
     t_ok(francis_halt_all(tb->ctx, NULL));
     for (int i = 0; i < 20; i++) {
-        char id[8];
+        char id[16];
         (void)snprintf(id, sizeof id, "x%d", i);
         call[i]             = tb_new();
         call[i]->async      = true;
@@ -1115,7 +1115,7 @@ static void stop_deactivates(void **state)
     atomic_store(&down_fails, 0);
     open_types(types);
     for (int i = 0; i < 20; i++) {
-        char id[8];
+        char id[16];
         (void)snprintf(id, sizeof id, "%d", i);
         t_ok(i % 2 == 0 ? tb_invoke("a", id, tb_add, NULL) : tb_peek("a", id, tb_get, NULL));
     }
@@ -1126,7 +1126,7 @@ static void stop_deactivates(void **state)
     assert_int_equal(tb_noted("down:a"), 20);
     open_types(types);
     for (int i = 0; i < 20; i++) {
-        char id[8];
+        char id[16];
         (void)snprintf(id, sizeof id, "%d", i);
         assert_int_equal(tb_stored("a", id), i % 2 == 0 ? 1001 : 1000);
     }
@@ -1255,7 +1255,7 @@ static void reopened(void **state)
     for (int round = 1; round <= 4; round++) {
         open_types(plain);
         for (int i = 0; i < 20; i++) {
-            char id[8];
+            char id[16];
             (void)snprintf(id, sizeof id, "%d", i);
             t_ok(tb_invoke("a", id, tb_add, NULL));
             assert_int_equal(tb->value, round);

@@ -268,12 +268,13 @@ static void test_queue_reader_reader_writer_reader(void **state)
     ta_close();
 }
 
-/* Catches: a call that is waited for and takes a short cut past the writers that wait. Another actor
- * opens the gate, since the test itself is in its call. */
+/* Catches: a call that is waited for and takes a short cut past the writers that wait. Another
+ * actor opens the gate, since the test itself is in its call. */
 static francis_result open_gate(francis_ctx *ctx, void *arg)
 {
     const ta_gate *gate = (const ta_gate *)arg;
-    ta_check(francis_answer(ctx, atomic_load(&gate->tickets[0]), FRANCIS_OK, NULL, 0) == FRANCIS_OK);
+    uint64_t       ticket = atomic_load(&gate->tickets[0]);
+    ta_check(francis_answer(ctx, ticket, FRANCIS_OK, NULL, 0) == FRANCIS_OK);
     return FRANCIS_OK;
 }
 
@@ -1139,7 +1140,7 @@ static void look_later(francis_call *call)
 
 static void test_peek_waits_for_commit(void **state)
 {
-    francis_host_desc desc = { .commit_window_ms = 150 };
+    francis_host_desc desc = { .commit_window_ms = 60 };
     int               i, proved = 0;
     (void)state;
     ta_open(&desc, ta_both);
@@ -1166,7 +1167,7 @@ static void test_peek_waits_for_commit(void **state)
  * */
 static void test_read_only_turn_waits_for_commit(void **state)
 {
-    francis_host_desc desc = { .commit_window_ms = 150 };
+    francis_host_desc desc = { .commit_window_ms = 60 };
     int               i, proved = 0;
     (void)state;
     ta_open(&desc, ta_both);
@@ -1218,7 +1219,7 @@ static francis_result add_and_call(francis_ctx *ctx, void *arg)
 
 static void test_call_waits_for_earlier_turns(void **state)
 {
-    francis_host_desc desc = { .commit_window_ms = 150 };
+    francis_host_desc desc = { .commit_window_ms = 60 };
     int               i, proved = 0;
     int64_t           n = 0;
     (void)state;
@@ -1324,7 +1325,7 @@ static francis_result flush_earlier(francis_ctx *ctx, void *arg)
 
 static void test_flush_waits_for_earlier_turns(void **state)
 {
-    francis_host_desc desc = { .commit_window_ms = 150 };
+    francis_host_desc desc = { .commit_window_ms = 60 };
     int               i, proved = 0;
     (void)state;
     ta_open(&desc, ta_both);

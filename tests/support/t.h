@@ -53,8 +53,8 @@ T_UNUSED static int64_t t_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* Waits until the condition holds; fails the test when it does not within ten (slow: sixty) seconds.
- * Between two looks it gives the processor away. */
+/* Waits until the condition holds; fails the test when it does not within sixty seconds. Between
+ * two looks it gives the processor away. */
 #define t_until(condition)                                                         \
     do {                                                                           \
         int64_t t_end_ = t_ms() + 60000;                                           \
@@ -140,8 +140,9 @@ T_UNUSED static unsigned t_logged(t_log *log, unsigned id)
     return n;
 }
 
-/* Opens a host, registers the types up to .type == NULL, starts it; the test fails if that fails. */
-T_UNUSED static francis_host *t_start(const francis_host_desc *desc, const francis_actor_desc *types)
+/* Opens a host, registers the types up to .type == NULL, starts it; or fails the test. */
+T_UNUSED static francis_host *t_start(const francis_host_desc  *desc,
+                                      const francis_actor_desc *types)
 {
     francis_host *host = NULL;
     (void)francis_open(&host, desc);
