@@ -1,3 +1,176 @@
+/* francis.h - v0.1.0 - distributed actors with durable state, in one header - MIT licence
+ *
+ * >> 000 START
+ *
+ *   An actor is an object with a name, (type, id). Its methods run one at a time, each a turn,
+ *   and a turn is a transaction: what it changed is durable when the caller gets the reply, and a
+ *   turn that fails leaves no trace. Actors come to life when they are called, and hibernate when
+ *   they are not.
+ *
+ *       #define FRANCIS_IMPLEMENTATION
+ *       #include "francis.h"
+ *
+ *       typedef struct { int64_t count; } counter;
+ *
+ *       static francis_result increment(francis_ctx *ctx)
+ *       {
+ *           counter *c = (counter *)francis_state(ctx);             // zeroed the first time
+ *           c->count++;                                             // the turn commits it
+ *           return francis_reply(ctx, &c->count, sizeof c->count);  // leaves once it is durable
+ *       }
+ *
+ *   In exactly one C file define FRANCIS_IMPLEMENTATION before the include; everywhere else include
+ *   it as it is. Link: -lsqlite3 -lpthread. The whole program is examples/counter.c; docs/ has a
+ *   quick start (quickstart.md), the rules of actors (actors.md) and of embedding (embedding.md).
+ *
+ * >> 010 CONTENTS
+ *
+ *   Find a section with its number: grep ">> 640".
+ *     100 pub.config             configuration, version
+ *     110 pub.result             results
+ *     120 pub.basic              basic types, francis_call
+ *     130 pub.hooks              allocator, log, platform
+ *     140 pub.actor              actor types and handlers
+ *     145 pub.turn               inside a turn
+ *     150 pub.call               calls
+ *     155 pub.durable            state and life of any actor
+ *     160 pub.host               hosts
+ *     165 pub.watch              statistics and health
+ *     200 impl.head              headers, systems
+ *     210 base                   assertions, hash
+ *     220 mem                    memory
+ *     230 coll                   lists, map, timers
+ *     250 plat                   clock, random, threads
+ *     260 log                    log
+ *     270 ref                    names, ids
+ *     400 store                  what the runtime wants of a database
+ *     410 store.sqlite           SQLite: statements, schema
+ *     412 store.sqlite.proof     SQLite: the lock that proves life
+ *     414 store.sqlite.open      SQLite: opening
+ *     416 store.sqlite.hosts     SQLite: hosts
+ *     420 store.sqlite.write     SQLite: writes
+ *     430 store.sqlite.commit    SQLite: commits
+ *     440 store.sqlite.read      SQLite: reads
+ *     600 host                   structs of the runtime
+ *     610 loop                   wake-ups and timers
+ *     620 call                   records of calls
+ *     630 seal                   sealing and the output gate
+ *     640 turn                   turns begin
+ *     650 life                   life of an activation
+ *     660 end                    turns end
+ *     670 route                  routing, deadlines
+ *     680 commit                 the committer
+ *     690 step                   threads, steps, stopping
+ *     700 submit                 calls on their way in
+ *     800 api.turn               bodies: turns
+ *     810 api.call               bodies: calls
+ *     820 api.durable            bodies: state, halt
+ *     830 api.list               bodies: lists
+ *     840 api.host               bodies: hosts
+ *     850 api.watch              bodies: statistics
+ *
+ * >> 020 DOES NOT
+ *
+ *   - In this version hosts do not call each other, and a database file serves one host at a time.
+ *     Several hosts, alarms, jobs and streams come next; the layers for them are here.
+ *   - It never exits, never aborts, has no writable globals but the signal handler of francis_run.
+ *   - It does not work over NFS, SMB or other network file systems: SQLite's locks do not.
+ *   - Handlers are not protected from each other: one that crashes takes the process down. What was
+ *     acknowledged is there when the process comes back.
+ *
+ * >> 030 CONCEPTS
+ *
+ *   host         one process part that serves actors: a database, threads or your loop, actor types
+ *   type         what actors of a kind have in common: methods, size of the state, limits
+ *   actor        (type, id). It exists for ever; the first call to it finds it empty
+ *   activation   an actor in memory, from its first call until it hibernates
+ *   turn         one run of a handler. An invoke has the actor alone; peeks share it, read only
+ *   state        what of an actor is stored: a struct that the handler changes in place, or bytes
+ *   seal         the end of a turn: what it wrote is fixed and waits to be committed
+ *   commit       one database transaction with the sealed turns of many actors
+ *   gate         what holds a reply, or a call out of an actor, until what it shows is committed
+ *   request id   a name for a piece of work that must be done once, however often it is asked for
+ *
+ * >> 040 THE RULES OF A TURN
+ *
+ *   1. In its turn a handler sees the state as the turn before left it, in a private copy. OK
+ *      commits the copy if it differs; any error drops it. So an error means that nothing was
+ *      written, and a refusal that writes something must be a reply.
+ *   2. A reply leaves when the turn is durable, and so is every earlier turn that it could have
+ *      seen. The next turn need not wait for that: commits are shared by all turns that are
+ *      ready.
+ *   3. What another actor does for a turn is not undone when the turn fails. Flush first, or make
+ *      it safe to repeat with a request id.
+ *   4. Calls made in a turn use the turn's ctx. One that would wait for itself over other calls is
+ *      answered DEADLOCK at once. Two chains that cross wait until the deadline.
+ *   5. A turn whose deadline has passed commits nothing, even while its handler still runs: the
+ *      caller is told DEADLINE. Once it is sealed or has flushed, UNKNOWN is the honest answer.
+ *   6. instance_size bytes of memory live as long as the activation. They are not stored and not
+ *      undone: for caches, tickets, connections.
+ *
+ * >> 050 LIFE OF A HOST
+ *
+ *       francis_host *host = NULL;
+ *       francis_open(&host, &desc);         // the database, the schema
+ *       francis_register(host, &actor);     // once per type
+ *       if (francis_start(host) != FRANCIS_OK)      // tells what the lines above met, too
+ *           fprintf(stderr, "%s\n", francis_host_error(host));
+ *       ...
+ *       francis_close(host);                // in any case; NULL is fine
+ *
+ *   francis_run instead of francis_start blocks until francis_stop, SIGINT or SIGTERM. A handler is
+ *   called with the turn's ctx; everything outside of turns uses francis_host_ctx(host).
+ *
+ * >> 060 THREADS
+ *
+ *   With workers (the default: one per core) turns run on worker threads, commits on another one,
+ *   and any thread may call in. With .workers = FRANCIS_NO_WORKERS no thread is ever created: all
+ *   happens inside francis_poll and inside blocking calls, on one thread of yours; francis_fd is
+ *   the descriptor for your loop. Other threads may then make asynchronous calls only. Callbacks
+ *   (on_done, on_log, on_alloc) must not wait; on_log and on_alloc must not call francis. In the
+ *   comments below:
+ *     Threads: any     from any thread           owner   the thread that set the host up
+ *              turn    only with a turn's ctx     signal  also from a signal handler
+ *     Waits:   how long the function may block. Where waiting is impossible it answers WOULD_BLOCK.
+ *
+ * >> 070 FIVE RULES OF THE API
+ *
+ *   1. Zero is the default. What has another "off" has a name for it: FRANCIS_FOREVER, _NO_WORKERS.
+ *   2. Strings end with NUL, names have 1 to 255 bytes and no '/'. Data is (pointer, size).
+ *   3. What goes in is copied before the call returns; only a francis_call under way is kept.
+ *   4. What comes out is aligned for any type and followed by a NUL that size does not count.
+ *   5. type = id = NULL is the actor whose turn it is.
+ *
+ * >> 080 ERRORS
+ *
+ *   A result is 0 (OK), a code of francis's, or FRANCIS_ERR_USER + n of your own. francis_outcome
+ *   says what it means for the work: NOT_RUN, FAILED (nothing was written), or UNKNOWN (it may have
+ *   been: ask again with the same request id). call.error says it in words, call.from_handler tells
+ *   the refusal of an actor from an accident. docs/actors.md lists every code and when it comes.
+ *
+ * >> 090 CONFIGURATION AND LIMITS
+ *
+ *   macro                    default  must be the same in all files
+ *   FRANCIS_IMPLEMENTATION   -        no: in one file only
+ *   FRANCIS_STATIC           0        no: 1 makes all functions static, a private copy per file
+ *   FRANCIS_API              extern   no: decorates every function
+ *   FRANCIS_NO_STDIO         0        no: 1 prints nothing where there is no on_log
+ *   FRANCIS_DEBUG            0        no: 1 stops the program where an assertion fails
+ *
+ *   limit                    default  one more gives
+ *   names, ids, request ids  255 B    INVALID
+ *   state_bytes_max          1 MiB    TOO_LARGE
+ *   message_bytes_max        4 MiB    TOO_LARGE
+ *   mailbox_max              1024     BUSY       waiting calls of one actor
+ *   calls_max                65536    BUSY       calls in flight of the host
+ *   FRANCIS_CHAIN_MAX        32       BUSY       calls within calls, the first included
+ *   blocked_max              64       BUSY       turns that wait for a call
+ *   concurrency_max          none     NO_HOST    active actors of a type
+ *   requests_kept_max        64       BUSY       request ids that an actor remembers
+ *   memory_bytes_max         none     NOMEM
+ *   table_prefix             32 B     INVALID
+ *   error texts              1023 B   cut
+ */
 #if defined(FRANCIS_IMPLEMENTATION) && defined(__STRICT_ANSI__) && !defined(_POSIX_C_SOURCE)
 #define _POSIX_C_SOURCE 200809L     /* strict modes hide POSIX; only before the first include */
 #if !defined(_DEFAULT_SOURCE)
@@ -203,7 +376,6 @@ typedef enum francis_log_level {
     X(105, host_took_over,     WARNING, "host") \
     X(106, stop_timed_out,     WARNING, "host") \
     X(107, host_failed,        ERROR,   "host") \
-    X(108, forked_child,       ERROR,   "host") \
     X(200, schema_created,     INFO,    "store") \
     X(201, schema_migrated,    INFO,    "store") \
     X(202, commit_failed,      ERROR,   "store") \
@@ -224,8 +396,7 @@ typedef enum francis_log_level {
     X(304, turn_stuck,         ERROR,   "actor") \
     X(305, bad_result,         WARNING, "actor") \
     X(306, bootstrap_failed,   WARNING, "actor") \
-    X(307, send_dropped,       DEBUG,   "actor") \
-    X(400, memory_short,       WARNING, "memory")
+    X(307, send_dropped,       DEBUG,   "actor")
 
 typedef struct francis_log {        /* borrowed; sinks run on any thread and call no francis */
     francis_log_level level;
@@ -597,7 +768,7 @@ typedef struct francis_host_desc {
     const char     *database;       /* a file, or ":memory:" */
     struct sqlite3 *sqlite;         /* yours; with workers used at any time, else inside francis
                                        calls only; not closed */
-    const char     *table_prefix;   /* "francis"; letters, digits, '_' */
+    const char     *table_prefix;   /* "francis"; a letter or '_', then digits, too */
     francis_result (*on_database)(struct sqlite3 **db_out, const char *database, int flags,
                                   void *user);  /* opens a connection to database (keys, VFS,
                                        pragmas); flags as of sqlite3_open_v2; closed by francis */
@@ -2086,8 +2257,8 @@ static int frn_sqlite_column_buf(frn_sqlite *s, sqlite3_stmt *stmt, int at, frn_
 // >> 412 store.sqlite.proof | needs: 410
 //    A host proves that it lives by a lock that dies with its process: one empty file per host
 //    beside the database, locked through SQLite's own VFS, which is right under fork, for several
-//    hosts in one process, and in a simulation. Taken before the host's row is committed, never taken again,
-//    so that "free" is final.
+//    hosts in one process, and in a simulation. Taken before the host's row is committed, never
+//    again, so that "free" is final.
 
 static const char *frn_sqlite_proof_name(frn_sqlite *s, const char *host_id)
 {
@@ -2459,6 +2630,11 @@ static francis_result frn_sqlite_prepare_schema(frn_sqlite *s)
         rc = frn_sqlite_migrate(s, db, level, ext);
         if (rc != SQLITE_OK)
             r = frn_sqlite_fail(s, db, rc, "cannot create the schema");
+        else
+            frn_log(s->base.log, level == 0 ? FRN_LOG_schema_created : FRN_LOG_schema_migrated,
+                    FRANCIS_OK, NULL, NULL, "schema level %d.%d, before %lld.%lld",
+                    (int)FRN_SQLITE_LEVEL, (int)FRN_SQLITE_EXT_LEVEL, (long long)level,
+                    (long long)ext);
     }
     if (r == FRANCIS_OK && (rc = frn_sqlite_exec(s, db, "COMMIT")) != SQLITE_OK)
         r = frn_sqlite_fail(s, db, rc, "cannot create the schema");
