@@ -1838,6 +1838,7 @@ typedef struct frn_join {
     const char  *host_id, *address;
     int64_t      now_ms;
     size_t       types_count;
+    bool         took_over;         /* out: dead hosts were evicted, whose placements are left */
     const char  *(*type_at)(void *user, size_t i, int64_t *idle_timeout_ms, uint32_t *limit);
     void        *user;
 } frn_join;
@@ -1873,7 +1874,7 @@ typedef struct frn_store frn_store;
 
 typedef struct frn_store_ops {
     /* Registers a host with its types, evicting those whose process is proved dead. Waits. */
-    francis_result (*join)(frn_store *store, const frn_join *join, char *error, size_t error_size);
+    francis_result (*join)(frn_store *store, frn_join *join, char *error, size_t error_size);
     /* Removes it with its placements. Waits. */
     void (*leave)(frn_store *store, const char *host_id);
     void (*commit)(frn_store *store, frn_part *parts);      /* one thread at a time */
@@ -1908,7 +1909,8 @@ enum {
 typedef enum frn_stmt {
     FRN_STMT_BEGIN, FRN_STMT_COMMIT, FRN_STMT_ROLLBACK, FRN_STMT_FENCE, FRN_STMT_SETTLE,
     FRN_STMT_CLAIM, FRN_STMT_OWNER, FRN_STMT_ACTOR_LOAD, FRN_STMT_REQUESTS_LOAD, FRN_STMT_RELEASE,
-    FRN_STMT_FOREIGN, FRN_STMT_PLACED, FRN_STMT_STATE_PUT, FRN_STMT_STATE_DELETE,
+    FRN_STMT_FOREIGN, FRN_STMT_STRANGERS, FRN_STMT_PLACED, FRN_STMT_STATE_PUT,
+    FRN_STMT_STATE_DELETE,
     FRN_STMT_VERSION_PUT, FRN_STMT_VERSION_DELETE, FRN_STMT_REQUEST_PUT, FRN_STMT_ALARMS_DELETE,
     FRN_STMT_DEAD_DELETE, FRN_STMT_SWEEP_DUE, FRN_STMT_SWEEP_VERSIONS, FRN_STMT_SWEEP_STATES,
     FRN_STMT_SWEEP_REQUESTS, FRN_STMT_SWEEP_PLACEMENTS, FRN_STMT_SWEEP_TYPES,
@@ -1947,15 +1949,17 @@ static const char *const frn_sqlite_sql[FRN_STMT_END] = {
     "DELETE FROM @active_actors WHERE actor_type = ?1 AND actor_id = ?2 AND host_id = ?3",
     /* FOREIGN: does a placement row name another host? */
     "SELECT 1 FROM @active_actors WHERE actor_type = ?1 AND actor_id = ?2 AND host_id <> ?3",
+    /* STRANGERS: does any? */
+    "SELECT EXISTS (SELECT 1 FROM @active_actors WHERE host_id < ?1)"
+    " OR EXISTS (SELECT 1 FROM @active_actors WHERE host_id > ?1)",
     /* PLACED: with a host that stands */
     "SELECT h.host_address FROM @active_actors a JOIN @hosts h ON h.host_id = a.host_id"
     " LEFT JOIN @ext_hosts e ON e.host_id = h.host_id"
     " WHERE a.actor_type = ?1 AND a.actor_id = ?2 AND coalesce(e.evicted, 0) = 0",
-    /* STATE_PUT, unless a placement row names another host */
+    /* STATE_PUT */
     "INSERT INTO @actor_state(actor_type, actor_id, actor_state_data, actor_state_expiration_time)"
-    " SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS (SELECT 1 FROM @active_actors"
-    " WHERE actor_type = ?1 AND actor_id = ?2 AND host_id <> ?5)"
-    " ON CONFLICT(actor_type, actor_id) DO UPDATE SET actor_state_data = excluded.actor_state_data,"
+    " VALUES(?1, ?2, ?3, ?4) ON CONFLICT(actor_type, actor_id) DO UPDATE"
+    " SET actor_state_data = excluded.actor_state_data,"
     " actor_state_expiration_time = excluded.actor_state_expiration_time",
     /* STATE_DELETE */
     "DELETE FROM @actor_state WHERE actor_type = ?1 AND actor_id = ?2",
@@ -2085,6 +2089,8 @@ typedef struct frn_sqlite {
     frn_conn           conn[2];     /* writer, reader */
     pthread_mutex_t    locks[2];    /* around each */
     pid_t              pid;
+    bool               looked, strangers;   /* see frn_sqlite_look_for_strangers */
+    unsigned           version;
     int                synced;      /* what PRAGMA synchronous is at now: 1 = full, 0 = not */
     uint64_t           page_bytes, wal_pages, wal_bytes_max, wal_retry_pages, wal_copied_pages;
     char               host_id[FRN_UUID_SIZE];
@@ -2519,6 +2525,7 @@ static francis_result frn_sqlite_connect_all(frn_sqlite *s)
         return frn_sqlite_fail(s, s->conn[0].db, rc, "cannot open the database");
     s->single = s->handle != NULL || s->path[0] == '\0';
     s->synced = -1;
+    s->looked = false;
     s->wal_pages = s->wal_retry_pages = s->wal_copied_pages = 0;
     if (!s->single) {
         rc = frn_sqlite_connect_one(s, &s->conn[1], false);
@@ -2691,8 +2698,8 @@ static int frn_sqlite_evict(frn_sqlite *s, const frn_incumbent *h, int64_t now_m
 }
 
 /* Goes through the hosts of the file. One that lives is a reason to refuse; a dead one is evicted
- * if that is wanted (inside a transaction). */
-static francis_result frn_sqlite_look_around(frn_sqlite *s, int64_t now_ms, bool evict)
+ * and *evicted says so (inside a transaction); NULL = only look. */
+static francis_result frn_sqlite_look_around(frn_sqlite *s, int64_t now_ms, bool *evicted)
 {
     frn_incumbent h;
     bool          found = true;
@@ -2710,8 +2717,9 @@ static francis_result frn_sqlite_look_around(frn_sqlite *s, int64_t now_ms, bool
                            h.address[0] == '-' ? "" : h.address);
             return FRANCIS_ERR_LOCKED;
         }
-        if (!evict)
+        if (evicted == NULL)
             continue;
+        *evicted = true;
         frn_log(s->base.log, FRN_LOG_host_took_over, FRANCIS_OK, NULL, NULL,
                 "host %s has ended without leaving; it is evicted", h.id);
         rc = frn_sqlite_evict(s, &h, now_ms);
@@ -2743,7 +2751,7 @@ static int frn_sqlite_insert_host(frn_sqlite *s, const frn_join *join)
     return rc;
 }
 
-static francis_result frn_sqlite_join(frn_store *store, const frn_join *join, char *error,
+static francis_result frn_sqlite_join(frn_store *store, frn_join *join, char *error,
                                       size_t error_size)
 {
     frn_sqlite    *s = (frn_sqlite *)store;
@@ -2763,7 +2771,7 @@ static francis_result frn_sqlite_join(frn_store *store, const frn_join *join, ch
     if (rc != SQLITE_OK)
         r = frn_sqlite_fail(s, db, rc, "cannot register the host");
     if (r == FRANCIS_OK)
-        r = frn_sqlite_look_around(s, join->now_ms, true);
+        r = frn_sqlite_look_around(s, join->now_ms, &join->took_over);
     if (r == FRANCIS_OK) {
         rc = frn_sqlite_proof_take(s, join->host_id);
         if (rc == SQLITE_OK)
@@ -2929,7 +2937,6 @@ static int frn_sqlite_purge(frn_sqlite *s, frn_part *part, const frn_write *w)
     return rc;
 }
 
-/* Refuses by itself when a placement row names another host; that costs little beside the write. */
 static int frn_sqlite_put_state(frn_sqlite *s, frn_part *part, frn_write *w)
 {
     int           rc = SQLITE_OK;
@@ -2942,14 +2949,9 @@ static int frn_sqlite_put_state(frn_sqlite *s, frn_part *part, frn_write *w)
         rc = w->expires_ms != 0 ? sqlite3_bind_int64(stmt, 4, w->expires_ms)
                                 : sqlite3_bind_null(stmt, 4);
     if (rc == SQLITE_OK)
-        rc = sqlite3_bind_text(stmt, 5, part->host_id, -1, SQLITE_STATIC);
-    if (rc == SQLITE_OK)
         rc = frn_sqlite_once(stmt);
     (void)sqlite3_bind_null(stmt, 3);       /* the image may be gone when it is bound again */
-    if (rc == SQLITE_OK && sqlite3_changes(s->conn[0].db) == 0)
-        w->result = FRANCIS_ERR_MOVED;
-    else
-        part->rows++;
+    part->rows++;
     return rc;
 }
 
@@ -3014,16 +3016,15 @@ static int frn_sqlite_admit_admin(frn_sqlite *s, frn_part *part, frn_write *w)
     return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-/* Ownership is proved first: by the write of the state itself where that is all there is. */
+/* Ownership is proved first: no placement row names another host. */
 static int frn_sqlite_write_turn(frn_sqlite *s, frn_part *part, frn_write *w)
 {
-    bool lone = w->op == FRN_WRITE_TURN && w->set_state && w->state != NULL && !w->purge;
     bool refused = false;
     int  rc = SQLITE_OK;
 
     if (w->op == FRN_WRITE_ADMIN)
         rc = frn_sqlite_admit_admin(s, part, w);
-    else if (!lone)
+    else if (s->strangers)
         rc = frn_sqlite_exists(s, FRN_STMT_FOREIGN, w->type, w->id, part->host_id, &refused);
     if (refused)
         w->result = FRANCIS_ERR_MOVED;
@@ -3067,10 +3068,11 @@ static int frn_sqlite_write_sweep(frn_sqlite *s, frn_part *part, frn_write *w)
         return rc;
     (void)snprintf(now, sizeof now, "%lld", (long long)part->now_ms);
     (void)sqlite3_bind_text(stmt, 1, now, -1, SQLITE_TRANSIENT);
-    (void)sqlite3_bind_int64(stmt, 2, w->interval_ms);
+    (void)sqlite3_bind_int64(stmt, 2, w->interval_ms - w->interval_ms / 20);
     rc = frn_sqlite_once(stmt);
     if (rc != SQLITE_OK || (sqlite3_changes(s->conn[0].db) == 0 && w->interval_ms > 0))
         return rc;                  /* another host did it */
+    s->looked = false;
     for (which = FRN_STMT_SWEEP_VERSIONS; rc == SQLITE_OK && which <= FRN_STMT_SWEEP_EXT;
          which = (frn_stmt)(which + 1))
         rc = frn_sqlite_sweep_some(s, which, w);
@@ -3121,6 +3123,29 @@ static int frn_sqlite_set_sync(frn_sqlite *s, bool sync)
     return rc;
 }
 
+/* Whether placement rows that name other hosts may exist. While no other connection has changed the
+ * file, they are as we left them, so that a lone host need not look for each turn. */
+static int frn_sqlite_look_for_strangers(frn_sqlite *s, const char *host_id)
+{
+    sqlite3_stmt *stmt;
+    sqlite3      *db = s->conn[0].db;
+    unsigned      version = 0;
+    int           rc = sqlite3_file_control(db, "main", SQLITE_FCNTL_DATA_VERSION, &version);
+
+    if (rc == SQLITE_OK && s->looked && version == s->version && s->handle == NULL)
+        return SQLITE_OK;
+    stmt = frn_sqlite_stmt(s, &s->conn[0], FRN_STMT_STRANGERS, &rc);
+    if (stmt == NULL)
+        return rc;
+    (void)sqlite3_bind_text(stmt, 1, host_id, -1, SQLITE_STATIC);
+    rc = sqlite3_step(stmt);
+    s->strangers = rc != SQLITE_ROW || sqlite3_column_int(stmt, 0) != 0;
+    s->version = version;
+    s->looked = rc == SQLITE_ROW;
+    (void)sqlite3_reset(stmt);
+    return rc == SQLITE_ROW ? SQLITE_OK : rc;
+}
+
 /* Begins the transaction and proves the host's standing. false = part has the answer. */
 static bool frn_sqlite_begin(frn_sqlite *s, frn_part *part)
 {
@@ -3144,8 +3169,12 @@ static bool frn_sqlite_begin(frn_sqlite *s, frn_part *part)
         stands = rc == SQLITE_ROW && sqlite3_column_int(stmt, 0) == 0;
         (void)sqlite3_reset(stmt);
     }
-    if (stands)
+    if (stands && (rc = frn_sqlite_look_for_strangers(s, part->host_id)) == SQLITE_OK)
         return true;
+    if (stands) {
+        (void)frn_sqlite_part_fail(s, part, FRN_NOT_DONE, rc, "cannot read the placements");
+        return false;
+    }
     if (rc == SQLITE_ROW || rc == SQLITE_DONE) {
         part->outcome = FRN_NOT_DONE;
         part->result = FRANCIS_ERR_EVICTED;
@@ -3594,7 +3623,7 @@ static francis_result frn_sqlite_open(frn_mem *mem, frn_plat *plat, frn_logger *
     if (r == FRANCIS_OK)
         r = frn_sqlite_prepare_schema(s);
     if (r == FRANCIS_OK)
-        r = frn_sqlite_look_around(s, frn_plat_wall_ms(plat), false);
+        r = frn_sqlite_look_around(s, frn_plat_wall_ms(plat), NULL);
     if (r == FRANCIS_OK && desc->profile == FRANCIS_PROFILE_FLASH && s->page_bytes != 1024)
         frn_log(log, FRN_LOG_page_size_kept, FRANCIS_OK, NULL, NULL, "the database keeps its pages"
                 " of %llu bytes; the flash profile wants 1024", (unsigned long long)s->page_bytes);
@@ -3786,9 +3815,9 @@ typedef struct frn_worker {
 
 enum {
     FRN_CALLS_PER_CHUNK = 64,
-    FRN_BATCH_WRITES    = 512,
+    FRN_BATCH_WRITES    = 2048,
     FRN_BATCH_BYTES     = 8 * 1024 * 1024,
-    FRN_STEP_TURNS      = 512,      /* without workers: turns per step, then a commit */
+    FRN_STEP_TURNS      = 2048,     /* without workers: turns per step, then a commit */
     FRN_TURNS_SPARE     = 64,       /* turn structs that are kept for the next turns */
     FRN_WORKERS_SPARE   = 8         /* threads beyond those wanted that may stay on */
 };
@@ -3839,7 +3868,7 @@ struct francis_host {
     int64_t           busy_since_ns, busy_retry_ns, step_ns, commit_since_ns;
     int64_t           wall_base_ms, mono_base_ns;   /* since then nobody has set the clock */
     frn_write         sweep;
-    bool              sweep_queued, clock_was_set;
+    bool              sweep_queued, sweep_placements, clock_was_set;
 
     frn_list          workers;
     uint32_t          workers_live, workers_idle, workers_blocked, workers_wanted;
@@ -6161,6 +6190,7 @@ static void frn_sweep_done(francis_host *h, frn_write *w)
     if (w->more)                    /* at once, but behind what has gathered meanwhile */
         frn_timer_set(h, &h->sweep_timer, h->clock_ns);
     h->sweep.interval_ms = w->more ? 0 : h->desc.sweep_interval_ms;
+    h->sweep_placements = h->sweep_placements && w->more;
 }
 
 static void frn_write_done(francis_host *h, frn_write *w)
@@ -6304,6 +6334,7 @@ static francis_result frn_host_join(francis_host *h, char *error, size_t error_s
     join.user = h;
     r = h->store->ops->join(h->store, &join, error, error_size);
     frn_lock(h);
+    h->sweep_placements = join.took_over;
     if (r == FRANCIS_OK) {
         (void)snprintf(h->id, sizeof h->id, "%s", id);
         frn_log_set_host(&h->log, id);
@@ -6388,11 +6419,17 @@ static void frn_sweep_on_timer(francis_host *h, frn_timer *timer)
 {
     int64_t    now_ms = frn_plat_wall_ms(&h->plat);
     frn_write *w = &h->sweep;
+    bool       believed;
 
     frn_timer_set(h, timer, frn_add_time(h->clock_ns, frn_ms_to_ns(h->desc.sweep_interval_ms)));
-    if (h->sweep_queued || h->phase != FRN_HOST_RUNNING || !frn_clock_believed(h, now_ms))
+    believed = frn_clock_believed(h, now_ms);
+    if (h->sweep_queued || h->phase != FRN_HOST_RUNNING || (!believed && !h->sweep_placements))
         return;
-    w->before_ms = now_ms;
+    if (h->sweep_placements) {      /* those of dead hosts, and nothing that has expired */
+        w->interval_ms = 0;
+        believed = false;
+    }
+    w->before_ms = believed ? now_ms : 0;
     w->more = false;
     h->sweep_queued = true;
     frn_write_queue(h, w);
@@ -8944,7 +8981,9 @@ static void frn_host_begin(francis_host *h)
     h->step_ns = h->mono_base_ns = frn_now_ns(h);
     h->wall_base_ms = frn_plat_wall_ms(&h->plat);
     h->sweep.interval_ms = h->desc.sweep_interval_ms;
-    if (h->desc.sweep_interval_ms != FRANCIS_FOREVER)
+    if (h->sweep_placements)
+        frn_timer_set(h, &h->sweep_timer, frn_add_time(h->clock_ns, 100 * FRN_MS));
+    else if (h->desc.sweep_interval_ms != FRANCIS_FOREVER)
         frn_timer_set(h, &h->sweep_timer,
                       frn_add_time(h->clock_ns, frn_ms_to_ns(h->desc.sweep_interval_ms)));
     h->boot = frn_list_empty(&h->type_order) ? NULL : h->type_order.next;

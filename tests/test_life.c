@@ -1030,6 +1030,40 @@ static void stop_timeout(void **state)
     tb_stop();
 }
 
+/* Would catch: a host that leaves while deactivate still runs for the actors it has waited for, so
+ * that their last words are lost. */
+static francis_result down_takes_time(francis_ctx *ctx)
+{
+    for (int i = 0; i < 200; i++)
+        t_yield();
+    return down_writes(ctx);
+}
+
+static void stop_timeout_deactivates(void **state)
+{
+    static const francis_actor_desc types[] = {
+        { TB_TYPE("a"), .deactivate = down_takes_time }, { .type = NULL }
+    };
+    static tb_gate    gate;
+    francis_host_desc d = tb_desc();
+    francis_call     *held;
+    (void)state;
+    atomic_store(&down_fails, 0);
+    d.stop_timeout_ms = 100;
+    tb_start(&d, types);
+    t_ok(tb_invoke("a", "1", tb_add, NULL));
+    held = tb_begin_hold("a", "1", &gate);
+    francis_stop(tb->host);
+    assert_true(tb_join(held) != FRANCIS_OK);
+    until_stopped();
+    assert_int_equal(t_logged(&tb->log, 106), 1);
+    assert_int_equal(tb_noted("down:a"), 1);
+    tb_stop();
+    open_types(types);
+    assert_int_equal(tb_stored("a", "1"), 1001);
+    tb_stop();
+}
+
 /* Would catch: the same for a handler that has the processor; a close that does not wait for it. */
 static tb_latch stuck_latch;
 
@@ -1579,6 +1613,7 @@ static const struct CMUnitTest tests[] = {
     TB_INLINE(bootstrap_retried),
     TB_BOTH(stop_graceful),
     TB_BOTH(stop_timeout),
+    TB_BOTH(stop_timeout_deactivates),
     TB_WORKERS(stop_timeout_running),
     TB_WORKERS(stop_while_inline),
     TB_BOTH(stop_deactivates),
