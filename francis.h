@@ -990,11 +990,22 @@ static int64_t frn_ms_to_ns(int64_t ms)
     return ms < 0 || ms > FRN_NEVER / FRN_MS ? FRN_NEVER : ms * FRN_MS;
 }
 
-static uint64_t frn_load64(const unsigned char *p, size_t n)    /* at most 8 bytes, zero padded */
+static uint64_t frn_load64(const unsigned char *p)
 {
-    uint64_t v = 0;
-    memcpy(&v, p, n);
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
     return v;
+}
+
+static uint64_t frn_load_rest(const unsigned char *p, size_t n)     /* 1 to 7 bytes, without a loop */
+{
+    uint32_t low, high;
+
+    if (n < 4)
+        return (uint64_t)p[0] | (uint64_t)p[n / 2] << 8 | (uint64_t)p[n - 1] << 16;
+    memcpy(&low, p, sizeof low);
+    memcpy(&high, p + n - 4, sizeof high);
+    return (uint64_t)low | (uint64_t)high << 32;
 }
 
 /* Not cryptographic; the seed keeps strangers from choosing ids that collide. */
@@ -1005,11 +1016,11 @@ static uint64_t frn_hash(uint64_t seed, const void *data, size_t size)
     uint64_t             h = seed ^ ((uint64_t)size * k);
 
     for (; size >= 8; size -= 8, p += 8) {
-        h = (h ^ frn_load64(p, 8)) * k;
+        h = (h ^ frn_load64(p)) * k;
         h ^= h >> 35;
     }
     if (size > 0) {
-        h = (h ^ frn_load64(p, size)) * k;
+        h = (h ^ frn_load_rest(p, size)) * k;
         h ^= h >> 35;
     }
     h *= UINT64_C(0xd6e8feb86659fd93);
@@ -4108,18 +4119,16 @@ static bool frn_calls_grow(francis_host *h)
 
     if (!frn_timers_reserve(h, n))
         return false;
-    chunks = (frn_call **)frn_mem_resize(&h->mem, h->chunks, old, old + sizeof *chunks);
-    if (chunks == NULL)
-        return false;
-    h->chunks = chunks;
     chunk = (frn_call *)frn_mem_alloc(&h->mem, FRN_CALLS_PER_CHUNK * sizeof *chunk);
-    h->chunks[h->chunks_count] = chunk;
-    if (chunk == NULL) {
-        h->chunks = (frn_call **)frn_mem_resize(&h->mem, chunks, old + sizeof *chunks, old);
-        if (h->chunks == NULL && old > 0)
-            h->chunks = chunks;     /* not shrunk; the sizes stay what they are */
+    if (chunk == NULL)
+        return false;
+    chunks = (frn_call **)frn_mem_resize(&h->mem, h->chunks, old, old + sizeof *chunks);
+    if (chunks == NULL) {
+        frn_mem_free(&h->mem, chunk, FRN_CALLS_PER_CHUNK * sizeof *chunk);
         return false;
     }
+    h->chunks = chunks;
+    h->chunks[h->chunks_count] = chunk;
     for (i = 0; i < n; i++) {
         chunk[i].handle = (UINT64_C(1) << 32) | (h->chunks_count * FRN_CALLS_PER_CHUNK + i + 1);
         frn_list_push(&h->calls_free, &chunk[i].link);
@@ -6948,6 +6957,9 @@ static francis_result frn_spec_method(francis_host *h, frn_turn *owner, francis_
         return frn_refuse_call(h, owner, user, FRANCIS_ERR_BAD_INPUT, "method '%s' of %s takes %lu"
                                " bytes, not %lu", s->method, d->type, (unsigned long)m->input_size,
                                (unsigned long)s->size);
+    if (m == NULL && frn_name_fault(s->method) != NULL)
+        return frn_refuse_call(h, owner, user, FRANCIS_ERR_INVALID, "the method %s",
+                               frn_name_fault(s->method));
     s->run = m != NULL ? m->run : s->peek ? d->peek : d->invoke;
     s->known_method = m != NULL ? m->name : NULL;
     if (s->run == NULL)
@@ -6960,12 +6972,15 @@ static francis_result frn_spec_method(francis_host *h, frn_turn *owner, francis_
 static francis_result frn_spec_check(francis_host *h, frn_turn *owner, francis_call *user,
                                      frn_spec *s)
 {
-    const char *what = "", *fault = frn_names_fault(s->type, s->id, s->method, &what);
     size_t      max = s->op == FRN_OP_PUT ? h->desc.state_bytes_max : h->desc.message_bytes_max;
+    const char *what = "id", *fault;
 
+    s->found = frn_type_find(h, s->type);
+    fault = s->found != NULL ? frn_name_fault(s->id)        /* a type that is found has a name */
+                             : frn_names_fault(s->type, s->id, s->method, &what);
     if (fault != NULL)
         return frn_refuse_call(h, owner, user, FRANCIS_ERR_INVALID, "the %s %s", what, fault);
-    if (frn_name_reserved(s->type))
+    if (s->found == NULL && frn_name_reserved(s->type))
         return frn_refuse_call(h, owner, user, FRANCIS_ERR_RESERVED, "type '%s' is francis's own",
                                s->type);
     if (user != NULL && user->timeout_ms < FRANCIS_FOREVER)
@@ -6982,7 +6997,6 @@ static francis_result frn_spec_check(francis_host *h, frn_turn *owner, francis_c
                                (unsigned long)s->size, s->op == FRN_OP_PUT ? "state_bytes_max"
                                                                           : "message_bytes_max",
                                (unsigned long)max);
-    s->found = frn_type_find(h, s->type);
     if (s->op == FRN_OP_PUT && s->found != NULL && s->found->desc.state_size > 0
         && s->size > s->found->desc.state_size)
         return frn_refuse_call(h, owner, user, FRANCIS_ERR_TOO_LARGE, "%lu bytes; the state_size of"
@@ -8853,12 +8867,8 @@ static bool frn_type_copy_methods(francis_host *h, frn_type *t, const francis_me
     for (i = 0; i < n; i++) {
         copy[i] = methods[i];
         copy[i].name = frn_mem_strdup(&h->mem, methods[i].name);
-        if (copy[i].name == NULL) {
-            t->methods_count = i;
-            t->desc.methods = (francis_method *)frn_mem_resize(&h->mem, copy, n * sizeof *copy,
-                                                               i * sizeof *copy);
-            return false;
-        }
+        if (copy[i].name == NULL)
+            return false;           /* those behind have no name either */
     }
     return true;
 }

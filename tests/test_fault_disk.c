@@ -433,7 +433,8 @@ static const disk_fault faults[] = {
     { "opening of any file", FAULT_OPEN, FAULT_ANY_FILE, SQLITE_CANTOPEN, 0 },
     { "lock, I/O error", FAULT_LOCK, FAULT_ANY_FILE, SQLITE_IOERR_LOCK, 0 },
     { "lock, busy", FAULT_LOCK, FAULT_DB, SQLITE_BUSY, 0 },
-    { "shared memory, I/O error", FAULT_SHM, FAULT_ANY_FILE, SQLITE_IOERR_SHMMAP, 0 },
+    { "shared memory, I/O error", FAULT_SHM | FAULT_SHM_READ, FAULT_ANY_FILE, SQLITE_IOERR_SHMMAP,
+      0 },
     { "shared memory, busy", FAULT_SHM, FAULT_ANY_FILE, SQLITE_BUSY, 0 },
     { "deletion of a file", FAULT_DELETE, FAULT_ANY_FILE, SQLITE_IOERR_DELETE, 0 },
     { "look at a file or its lock", FAULT_ACCESS | FAULT_CHECK, FAULT_ANY_FILE, SQLITE_IOERR_ACCESS,
@@ -838,10 +839,10 @@ static void test_pipeline_fails_together(void **state)
                 model_answer(&m, calls[i].result, calls[i].data, calls[i].size);
                 francis_call_free(&calls[i]);
             }
+            fault_vfs_heal(&disk);  /* perhaps there were fewer syncs than that */
             t_ok(model_increment(&m, ctx, "counter"));
             assert_int_equal(m.lo, m.done); /* one sync fails: all is settled */
             francis_close(host);
-            fault_vfs_heal(&disk);
             {
                 sqlite3 *db = raw_open(path);
                 model_stored(&m, db, "counter");
