@@ -140,15 +140,15 @@ static void measure_invoke(void)
         return;
     inline_host = host_open_scratch("invoke-inline.db", FRANCIS_NO_WORKERS);
     worker_host = host_open_scratch("invoke-workers.db", 0);
-    (void)call_ns(inline_host, "counter", false, 1000);
+    (void)call_ns(inline_host, "quick", false, 1000);
     (void)call_ns(worker_host, "quick", false, 1000);
     (void)call_ns(worker_host, "counter", false, 1000);
     for (i = 0; i < rounds; i++) {
         sample_add(&limit, bare_call_ns(count));
         if (row_wanted(ROW_invoke_inline))
-            sample_add(&plain, call_ns(inline_host, "counter", false, count));
+            sample_add(&plain, call_ns(inline_host, "quick", false, count));
         if (row_wanted(ROW_peek_inline))
-            sample_add(&peek, call_ns(inline_host, "counter", true, count));
+            sample_add(&peek, call_ns(inline_host, "quick", true, count));
         if (row_wanted(ROW_invoke_nonblocking))
             sample_add(&quick, call_ns(worker_host, "quick", false, count));
         if (row_wanted(ROW_invoke_workers))
