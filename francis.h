@@ -1608,10 +1608,9 @@ static void frn_log_stderr(const francis_log *r, void *user)
 #if FRANCIS_NO_STDIO
     (void)r;
 #else
-    fprintf(stderr, "francis: %s: %s", r->name, r->message);
-    if (r->type[0] != '\0')
-        fprintf(stderr, " [%s/%s]", r->type, r->actor);
-    fputc('\n', stderr);
+    bool named = r->type[0] != '\0';        /* in one piece, so that lines stay whole */
+    fprintf(stderr, "francis: %s: %s%s%s%s%s%s\n", r->name, r->message, named ? " [" : "", r->type,
+            named ? "/" : "", r->actor, named ? "]" : "");
 #endif
 }
 
@@ -6736,22 +6735,22 @@ static void frn_workers_join(francis_host *h, bool all)
     }
 }
 
-static bool frn_worker_start(francis_host *h)
+static francis_result frn_worker_start(francis_host *h)
 {
     frn_worker *w;
 
     frn_workers_join(h, false);
     w = (frn_worker *)frn_mem_alloc(&h->mem, sizeof *w);
     if (w == NULL)
-        return false;
+        return FRANCIS_ERR_NOMEM;
     w->host = h;
     if (!frn_thread_start(&w->thread, frn_worker_main, w)) {
         frn_mem_free(&h->mem, w, sizeof *w);
-        return false;
+        return FRANCIS_ERR_INTERNAL;
     }
     frn_list_push(&h->workers, &w->link);
     h->workers_live++;
-    return true;
+    return FRANCIS_OK;
 }
 
 /* A worker is about to wait for a call. There must be another one for what it waits for, so if none
@@ -6762,8 +6761,8 @@ static bool frn_block_begin(francis_host *h)
         return false;
     h->workers_blocked++;
     h->stats.threads_blocked = h->workers_blocked;
-    if (h->workers_live - h->workers_blocked < h->workers_wanted && !frn_worker_start(h)
-        && h->workers_live <= h->workers_blocked) {
+    if (h->workers_live - h->workers_blocked < h->workers_wanted
+        && frn_worker_start(h) != FRANCIS_OK && h->workers_live <= h->workers_blocked) {
         h->workers_blocked--;
         return false;
     }
@@ -7864,6 +7863,8 @@ FRANCIS_API francis_result francis_answer(francis_ctx *ctx, uint64_t ticket, fra
     frn_call      *c;
     francis_result r = FRANCIS_OK;
 
+    if (frn_forked(h))
+        return FRANCIS_ERR_USAGE;
     if (result == FRANCIS_PENDING || result == FRANCIS_DONE || !frn_result_known(result)
         || (size > 0 && data == NULL))
         return FRANCIS_ERR_INVALID;
@@ -8057,6 +8058,10 @@ FRANCIS_API void francis_call_free(francis_call *call)
         return;
     if (call->internal[0] != 0 && call->internal[2] == ~call->internal[0]) {
         h = (francis_host *)(uintptr_t)call->internal[1];
+        if (frn_forked(h)) {        /* it is the parent's; its lock may be held for ever here */
+            frn_user_clear(call);
+            return;
+        }
         frn_lock(h);
         while ((c = frn_user_call(h, call)) != NULL && c->state == FRN_CALL_IN_CALLBACK
                && !pthread_equal(c->callback_thread, pthread_self()))
@@ -8922,6 +8927,8 @@ FRANCIS_API francis_result francis_register(francis_host *host, const francis_ac
 
     if (host == NULL)
         return FRANCIS_ERR_NOMEM;
+    if (frn_forked(host))
+        return FRANCIS_ERR_USAGE;
     if (host->failure != FRANCIS_OK)
         return host->failure;       /* it has stuck already */
     if (desc == NULL)
@@ -8956,15 +8963,14 @@ static francis_result frn_threads_start(francis_host *h)
     frn_lock(h);
     h->workers_wanted = (uint32_t)h->desc.workers;
     for (i = 0; i < h->workers_wanted && r == FRANCIS_OK; i++)
-        if (!frn_worker_start(h))
-            r = FRANCIS_ERR_INTERNAL;
+        r = frn_worker_start(h);
     frn_unlock(h);
     if (r == FRANCIS_OK) {
         h->commit_live = frn_thread_start(&h->commit_thread, frn_commit_main, h);
         h->loop_live = h->commit_live && frn_thread_start(&h->loop_thread, frn_loop_main, h);
         r = h->loop_live ? FRANCIS_OK : FRANCIS_ERR_INTERNAL;
     }
-    return r == FRANCIS_OK ? r : frn_host_fail(h, r, "cannot create threads: %s", strerror(errno));
+    return r == FRANCIS_OK ? r : frn_host_fail(h, r, "cannot create the host's threads");
 }
 
 static void frn_threads_end(francis_host *h)
@@ -9078,8 +9084,8 @@ FRANCIS_API francis_result francis_run(francis_host *host)
     frn_host_phase   phase;
     bool             signals;
 
-    if (host == NULL)
-        return FRANCIS_ERR_NOMEM;
+    if (host == NULL || frn_forked(host))
+        return host == NULL ? FRANCIS_ERR_NOMEM : FRANCIS_ERR_USAGE;
     phase = frn_host_phase_now(host);
     if (phase == FRN_HOST_STOPPED)
         return host->failure != FRANCIS_OK ? host->failure : (francis_result)FRANCIS_ERR_USAGE;
@@ -9274,7 +9280,7 @@ FRANCIS_API francis_result francis_poll(francis_host *host, int64_t timeout_ms)
 
 FRANCIS_API int francis_fd(francis_host *host)
 {
-    if (host == NULL || host->threads || host->poll_fd < 0)
+    if (host == NULL || host->threads || host->poll_fd < 0 || frn_forked(host))
         return -1;
     frn_lock(host);
     host->polled_by_fd = true;
@@ -9299,7 +9305,7 @@ FRANCIS_API int64_t francis_timeout(francis_host *host)
 {
     int64_t until, left;
 
-    if (host == NULL || host->threads)
+    if (host == NULL || host->threads || frn_forked(host))
         return FRANCIS_FOREVER;
     frn_lock(host);
     left = frn_now_ns(host);
@@ -9317,7 +9323,7 @@ FRANCIS_API int64_t francis_timeout(francis_host *host)
 FRANCIS_API void francis_stats_get(francis_host *host, francis_stats *stats_out)
 {
     memset(stats_out, 0, sizeof *stats_out);
-    if (host == NULL)
+    if (host == NULL || frn_forked(host))
         return;
     frn_lock(host);
     *stats_out = host->stats;
@@ -9342,7 +9348,7 @@ FRANCIS_API void francis_health_get(francis_host *host, francis_health *health_o
     int64_t now, oldest = 0;
 
     memset(health_out, 0, sizeof *health_out);
-    if (host == NULL)
+    if (host == NULL || frn_forked(host))
         return;
     frn_lock(host);
     now = frn_now_ns(host);
