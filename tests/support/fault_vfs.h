@@ -37,13 +37,14 @@ enum {
     FAULT_TRUNCATE = 8,
     FAULT_OPEN     = 16,
     FAULT_LOCK     = 32,            /* xLock */
-    FAULT_SHM      = 64,            /* xShmMap, xShmLock for taking an exclusive one */
+    FAULT_SHM      = 64,            /* xShmMap; xShmLock for the locks of writer, checkpoint and
+                                       recovery, when they are taken */
     FAULT_DELETE   = 128,
     FAULT_SIZE     = 256,           /* xFileSize */
     FAULT_ACCESS   = 512,           /* xAccess */
     FAULT_CHECK    = 1024,          /* xCheckReservedLock */
-    FAULT_SHM_READ = 2048,          /* xShmLock for taking a shared one; when these are BUSY SQLite
-                                       sleeps and tries again, for ten seconds */
+    FAULT_SHM_READ = 2048,          /* xShmLock for those of readers; when these are BUSY SQLite
+                                       itself sleeps and tries again, for ten seconds */
     FAULT_ANY_CALL = 4095,
     FAULT_CALLS    = 12
 };
@@ -246,8 +247,7 @@ FAULT_VFS_UNUSED static int fault_x_shm_lock(sqlite3_file *file, int at, int cou
     fault_file *f = (fault_file *)file;
     int         rc = SQLITE_OK;
     if ((flags & SQLITE_SHM_LOCK) != 0)
-        rc = fault_hit(f->disk, (flags & SQLITE_SHM_SHARED) != 0 ? FAULT_SHM_READ : FAULT_SHM,
-                       f->kind, NULL);
+        rc = fault_hit(f->disk, at >= 3 ? FAULT_SHM_READ : FAULT_SHM, f->kind, NULL);
     return rc != SQLITE_OK ? rc : f->real->pMethods->xShmLock(f->real, at, count, flags);
 }
 
