@@ -997,7 +997,7 @@ static uint64_t frn_load64(const unsigned char *p)
     return v;
 }
 
-static uint64_t frn_load_rest(const unsigned char *p, size_t n)     /* 1 to 7 bytes, without a loop */
+static uint64_t frn_load_rest(const unsigned char *p, size_t n)     /* 1 to 7 bytes */
 {
     uint32_t low, high;
 

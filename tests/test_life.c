@@ -443,8 +443,8 @@ static void idle_not_while_used(void **state)
     tb_stop();
 }
 
-/* Would catch: the same where the turn does not await but takes its time, and nothing else happens on
- * the host that would show it how late it is. */
+/* Would catch: the same where the turn does not await but takes its time, and nothing else
+ * happens on the host that would show it how late it is. */
 static _Atomic int64_t turn_end_ms, down_ms;
 
 static francis_result take_time(francis_ctx *ctx)
