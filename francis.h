@@ -9380,13 +9380,13 @@ FRANCIS_API int francis_version_number(void) { return FRANCIS_VERSION_NUMBER; }
 
 FRANCIS_API const char *francis_build_info(void)
 {
-#define FRN_TEXT_(x) #x
-#define FRN_TEXT(x)  FRN_TEXT_(x)
-    return "FRANCIS_STATIC=" FRN_TEXT(FRANCIS_STATIC)
-           " FRANCIS_NO_STDIO=" FRN_TEXT(FRANCIS_NO_STDIO) " FRANCIS_DEBUG="
-           FRN_TEXT(FRANCIS_DEBUG) " SQLITE=" SQLITE_VERSION;
+#define FRN_TEXT(x)   #x
+#define FRN_VALUE(x)  FRN_TEXT(x)
+#define FRN_SWITCH(x) #x "=" FRN_VALUE(x)
+    return FRN_SWITCH(FRANCIS_STATIC) " " FRN_SWITCH(FRANCIS_NO_STDIO) " " FRN_SWITCH(FRANCIS_DEBUG);
+#undef FRN_SWITCH
+#undef FRN_VALUE
 #undef FRN_TEXT
-#undef FRN_TEXT_
 }
 
 FRANCIS_API const char *francis_strerror(francis_result r) { return frn_result_find(r)->text; }

@@ -1222,6 +1222,15 @@ static void test_state_of_a_foreign_actor(void **state)
     assert_int_not_equal(francis_outcome(r), FRANCIS_OUTCOME_UNKNOWN);
     assert_true(raw_state(db, "elsewhere", "x", bytes, sizeof bytes));
     assert_memory_equal(bytes, "first\0\0", 8);
+    {                               /* with a request id it may be tried again, not otherwise done */
+        francis_call call = { .request_id = "again", .timeout_ms = 300 };
+        r = francis_state_write(ctx, "elsewhere", "x", "second", 6, 0, &call);
+        assert_int_not_equal(francis_outcome(r), FRANCIS_OUTCOME_DONE);
+        assert_int_not_equal(francis_outcome(r), FRANCIS_OUTCOME_UNKNOWN);
+        francis_call_free(&call);
+    }
+    assert_true(raw_state(db, "elsewhere", "x", bytes, sizeof bytes));
+    assert_memory_equal(bytes, "first\0\0", 8);
     raw_exec(db, "DELETE FROM francis_active_actors WHERE host_id = 'forged'");
     t_ok(francis_state_write(ctx, "elsewhere", "x", "third", 5, 0, NULL));
     assert_true(raw_state(db, "elsewhere", "x", bytes, sizeof bytes));

@@ -3,7 +3,8 @@
  *     bench [--json] [--quick] [--verbose] [--dir DIRECTORY] [--list] [NAME...]
  *
  * NAME is a row or the beginning of one. Value and limit are measured in turns, several rounds, and
- * the medians compared (calls without a write: the rounds that nothing disturbed). The exit code says whether it could measure, not whether goals are met. */
+ * the medians compared (of calls without a write: the rounds that nothing disturbed). The exit code
+ * says whether it could measure, not whether goals are met. */
 #define FRANCIS_IMPLEMENTATION
 #include "francis.h"
 
