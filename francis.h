@@ -9382,9 +9382,9 @@ FRANCIS_API const char *francis_build_info(void)
 {
 #define FRN_TEXT(x)   #x
 #define FRN_VALUE(x)  FRN_TEXT(x)
-#define FRN_SWITCH(x) #x "=" FRN_VALUE(x)
-    return FRN_SWITCH(FRANCIS_STATIC) " " FRN_SWITCH(FRANCIS_NO_STDIO) " " FRN_SWITCH(FRANCIS_DEBUG);
-#undef FRN_SWITCH
+#define FRN_IS(x) #x "=" FRN_VALUE(x)
+    return FRN_IS(FRANCIS_STATIC) " " FRN_IS(FRANCIS_NO_STDIO) " " FRN_IS(FRANCIS_DEBUG);
+#undef FRN_IS
 #undef FRN_VALUE
 #undef FRN_TEXT
 }

@@ -1222,7 +1222,7 @@ static void test_state_of_a_foreign_actor(void **state)
     assert_int_not_equal(francis_outcome(r), FRANCIS_OUTCOME_UNKNOWN);
     assert_true(raw_state(db, "elsewhere", "x", bytes, sizeof bytes));
     assert_memory_equal(bytes, "first\0\0", 8);
-    {                               /* with a request id it may be tried again, not otherwise done */
+    {                               /* with a request id it may be tried again, not done */
         francis_call call = { .request_id = "again", .timeout_ms = 300 };
         r = francis_state_write(ctx, "elsewhere", "x", "second", 6, 0, &call);
         assert_int_not_equal(francis_outcome(r), FRANCIS_OUTCOME_DONE);
