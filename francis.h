@@ -5860,6 +5860,32 @@ static void frn_route(francis_host *h, frn_call *c)
     frn_actor_step(h, a);
 }
 
+/* A write for an actor whose type this host does not serve: directly, if it is active nowhere. The
+ * call's target is type, NUL, id. */
+static void frn_admin_send(francis_host *h, frn_call *c)
+{
+    frn_write *w = frn_write_new(h, FRN_WRITE_ADMIN, NULL);
+
+    if (w == NULL) {
+        frn_call_fail(h, c, FRANCIS_ERR_NOMEM, "no memory for the write");
+        return;
+    }
+    w->owned = frn_buf_ref(c->target);
+    w->type = (const char *)FRN_BYTES(w->owned);
+    w->id = w->type + strlen(w->type) + 1;
+    w->purge = c->op == FRN_OP_PURGE;
+    w->set_state = c->op == FRN_OP_PUT;
+    w->set_version = w->set_state;
+    w->state = frn_buf_ref(c->input);
+    if (c->expire_ms > 0)
+        w->expires_ms = frn_add_time(frn_plat_wall_ms(&h->plat), c->expire_ms);
+    c->result = FRANCIS_OK;         /* what it gets when the gate opens */
+    c->wrote = true;
+    c->state = FRN_CALL_WRITING;
+    frn_list_push(&w->gate, &c->link);
+    frn_write_queue(h, w);
+}
+
 static void frn_outbox_run(francis_host *h)
 {
     frn_list *l;
@@ -5915,8 +5941,10 @@ static void frn_call_on_timer(francis_host *h, frn_timer *timer)
     if (c->state == FRN_CALL_BACKOFF && h->clock_ns < c->deadline_ns) {
         c->result = FRANCIS_PENDING;
         frn_timer_set(h, &c->timer, c->deadline_ns);
-        if (h->phase == FRN_HOST_RUNNING)
+        if (h->phase == FRN_HOST_RUNNING && c->type != NULL)
             frn_route(h, c);
+        else if (h->phase == FRN_HOST_RUNNING)
+            frn_admin_send(h, c);
         else
             frn_call_fail(h, c, FRANCIS_ERR_STOPPED, "the host is stopping");
         return;
@@ -7165,35 +7193,17 @@ static frn_turn *frn_call_inline(francis_host *h, frn_call *c, const frn_spec *s
     return t;
 }
 
-/* A write for an actor whose type this host does not serve: directly, if it is active nowhere. */
-static void frn_admin_send(francis_host *h, frn_call *c, const frn_spec *s)
+/* Type, NUL, id. */
+static frn_buf *frn_key_new(francis_host *h, const char *type, const char *id)
 {
-    size_t     type_size = strlen(s->type) + 1;
-    frn_write *w = frn_write_new(h, FRN_WRITE_ADMIN, NULL);
+    size_t   type_size = strlen(type) + 1, id_size = strlen(id);
+    frn_buf *b = frn_buf_new(&h->mem, type_size + id_size);
 
-    if (w != NULL)
-        w->owned = frn_buf_new(&h->mem, type_size + strlen(s->id));
-    if (w == NULL || w->owned == NULL) {
-        if (w != NULL)
-            frn_write_free(h, w);
-        frn_call_fail(h, c, FRANCIS_ERR_NOMEM, "no memory for the write");
-        return;
+    if (b != NULL) {
+        memcpy(FRN_BYTES(b), type, type_size);
+        memcpy((char *)FRN_BYTES(b) + type_size, id, id_size);
     }
-    memcpy(FRN_BYTES(w->owned), s->type, type_size);
-    memcpy((char *)FRN_BYTES(w->owned) + type_size, s->id, strlen(s->id));
-    w->type = (const char *)FRN_BYTES(w->owned);
-    w->id = w->type + type_size;
-    w->purge = s->op == FRN_OP_PURGE;
-    w->set_state = s->op == FRN_OP_PUT;
-    w->set_version = w->set_state;
-    w->state = frn_buf_ref(c->input);
-    if (s->expire_ms > 0)
-        w->expires_ms = frn_add_time(frn_plat_wall_ms(&h->plat), s->expire_ms);
-    c->result = FRANCIS_OK;         /* what it gets when the gate opens */
-    c->wrote = true;
-    c->state = FRN_CALL_WRITING;
-    frn_list_push(&w->gate, &c->link);
-    frn_write_queue(h, w);
+    return b;
 }
 
 /* Sends the call: at once, or out of a turn behind what that actor has sealed. */
@@ -7201,18 +7211,16 @@ static void frn_call_send(francis_host *h, frn_call *c, const frn_spec *s, frn_t
 {
     if (!c->one_way)
         frn_call_arm(h, c);
-    if (s->found == NULL) {
-        frn_admin_send(h, c, s);
-        return;
-    }
-    c->target = frn_buf_copy(&h->mem, s->id, strlen(s->id));
+    c->target = s->found != NULL ? frn_buf_text(&h->mem, s->id) : frn_key_new(h, s->type, s->id);
     if (c->target == NULL) {
         frn_buf_drop(&h->mem, c->request_id);
         c->request_id = NULL;       /* it cannot be tried again either */
         frn_call_fail(h, c, FRANCIS_ERR_NOMEM, "no memory for the call");
         return;
     }
-    if (t != NULL && frn_write_waits(t->actor))
+    if (s->found == NULL)
+        frn_admin_send(h, c);
+    else if (t != NULL && frn_write_waits(t->actor))
         frn_gate_wait(t->actor, c, FRN_CALL_HELD);
     else
         frn_route(h, c);

@@ -675,11 +675,14 @@ typedef struct tb_seen {            /* by an on_done; call->user */
 
 T_UNUSED static void tb_on_done(francis_call *call)
 {
-    tb_seen *seen = (tb_seen *)call->user;
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;    /* two calls may share a seen */
+    tb_seen               *seen = (tb_seen *)call->user;
+    (void)pthread_mutex_lock(&lock);
     seen->result  = call->result;
     seen->value   = tb_number(call);
     seen->thread  = pthread_self();
     seen->polling = tb_inline() && tb_polling;
+    (void)pthread_mutex_unlock(&lock);
     atomic_fetch_add(&seen->count, 1);
 }
 
