@@ -6547,6 +6547,17 @@ static void frn_stop_on_timer(francis_host *h, frn_timer *timer)
     frn_step_all(h);
 }
 
+/* Whether only doomed turns hold it, whose handlers do not return. */
+static bool frn_actor_stuck(const frn_actor *a)
+{
+    const frn_list *l;
+
+    for (l = a->holders.next; l != &a->holders; l = l->next)
+        if (FRN_OF(const frn_turn, holder_link, l)->doom == FRANCIS_OK)
+            return false;
+    return !frn_list_empty(&a->holders);
+}
+
 /* Whether nothing is left but handlers that do not return. */
 static bool frn_drained(const francis_host *h)
 {
@@ -6562,7 +6573,7 @@ static bool frn_drained(const francis_host *h)
         return false;
     for (i = 0; i < h->actors.cap; i++)
         for (n = h->actors.slots[i]; n != NULL; n = n->next)
-            if (frn_list_empty(&FRN_OF(const frn_actor, node, n)->holders))
+            if (!frn_actor_stuck(FRN_OF(const frn_actor, node, n)))
                 return false;
     return true;
 }
