@@ -6049,8 +6049,8 @@ static int64_t frn_commit_due(const francis_host *h)
     const frn_write *w;
     int64_t          due;
 
-    if (h->committing || frn_list_empty(&h->queue))
-        return FRN_NEVER;
+    if (h->committing || frn_list_empty(&h->queue) || h->leaving)
+        return FRN_NEVER;           /* what a late handler still brings is dropped at close */
     w = FRN_OF(const frn_write, link, h->queue.next);
     due = h->phase == FRN_HOST_RUNNING
         ? frn_add_time(w->sealed_ns, frn_ms_to_ns(h->desc.commit_window_ms)) : 0;
