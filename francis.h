@@ -4086,7 +4086,11 @@ static void frn_timer_set(francis_host *h, frn_timer *t, int64_t at_ns)
         frn_wake(h);
 }
 
-static void frn_timer_stop(francis_host *h, frn_timer *t) { frn_heap_remove(&h->timers, t); }
+static void frn_timer_stop(francis_host *h, frn_timer *t)
+{
+    if (t->index != 0)
+        frn_heap_remove(&h->timers, t);
+}
 
 /* One timer per call slot, turn and type, and a few of the host's. */
 static bool frn_timers_reserve(francis_host *h, size_t more)
