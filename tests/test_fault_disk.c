@@ -269,6 +269,8 @@ static void sync_case_body(void **state)
     for (unsigned k = 0; k < c->more; k++)
         for (int i = 0; i < ACTORS; i++)
             report.lives = model_increment(&report.models[i], ctx, type) == FRANCIS_OK;
+    if (c->fails == 1 && !c->handle)    /* the record may be a moment behind the answer */
+        t_until(((void)francis_poll(host, 0), t_logged(&logs, 203) > 0));
     francis_stats_get(host, &stats);
     report.commits_unknown = stats.commits_unknown;
     report.settled = t_logged(&logs, 203);

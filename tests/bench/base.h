@@ -210,11 +210,11 @@ typedef enum { GOAL_NONE, GOAL_AT_MOST, GOAL_AT_LEAST } goal_kind;
     X(invoke_nonblocking, "ns", "the same invoke with workers: it runs on the thread that calls") \
     X(invoke_ordinary,    "ns", "invoke of an ordinary type, without workers") \
     X(invoke_workers,     "ns", "invoke of an ordinary type: handed to a worker and back") \
-    X(turns_many,         "turns/s", "durable turns, 10,000 actors, 4096 in flight, workers") \
+    X(turns_many,         "turns/s", "durable turns, 10,000 actors, many callers, workers") \
     X(turns_many_inline,  "turns/s", "the same without workers") \
-    X(turns_hot,          "turns/s", "durable turns of one actor, 4096 in flight, workers") \
+    X(turns_hot,          "turns/s", "durable turns of one actor, many callers, workers") \
     X(turns_hot_inline,   "turns/s", "the same without workers") \
-    X(activations,        "1/s", "activations of 10,000 cold actors, 4096 in flight, workers") \
+    X(activations,        "1/s", "activations of 10,000 cold actors, many callers, workers") \
     X(activations_inline, "1/s", "the same without workers") \
     X(turn_single,        "us", "one durable turn, one caller, workers") \
     X(turn_single_inline, "us", "the same without workers") \

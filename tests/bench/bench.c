@@ -14,9 +14,9 @@
 #include <sys/times.h>
 #include <sys/wait.h>
 
-/* Calls in flight: as many as the largest batch of the limit in each stage (being made and run,
- * sealed, being committed, being answered). */
-#define WINDOW 4096u
+/* Calls in flight. Without workers a batch is as large as the largest of the limit then; with them
+ * one is committed while the next is made, which takes twice as many. */
+enum { WINDOW = 1024, WINDOW_WORKERS = 2 * WINDOW };
 
 typedef union {
     int64_t count;
@@ -73,7 +73,7 @@ static francis_host *host_open(const char *database, int workers)
     actor.type = "counter";
     actor.methods = methods;
     actor.state_size = sizeof(counter_state);
-    actor.mailbox_max = 2 * WINDOW;
+    actor.mailbox_max = WINDOW_WORKERS;
     r = francis_open(&host, &desc);
     if (r != FRANCIS_OK)
         die("open: %s: %s", francis_result_name(r), host != NULL ? francis_host_error(host) : "");
@@ -187,14 +187,19 @@ typedef struct {
     const char   *method;
     unsigned      actors, window;
     uint64_t      random, done;
-    francis_call  calls[WINDOW];
+    francis_call  calls[WINDOW_WORKERS];
 } load;
+
+static unsigned window_of(int workers)
+{
+    return workers == FRANCIS_NO_WORKERS ? WINDOW : WINDOW_WORKERS;
+}
 
 static load *load_new(francis_host *host, const char *method, unsigned actors, unsigned window)
 {
     load *l = (load *)calloc(1, sizeof *l);
-    if (l == NULL)
-        die("out of memory");
+    if (l == NULL || window == 0 || window > WINDOW_WORKERS)
+        die("no load of %u calls", window);
     l->host = host;
     l->method = method;
     l->actors = actors;
@@ -206,7 +211,7 @@ static load *load_new(francis_host *host, const char *method, unsigned actors, u
 static void load_free(load *l)
 {
     unsigned i;
-    for (i = 0; i < WINDOW; i++)
+    for (i = 0; i < WINDOW_WORKERS; i++)
         francis_call_free(&l->calls[i]);
     free(l);
 }
@@ -323,8 +328,8 @@ static void durable_side_open(durable_side *s, const char *name, const char *fil
     s->name = name;
     s->workers = workers;
     s->host = host_open_scratch(file, workers);
-    s->many = load_new(s->host, "increment", ACTORS, WINDOW);
-    s->hot = load_new(s->host, "increment", 1, WINDOW);
+    s->many = load_new(s->host, "increment", ACTORS, window_of(workers));
+    s->hot = load_new(s->host, "increment", 1, window_of(workers));
     s->warm = host_warm(s->host);
 }
 
@@ -345,7 +350,7 @@ static void durable_side_close(durable_side *s)
 static double cold_round(const char *file, int workers)
 {
     francis_host *host = host_open_scratch(file, workers);
-    load         *l = load_new(host, "get", ACTORS, WINDOW);
+    load         *l = load_new(host, "get", ACTORS, window_of(workers));
     francis_stats s;
     double        rate = load_each(l, 0, ACTORS);
     francis_stats_get(host, &s);
