@@ -376,6 +376,10 @@ typedef enum francis_log_level {
     X(105, host_took_over,     WARNING, "host") \
     X(106, stop_timed_out,     WARNING, "host") \
     X(107, host_failed,        ERROR,   "host") \
+    X(108, host_challenged,    DEBUG,   "host") \
+    X(109, challenge_answered, INFO,    "host") \
+    X(110, lease_ran_out,      INFO,    "host") \
+    X(111, stuck_host_killed,  ERROR,   "host") \
     X(200, schema_created,     INFO,    "store") \
     X(201, schema_migrated,    INFO,    "store") \
     X(202, commit_failed,      ERROR,   "store") \
@@ -773,6 +777,16 @@ typedef struct francis_host_desc {
                                   void *user);  /* opens a connection to database (keys, VFS,
                                        pragmas); flags as of sqlite3_open_v2; closed by francis */
     void           *database_user;
+    bool            any_filesystem; /* also one that machines may share (NFS, SMB, FUSE), or a file
+                                       that is a mount point: you know that one machine uses it */
+    /* who else has the file: other processes, each a host of its own */
+    const char     *address;        /* "host:port" by which others know this one; NULL = none */
+    uint32_t        hosts_max;      /* the same for all hosts of a file; no limit */
+    int64_t         health_deadline_ms; /* a silent host is evicted after it; 20 s */
+    int64_t         lease_ms;       /* how long a look at the own row counts; a quarter of that */
+    int64_t         lease_margin_ms;    /* others wait longer by this; a twentieth of that */
+    bool            kill_stuck_host;    /* SIGKILL for a process of the same user that has kept the
+                                       write lock for health_deadline_ms without a commit */
     /* how it runs */
     int             workers;        /* one per core; NO_WORKERS = all inside francis_poll */
     uint32_t        blocked_max;    /* turns that wait for a call, each with its thread; 64 */
@@ -867,6 +881,8 @@ typedef struct francis_stats {
     uint64_t bootstraps_failed;
     uint64_t queue_turns, queue_commits, calls_in_flight;
     uint64_t threads_blocked;
+    uint64_t evictions;             /* of others, by this host */
+    uint64_t lives;                 /* 1 + how often this host was evicted and has joined again */
     uint64_t wal_bytes;
     uint64_t memory_bytes, memory_bytes_peak;
 } francis_stats;
@@ -875,6 +891,9 @@ typedef struct francis_health {     /* ages in ms, 0 = nothing waits: if small, 
     int64_t step_age_ms;            /* since the loop last moved */
     int64_t turn_age_ms;            /* of the oldest turn that runs */
     int64_t commit_age_ms;          /* of the oldest sealed turn that is not committed */
+    int64_t lease_age_ms;           /* since the last renewal began; nothing leaves after lease_ms */
+    int64_t busy_age_ms;            /* for so long others have kept the write lock from this host */
+    int64_t busy_process;           /* which process has it, once that is a second; 0 = unknown */
     bool    ready, draining;
 } francis_health;
 
@@ -918,6 +937,7 @@ FRANCIS_API const char *francis_build_info(void);
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
@@ -937,10 +957,13 @@ FRANCIS_API const char *francis_build_info(void);
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/timerfd.h>
+#include <sys/vfs.h>
 #define FRN_EPOLL 1
 #define FRN_KQUEUE 0
 #elif defined(__APPLE__) || defined(__FreeBSD__) || defined(__OpenBSD__) || defined(__NetBSD__)
 #include <sys/event.h>
+#include <sys/param.h>
+#include <sys/mount.h>
 #include <sys/time.h>
 #define FRN_EPOLL 0
 #define FRN_KQUEUE 1
@@ -1422,6 +1445,18 @@ static int64_t frn_plat_now_ns(const frn_plat *p)
                                          : frn_plat_clock(FRN_CLOCK);
 }
 
+/* Of leases. All hosts of a file run on one machine, so this is the clock that the others count on
+ * as well: what it leaves out (the machine sleeps) it leaves out for all of them. Asked for each
+ * answer, therefore the cheap one; what it lags behind is far below lease_margin_ms. */
+static int64_t frn_plat_lease_ns(const frn_plat *p)
+{
+#if defined(CLOCK_MONOTONIC_COARSE)
+    if (p->hooks.monotonic_ns == NULL)
+        return frn_plat_clock(CLOCK_MONOTONIC_COARSE);
+#endif
+    return frn_plat_now_ns(p);
+}
+
 static int64_t frn_plat_wall_ms(const frn_plat *p)
 {
     return p->hooks.wall_ms != NULL ? p->hooks.wall_ms(p->hooks.user)
@@ -1553,6 +1588,16 @@ static void frn_thread_name(const char *host, const char *role)
     (void)host;
     (void)role;
 #endif
+}
+
+/* Whether a process is of our user, where the system shows it; else the right to signal decides. */
+static bool frn_same_user(int64_t process)
+{
+    struct stat st;
+    char        path[40];
+
+    (void)snprintf(path, sizeof path, "/proc/%lld", (long long)process);
+    return stat(path, &st) != 0 || st.st_uid == geteuid();
 }
 
 static int frn_plat_cores(void)
@@ -1749,13 +1794,13 @@ static bool frn_uuid_make(const frn_plat *plat, char text[FRN_UUID_SIZE])
 //    frn_store_ops; only it knows tables, batch numbers and connections. Every operation may be
 //    answered later, from any thread, by calling its done function once: frn_part.done,
 //    frn_read.done. A provider answers for each host's part of a transaction:
-//      DONE      it is durable (as far as the durability asked for goes)
+//      DONE      it is durable (as far as the durability asked for goes), and the host stood, with
+//                no challenge unanswered, after commit was called
 //      NOT_DONE  it did not happen and never will; unknown ends have been settled
-//      BUSY      nothing was tried; ask again later
 //      UNKNOWN   it may have happened; settling failed too
 //    Writes of a part come in the order of their keys, those of one actor as they were sealed.
 
-typedef enum frn_outcome { FRN_DONE, FRN_NOT_DONE, FRN_BUSY, FRN_UNKNOWN } frn_outcome;
+typedef enum frn_outcome { FRN_DONE, FRN_NOT_DONE, FRN_UNKNOWN } frn_outcome;
 
 /* What one request id brought; the id's bytes lie behind it. */
 typedef struct frn_request {
@@ -1792,7 +1837,9 @@ typedef enum frn_write_op {
     FRN_WRITE_RELEASE,              /* take the placement away */
     FRN_WRITE_TURN,                 /* what turns of one actor wrote */
     FRN_WRITE_ADMIN,                /* the same for an actor that is placed nowhere */
-    FRN_WRITE_SWEEP                 /* delete what has expired */
+    FRN_WRITE_SWEEP,                /* delete what has expired */
+    FRN_WRITE_CHALLENGE,            /* ask another host (.id) to show that it stands */
+    FRN_WRITE_EVICT                 /* evict it, if it has not */
 } frn_write_op;
 
 enum { FRN_REQUESTS_PER_WRITE = 4 };
@@ -1802,8 +1849,9 @@ typedef struct frn_write {
     frn_write_op  op;
     uint64_t      number;           /* order of sealing */
     const char   *type, *id;        /* borrowed of actor, or of owned */
-    frn_buf      *owned;            /* ADMIN: type, NUL, id */
+    frn_buf      *owned;            /* ADMIN: type, NUL, id; CHALLENGE, EVICT: NUL, id of a host */
     void         *actor;            /* of the runtime; NULL = none */
+    uint32_t      life;             /* of the host, in which the actor was claimed */
     bool          taken;            /* it is in a part: nothing may be added */
     int64_t       sealed_ns;
     /* TURN, ADMIN: */
@@ -1820,9 +1868,13 @@ typedef struct frn_write {
     int64_t       idle_timeout_ms;
     frn_request  *found_requests;   /* with refs 1, in a list */
     bool          found;            /* there is a state: .state, .expires_ms, .version */
+    frn_buf      *owner;            /* refused: who has the actor: id, NUL, address, NUL */
     /* SWEEP: */
     int64_t       interval_ms, before_ms;
     bool          more;             /* out: there is more to delete */
+    /* CHALLENGE (out), EVICT (in): */
+    int64_t       challenge;        /* the number that is to be answered */
+    int64_t       lease_ms;         /* out: of the host that is challenged */
     /* out: */
     francis_result result;          /* OK, or why this one was refused; it then wrote nothing */
     frn_list      gate;             /* of the runtime: what waits for it */
@@ -1839,6 +1891,7 @@ typedef struct frn_part {           /* what one host wants committed in one tran
     francis_result   result;        /* out: why it is not DONE */
     bool             lost;          /* out: the database was opened anew, trust no image */
     size_t           rows;          /* out */
+    uint32_t         evicted;       /* out: hosts that were evicted in passing */
     char             error[256];
     void           (*done)(struct frn_part *part);
     void            *user;
@@ -1848,12 +1901,15 @@ typedef struct frn_join {
     const char  *host_id, *address;
     int64_t      now_ms;
     size_t       types_count;
-    bool         took_over;         /* out: dead hosts were evicted, whose placements are left */
+    uint32_t     evicted;           /* out: dead hosts, whose placements are left */
     const char  *(*type_at)(void *user, size_t i, int64_t *idle_timeout_ms, uint32_t *limit);
     void        *user;
 } frn_join;
 
-typedef enum frn_read_kind { FRN_READ_STATE, FRN_READ_PAGE } frn_read_kind;
+typedef enum frn_read_kind {
+    FRN_READ_STATE, FRN_READ_PAGE,
+    FRN_READ_STANDING               /* of the host .id: OK, or EVICTED */
+} frn_read_kind;
 
 enum { FRN_PAGE_ITEMS = 100 };
 
@@ -1870,6 +1926,7 @@ typedef struct frn_read {
     francis_list_kind what;         /* PAGE */
     const char       *after[2];     /* PAGE: key of the last item; NULL = from the start */
     bool              with_data;
+    bool              challenged;   /* out, STANDING: there is a challenge to be answered */
     size_t            limit;
     frn_buf          *state;        /* out */
     frn_item         *items;        /* out, room for FRN_PAGE_ITEMS */
@@ -1882,15 +1939,26 @@ typedef struct frn_read {
 
 typedef struct frn_store frn_store;
 
+typedef struct frn_blocker {        /* who keeps us from writing */
+    int64_t process;                /* 0 = not known */
+    int64_t version;                /* changes with each commit of anybody */
+    char    host_id[64];            /* "" = none of ours */
+} frn_blocker;
+
 typedef struct frn_store_ops {
     /* Registers a host with its types, evicting those whose process is proved dead. Waits. */
     francis_result (*join)(frn_store *store, frn_join *join, char *error, size_t error_size);
     /* Removes it with its placements. Waits. */
     void (*leave)(frn_store *store, const char *host_id);
+    /* Whether a part may be committed now. If so commit must follow, also with nothing to write,
+     * and writes that need a sync only if that was said here. If not ask again, in *retry_ns: a
+     * place in the queue of writers may be kept for this host. */
+    bool (*ready)(frn_store *store, bool sync, int64_t *retry_ns);
     void (*commit)(frn_store *store, frn_part *parts);      /* one thread at a time */
+    void (*blocker)(frn_store *store, frn_blocker *out);    /* when ready says no for long */
     void (*read)(frn_store *store, frn_read *read);         /* any thread */
     void (*tend)(frn_store *store, bool idle);              /* beside commits: checkpoints */
-    void (*close)(frn_store *store, bool forked);           /* frees the store */
+    void (*close)(frn_store *store);                        /* frees it */
 } frn_store_ops;
 
 struct frn_store {
@@ -1898,6 +1966,7 @@ struct frn_store {
     frn_mem             *mem;
     frn_plat            *plat;
     frn_logger          *log;
+    bool                 shared;    /* other processes can come: leases count */
     uint64_t             bytes_written, wal_bytes;          /* atomic */
 };
 
@@ -1909,7 +1978,7 @@ struct frn_store {
 
 enum {
     FRN_SQLITE_LEVEL     = 4,       /* of the shared tables */
-    FRN_SQLITE_EXT_LEVEL = 1,       /* of ours */
+    FRN_SQLITE_EXT_LEVEL = 2,       /* of ours */
     FRN_SQLITE_SQL_MAX   = 2400,
     FRN_PREFIX_MAX       = 32,
     FRN_CHECKPOINT_PAGES = 1000,    /* an idle committer copies the log back from here on */
@@ -1917,8 +1986,8 @@ enum {
 };
 
 typedef enum frn_stmt {
-    FRN_STMT_BEGIN, FRN_STMT_COMMIT, FRN_STMT_ROLLBACK, FRN_STMT_FENCE, FRN_STMT_SETTLE,
-    FRN_STMT_CLAIM, FRN_STMT_OWNER, FRN_STMT_ACTOR_LOAD, FRN_STMT_REQUESTS_LOAD, FRN_STMT_RELEASE,
+    FRN_STMT_BEGIN, FRN_STMT_COMMIT, FRN_STMT_ROLLBACK, FRN_STMT_FENCE, FRN_STMT_ANSWER,
+    FRN_STMT_SETTLE, FRN_STMT_CHALLENGE, FRN_STMT_HOST, FRN_STMT_CLAIM, FRN_STMT_OWNER, FRN_STMT_ACTOR_LOAD, FRN_STMT_REQUESTS_LOAD, FRN_STMT_RELEASE,
     FRN_STMT_FOREIGN, FRN_STMT_STRANGERS, FRN_STMT_PLACED, FRN_STMT_STATE_PUT,
     FRN_STMT_STATE_DELETE,
     FRN_STMT_VERSION_PUT, FRN_STMT_VERSION_DELETE, FRN_STMT_REQUEST_PUT, FRN_STMT_ALARMS_DELETE,
@@ -1928,15 +1997,27 @@ typedef enum frn_stmt {
     FRN_STMT_END
 } frn_stmt;
 
+#define FRN_HOST_COLUMNS \
+    "SELECT h.host_id, h.host_address, e.host_id IS NOT NULL, h.host_last_health_check," \
+    " e.challenge, e.answer, e.lease_ms, e.process" \
+    " FROM @hosts h LEFT JOIN @ext_hosts e ON e.host_id = h.host_id"
+
 static const char *const frn_sqlite_sql[FRN_STMT_END] = {
     "BEGIN IMMEDIATE",
     "COMMIT",
     "ROLLBACK",
     /* FENCE */
-    "SELECT e.evicted FROM @hosts h JOIN @ext_hosts e ON e.host_id = h.host_id"
-    " WHERE h.host_id = ?1",
+    "SELECT e.evicted, e.challenge <> e.answer FROM @hosts h JOIN @ext_hosts e"
+    " ON e.host_id = h.host_id WHERE h.host_id = ?1",
+    /* ANSWER */
+    "UPDATE @ext_hosts SET answer = challenge WHERE host_id = ?1",
     /* SETTLE: any small write in place of a lost one */
     "UPDATE @ext_hosts SET settled = settled + 1 WHERE host_id = ?1",
+    /* CHALLENGE: one that is open already will do */
+    "UPDATE @ext_hosts SET challenge = challenge + 1 WHERE host_id = ?1 AND evicted = 0"
+    " AND challenge = answer",
+    /* HOST: one that stands */
+    FRN_HOST_COLUMNS " WHERE h.host_id = ?1 AND coalesce(e.evicted, 0) = 0",
     /* CLAIM: the row of a host that is gone or evicted counts as absent */
     "INSERT INTO @active_actors(actor_type, actor_id, host_id, actor_idle_timeout,"
     " actor_activation) VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(actor_type, actor_id) DO UPDATE"
@@ -1945,8 +2026,8 @@ static const char *const frn_sqlite_sql[FRN_STMT_END] = {
     " (SELECT 1 FROM @hosts h LEFT JOIN @ext_hosts e ON e.host_id = h.host_id"
     " WHERE h.host_id = @active_actors.host_id AND coalesce(e.evicted, 0) = 0)",
     /* OWNER */
-    "SELECT h.host_address FROM @active_actors a JOIN @hosts h ON h.host_id = a.host_id"
-    " WHERE a.actor_type = ?1 AND a.actor_id = ?2",
+    FRN_HOST_COLUMNS " JOIN @active_actors a ON a.host_id = h.host_id"
+    " WHERE a.actor_type = ?1 AND a.actor_id = ?2 AND coalesce(e.evicted, 0) = 0",
     /* ACTOR_LOAD */
     "SELECT s.actor_state_data, s.actor_state_expiration_time, coalesce((SELECT v.state_version"
     " FROM @ext_state v WHERE v.actor_type = ?1 AND v.actor_id = ?2), 0) FROM @actor_state s"
@@ -2079,6 +2160,10 @@ static const char *const frn_sqlite_ext_schema[] = {
     " request_id TEXT NOT NULL, work_hash INTEGER NOT NULL, reply BLOB, expires INTEGER NOT NULL,"
     " PRIMARY KEY(actor_type, actor_id, request_id)) WITHOUT ROWID, STRICT",
     "CREATE INDEX @ext_requests_expires_idx ON @ext_requests(expires)",
+    NULL,
+    "ALTER TABLE @ext_hosts ADD COLUMN challenge INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE @ext_hosts ADD COLUMN answer INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE @ext_hosts ADD COLUMN lease_ms INTEGER NOT NULL DEFAULT 0",
     NULL
 };
 
@@ -2086,6 +2171,24 @@ typedef struct frn_conn {
     sqlite3      *db;
     sqlite3_stmt *stmts[FRN_STMT_END];
 } frn_conn;
+
+typedef struct frn_lock_file {      /* an empty file beside the database, and our lock on it */
+    sqlite3_file *file;             /* NULL = not open */
+    const char   *name;             /* of sqlite3_create_filename */
+} frn_lock_file;
+
+typedef struct frn_queue {          /* of the processes that want to write */
+    frn_lock_file next, writer;
+    bool          is_next, is_writer;       /* what of them we hold */
+    bool          impatient;        /* who holds them has not moved: go without */
+    int64_t       since_ns;         /* we wait since then; 0 = we do not */
+    int64_t       looked_ns;        /* whether the files are still there */
+} frn_queue;
+
+typedef struct frn_seen {
+    char    host_id[64];
+    int64_t until_ns;
+} frn_seen;
 
 typedef struct frn_sqlite {
     frn_store          base;
@@ -2099,14 +2202,16 @@ typedef struct frn_sqlite {
     frn_conn           conn[2];     /* writer, reader */
     pthread_mutex_t    locks[2];    /* around each */
     pid_t              pid;
+    bool               begun;       /* ready has begun the transaction that commit goes on with */
     bool               looked, strangers;   /* see frn_sqlite_look_for_strangers */
     unsigned           version;
     int                synced;      /* what PRAGMA synchronous is at now: 1 = full, 0 = not */
     uint64_t           page_bytes, wal_pages, wal_bytes_max, wal_retry_pages, wal_copied_pages;
-    char               host_id[FRN_UUID_SIZE];
-    sqlite3_file      *proof;       /* the lock that dies with this process */
-    const char        *proof_name;
-    francis_result     opened;      /* what on_database answered */
+    frn_lock_file      proof;       /* the lock that dies with this process */
+    frn_queue          queue;
+    frn_seen           seen[4];     /* hosts whose proof was looked at a moment ago */
+    unsigned           seen_next;
+    francis_result     opened;      /* what on_database, or a look at the place, answered */
     char               error[256];
 } frn_sqlite;
 
@@ -2137,6 +2242,19 @@ static francis_result frn_sqlite_fail(frn_sqlite *s, sqlite3 *db, int rc, const 
                                                                        : sqlite3_errstr(rc);
     (void)snprintf(s->error, sizeof s->error, "%s: %s (%d)", doing, text, rc);
     return frn_sqlite_result(rc);
+}
+
+static francis_result frn_sqlite_refuse(frn_sqlite *s, francis_result r, const char *format, ...)
+    FRANCIS_PRINTF(3, 4);
+
+static francis_result frn_sqlite_refuse(frn_sqlite *s, francis_result r, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(s->error, sizeof s->error, format, args);
+    va_end(args);
+    return r;
 }
 
 static const char *frn_sqlite_expand(const frn_sqlite *s, const char *sql, char *out, size_t size)
@@ -2235,6 +2353,16 @@ static int frn_sqlite_bind_key(sqlite3_stmt *stmt, const char *type, const char 
     return rc == SQLITE_OK ? sqlite3_bind_text(stmt, 2, id, -1, SQLITE_STATIC) : rc;
 }
 
+/* A kept statement about one host. */
+static sqlite3_stmt *frn_sqlite_of_host(frn_sqlite *s, frn_conn *c, frn_stmt which,
+                                        const char *host_id, int *rc)
+{
+    sqlite3_stmt *stmt = frn_sqlite_stmt(s, c, which, rc);
+    if (stmt != NULL && (*rc = sqlite3_bind_text(stmt, 1, host_id, -1, SQLITE_STATIC)) == SQLITE_OK)
+        return stmt;
+    return NULL;
+}
+
 /* A kept statement with type and id bound. */
 static sqlite3_stmt *frn_sqlite_keyed(frn_sqlite *s, frn_conn *c, frn_stmt which, const char *type,
                                       const char *id, int *rc)
@@ -2270,124 +2398,257 @@ static int frn_sqlite_column_buf(frn_sqlite *s, sqlite3_stmt *stmt, int at, frn_
     return *out != NULL ? SQLITE_OK : SQLITE_NOMEM;
 }
 
-// >> 412 store.sqlite.proof | needs: 410
-//    A host proves that it lives by a lock that dies with its process: one empty file per host
-//    beside the database, locked through SQLite's own VFS, which is right under fork, for several
-//    hosts in one process, and in a simulation. Taken before the host's row is committed, never
-//    again, so that "free" is final.
+// >> 412 store.sqlite.locks | needs: 410
+//    Locks that die with their process: on empty files beside the database, taken through SQLite's
+//    own VFS, which is right under fork, for several hosts in one process, and in a simulation.
+//    One per host proves that it lives: taken before the host's row is committed, never again, so
+//    that "free" is final.
 
-static const char *frn_sqlite_proof_name(frn_sqlite *s, const char *host_id)
+enum { FRN_SEEN_MS = 50 };          /* a host that lived a moment ago is taken to live still */
+
+static void frn_lock_file_close(frn_sqlite *s, frn_lock_file *f)
 {
-    const char *name;
-    size_t      size = strlen(s->path) + sizeof "-host-" + strlen(host_id);
-    char       *text = (char *)frn_mem_alloc(s->base.mem, size);
-
-    if (text == NULL)
-        return NULL;
-    (void)snprintf(text, size, "%s-host-%s", s->path, host_id);
-    name = sqlite3_create_filename(text, "", "", 0, NULL);
-    frn_mem_free(s->base.mem, text, size);
-    return name;
-}
-
-static void frn_sqlite_proof_close(frn_sqlite *s, sqlite3_file *f)
-{
-    if (f == NULL)
-        return;
-    if (f->pMethods != NULL)
-        (void)f->pMethods->xClose(f);
-    frn_mem_free(s->base.mem, f, (size_t)s->vfs->szOsFile);
-}
-
-static int frn_sqlite_proof_open(frn_sqlite *s, const char *name, int flags, sqlite3_file **out)
-{
-    sqlite3_vfs *vfs = s->vfs;
-    int          rc = SQLITE_NOMEM, got = 0;
-
-    *out = (sqlite3_file *)frn_mem_alloc(s->base.mem, (size_t)vfs->szOsFile);
-    if (*out != NULL)
-        rc = vfs->xOpen(vfs, name, *out, flags | SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_READWRITE, &got);
-    if (rc != SQLITE_OK) {
-        frn_sqlite_proof_close(s, *out);
-        *out = NULL;
+    if (f->file != NULL) {
+        if (f->file->pMethods != NULL)
+            (void)f->file->pMethods->xClose(f->file);
+        frn_mem_free(s->base.mem, f->file, (size_t)s->vfs->szOsFile);
     }
+    f->file = NULL;
+    if (f->name != NULL)
+        sqlite3_free_filename(f->name);
+    f->name = NULL;
+}
+
+/* A file that is there, made if need be, and a handle on it. */
+static int frn_lock_file_open(frn_sqlite *s, const char *suffix, const char *host_id,
+                              frn_lock_file *out)
+{
+    static const int flags = SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+    size_t size = strlen(s->path) + strlen(suffix) + strlen(host_id) + 1;
+    char  *text = (char *)frn_mem_alloc(s->base.mem, size);
+    int    rc = SQLITE_NOMEM, got = 0;
+
+    memset(out, 0, sizeof *out);
+    if (text == NULL)
+        return rc;
+    (void)snprintf(text, size, "%s%s%s", s->path, suffix, host_id);
+    out->name = sqlite3_create_filename(text, "", "", 0, NULL);
+    frn_mem_free(s->base.mem, text, size);
+    if (out->name != NULL)
+        out->file = (sqlite3_file *)frn_mem_alloc(s->base.mem, (size_t)s->vfs->szOsFile);
+    if (out->file != NULL)
+        rc = s->vfs->xOpen(s->vfs, out->name, out->file, flags, &got);
+    if (rc != SQLITE_OK)
+        frn_lock_file_close(s, out);
     return rc;
+}
+
+static int frn_lock_file_take(frn_lock_file *f, int level)
+{
+    return f->file->pMethods->xLock(f->file, level);
+}
+
+static bool frn_lock_file_moved(const frn_lock_file *f)
+{
+    int moved = 0;
+    return f->file != NULL && f->file->pMethods->iVersion >= 1
+        && f->file->pMethods->xFileControl(f->file, SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK
+        && moved;
+}
+
+static void frn_lock_file_unlink(frn_sqlite *s, const frn_lock_file *f)
+{
+    if (f->name != NULL)
+        (void)s->vfs->xDelete(s->vfs, f->name, 0);
 }
 
 /* Whether the host's process holds its lock. When in doubt it does. */
 static bool frn_sqlite_proof_held(frn_sqlite *s, const char *host_id)
 {
-    const char   *name = frn_sqlite_proof_name(s, host_id);
-    sqlite3_vfs  *vfs = s->vfs;
-    sqlite3_file *f = NULL;
+    frn_lock_file f;
     int           held = 1;
 
-    if (name == NULL)
+    if (frn_lock_file_open(s, "-host-", host_id, &f) != SQLITE_OK)
         return true;
-    if (frn_sqlite_proof_open(s, name, SQLITE_OPEN_CREATE, &f) == SQLITE_OK
-        && f->pMethods->xCheckReservedLock(f, &held) != SQLITE_OK)
+    if (f.file->pMethods->xCheckReservedLock(f.file, &held) != SQLITE_OK)
         held = 1;
-    frn_sqlite_proof_close(s, f);
     if (!held)
-        (void)vfs->xDelete(vfs, name, 0);
-    sqlite3_free_filename(name);
+        frn_lock_file_unlink(s, &f);
+    frn_lock_file_close(s, &f);
     return held != 0;
+}
+
+/* The same, for who asks often. */
+static bool frn_sqlite_proof_seen(frn_sqlite *s, const char *host_id)
+{
+    int64_t   now = frn_plat_now_ns(s->base.plat);
+    frn_seen *seen;
+    size_t    i;
+
+    for (i = 0; i < FRN_COUNT(s->seen); i++)
+        if (s->seen[i].until_ns > now && strcmp(s->seen[i].host_id, host_id) == 0)
+            return true;
+    if (!frn_sqlite_proof_held(s, host_id))
+        return false;
+    seen = &s->seen[s->seen_next++ % FRN_COUNT(s->seen)];
+    (void)snprintf(seen->host_id, sizeof seen->host_id, "%s", host_id);
+    seen->until_ns = now + FRN_SEEN_MS * FRN_MS;
+    return true;
 }
 
 static int frn_sqlite_proof_take(frn_sqlite *s, const char *host_id)
 {
-    int rc = SQLITE_NOMEM;
+    int rc;
 
     if (s->path[0] == '\0')
         return SQLITE_OK;           /* in memory: nobody else can come */
-    s->proof_name = frn_sqlite_proof_name(s, host_id);
-    if (s->proof_name != NULL)
-        rc = frn_sqlite_proof_open(s, s->proof_name, SQLITE_OPEN_CREATE, &s->proof);
+    rc = frn_lock_file_open(s, "-host-", host_id, &s->proof);
     if (rc == SQLITE_OK)
-        rc = s->proof->pMethods->xLock(s->proof, SQLITE_LOCK_SHARED);
+        rc = frn_lock_file_take(&s->proof, SQLITE_LOCK_SHARED);
     if (rc == SQLITE_OK)
-        rc = s->proof->pMethods->xLock(s->proof, SQLITE_LOCK_RESERVED);
+        rc = frn_lock_file_take(&s->proof, SQLITE_LOCK_RESERVED);
     return rc;
 }
 
 static void frn_sqlite_proof_drop(frn_sqlite *s)
 {
-    sqlite3_vfs *vfs = s->vfs;
-
-    if (s->proof != NULL) {
-        (void)vfs->xDelete(vfs, s->proof_name, 0);
-        (void)s->proof->pMethods->xUnlock(s->proof, SQLITE_LOCK_NONE);
-        frn_sqlite_proof_close(s, s->proof);
-    }
-    s->proof = NULL;
-    if (s->proof_name != NULL)
-        sqlite3_free_filename(s->proof_name);
-    s->proof_name = NULL;
+    if (s->proof.file == NULL)
+        return;
+    if (!frn_lock_file_moved(&s->proof))
+        frn_lock_file_unlink(s, &s->proof);
+    (void)s->proof.file->pMethods->xUnlock(s->proof.file, SQLITE_LOCK_NONE);
+    frn_lock_file_close(s, &s->proof);
 }
 
-// >> 414 store.sqlite.open | needs: 410 412
+// >> 413 store.sqlite.queue | needs: 412
+//    Processes that want to write take turns, by two locks: who has DATABASE-writer may begin, who
+//    has DATABASE-next comes after him. So a busy host cannot overtake one that waits. The locks
+//    are tried, never waited for. They make things fair, no more: what is written is guarded by
+//    SQLite's own lock, and when whoever holds ours does not move for a while, we go without.
+
+enum {
+    FRN_QUEUE_PATIENCE_MS = 100,
+    FRN_QUEUE_LOOK_MS     = 1000,   /* now and then: are the files still those of the others? */
+    FRN_QUEUE_RETRY_NS    = 200000,
+    FRN_BUSY_RETRY_NS     = 1000000
+};
+
+static bool frn_queue_open_one(frn_sqlite *s, const char *suffix, frn_lock_file *f)
+{
+    if (frn_lock_file_open(s, suffix, "", f) != SQLITE_OK)
+        return false;
+    if (frn_lock_file_take(f, SQLITE_LOCK_SHARED) == SQLITE_OK)
+        return true;
+    frn_lock_file_close(s, f);
+    return false;
+}
+
+/* RESERVED is the lock; back to SHARED, which all have all the time, gives it up. */
+static bool frn_queue_lock(const frn_lock_file *f, bool *held)
+{
+    if (!*held)
+        *held = f->file->pMethods->xLock(f->file, SQLITE_LOCK_RESERVED) == SQLITE_OK;
+    return *held;
+}
+
+static void frn_queue_unlock(const frn_lock_file *f, bool *held)
+{
+    if (*held)
+        (void)f->file->pMethods->xUnlock(f->file, SQLITE_LOCK_SHARED);
+    *held = false;
+}
+
+static void frn_queue_leave(frn_sqlite *s)
+{
+    frn_queue_unlock(&s->queue.next, &s->queue.is_next);
+    frn_queue_unlock(&s->queue.writer, &s->queue.is_writer);
+    s->queue.since_ns = 0;
+}
+
+static void frn_queue_close(frn_sqlite *s)
+{
+    if (s->queue.next.file != NULL)
+        frn_queue_leave(s);
+    frn_lock_file_close(s, &s->queue.next);
+    frn_lock_file_close(s, &s->queue.writer);
+}
+
+/* Opens the files, and again when somebody has deleted them. false = go without. */
+static bool frn_queue_open(frn_sqlite *s, int64_t now)
+{
+    frn_queue *q = &s->queue;
+
+    if (q->next.file != NULL && now - q->looked_ns < FRN_QUEUE_LOOK_MS * FRN_MS)
+        return true;
+    q->looked_ns = now;
+    if (q->next.file != NULL && !frn_lock_file_moved(&q->next) && !frn_lock_file_moved(&q->writer))
+        return true;
+    frn_queue_close(s);
+    if (s->path[0] == '\0' || !frn_queue_open_one(s, "-next", &q->next))
+        return false;
+    if (frn_queue_open_one(s, "-writer", &q->writer))
+        return true;
+    frn_queue_close(s);
+    return false;
+}
+
+/* One step forward. true = it is our turn, or the queue does not move. */
+static bool frn_queue_step(frn_sqlite *s)
+{
+    frn_queue *q = &s->queue;
+    int64_t    now = frn_plat_now_ns(s->base.plat);
+
+    if (q->is_writer || !frn_queue_open(s, now))
+        return true;
+    if (frn_queue_lock(&q->next, &q->is_next) && frn_queue_lock(&q->writer, &q->is_writer)) {
+        frn_queue_unlock(&q->next, &q->is_next);
+        q->impatient = false;
+        return true;
+    }
+    if (q->since_ns == 0)
+        q->since_ns = now;
+    if (now - q->since_ns >= FRN_QUEUE_PATIENCE_MS * FRN_MS)
+        q->impatient = true;
+    return q->impatient;
+}
+
+/* Nobody else is registered: the files go. Who opened them meanwhile finds out by his next look. */
+static void frn_queue_remove(frn_sqlite *s)
+{
+    if (!frn_queue_open(s, frn_plat_now_ns(s->base.plat)))
+        return;
+    frn_lock_file_unlink(s, &s->queue.next);
+    frn_lock_file_unlink(s, &s->queue.writer);
+}
+
+// >> 414 store.sqlite.open | needs: 410 413
 //    Connections and schema. Opening waits for a locked database up to busy_timeout_ms; after that
 //    nothing in this provider sleeps, and BUSY is answered as such.
 
-static void frn_sqlite_pause(void)
+static void frn_sqlite_pause(long ns)
 {
-    struct timespec t = { 0, 2000000 };
+    struct timespec t = { 0, 0 };
+    t.tv_nsec = ns;
     (void)nanosleep(&t, NULL);
 }
 
-/* Repeats what meets a lock, since SQLite does not wait everywhere. */
-static int frn_sqlite_patiently(frn_sqlite *s, sqlite3 *db, const char *sql)
+static bool frn_sqlite_is_busy(int rc)
+{
+    return (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED;
+}
+
+/* Begins a transaction, in turn, under a deadline. frn_queue_leave must follow. */
+static int frn_sqlite_begin_patiently(frn_sqlite *s, sqlite3 *db)
 {
     int64_t end = frn_add_time(frn_plat_clock(FRN_CLOCK), frn_ms_to_ns(s->desc->busy_timeout_ms));
     int     rc;
 
-    do {
-        rc = frn_sqlite_exec(s, db, sql);
-        if ((rc & 0xff) != SQLITE_BUSY && (rc & 0xff) != SQLITE_LOCKED)
-            break;
-        frn_sqlite_pause();
-    } while (frn_plat_clock(FRN_CLOCK) < end);
-    return rc;
+    for (;;) {
+        rc = frn_queue_step(s) ? frn_sqlite_exec(s, db, "BEGIN IMMEDIATE") : SQLITE_BUSY;
+        if (!frn_sqlite_is_busy(rc) || frn_plat_clock(FRN_CLOCK) >= end)
+            return rc;
+        frn_sqlite_pause(s->queue.is_writer ? FRN_BUSY_RETRY_NS : FRN_QUEUE_RETRY_NS);
+    }
 }
 
 static int frn_sqlite_on_wal(void *user, sqlite3 *db, const char *name, int pages)
@@ -2417,6 +2678,8 @@ static int frn_sqlite_connect(frn_sqlite *s, sqlite3 **db)
         s->opened = d->on_database(db, d->database, flags, d->database_user);
         if (s->opened == FRANCIS_OK)
             return *db != NULL ? SQLITE_OK : SQLITE_MISUSE;
+        (void)frn_sqlite_refuse(s, s->opened, "on_database: %s (%d)", francis_strerror(s->opened),
+                                s->opened);
         return SQLITE_CANTOPEN;
     }
     return sqlite3_open_v2(d->database, db, flags, d->platform->sqlite_vfs);
@@ -2448,9 +2711,8 @@ static int frn_sqlite_journal(frn_sqlite *s, sqlite3 *db)
     if (rc != SQLITE_OK || s->path[0] == '\0')
         return rc;
     end = frn_add_time(frn_plat_clock(FRN_CLOCK), frn_ms_to_ns(s->desc->busy_timeout_ms));
-    while (rc = frn_sqlite_wal_on(db),
-           (rc & 0xff) == SQLITE_BUSY && frn_plat_clock(FRN_CLOCK) < end)
-        frn_sqlite_pause();         /* SQLite does not call its busy handler here */
+    while (rc = frn_sqlite_wal_on(db), frn_sqlite_is_busy(rc) && frn_plat_clock(FRN_CLOCK) < end)
+        frn_sqlite_pause(FRN_BUSY_RETRY_NS);        /* SQLite does not call its busy handler here */
     return rc;
 }
 
@@ -2484,6 +2746,121 @@ static void frn_sqlite_disconnect(frn_sqlite *s, frn_conn *c)
     c->db = NULL;
 }
 
+/* File systems that several machines may share, or that others make up: their locks do not hold, or
+ * the shared memory of the log is not shared. */
+#if defined(__linux__)
+typedef struct frn_filesystem {
+    uint32_t    type;
+    const char *name;
+} frn_filesystem;
+
+static const frn_filesystem frn_filesystems[] = {
+    { 0x00006969, "NFS" },   { 0x0000517b, "SMB" },    { 0xff534d42, "CIFS" },
+    { 0xfe534d42, "SMB2" },  { 0x01021997, "9p" },     { 0x65735546, "FUSE or virtiofs" },
+    { 0x00c36400, "Ceph" },  { 0x01161970, "GFS2" },   { 0x7461636f, "OCFS2" },
+    { 0x0bd00bd0, "Lustre" }, { 0x5346414f, "AFS" },   { 0x6b414653, "AFS" },
+    { 0x73757245, "Coda" },  { 0x786f4256, "VirtualBox's" }, { 0x47504653, "GPFS" },
+    { 0x19830326, "BeeGFS" }, { 0x0000564c, "NCP" },   { 0xbacbacbc, "VMware's" }
+};
+
+static const char *frn_filesystem_shared(const char *path)
+{
+    struct statfs f;
+    size_t        i;
+
+    if (statfs(path, &f) != 0)
+        return NULL;
+    for (i = 0; i < FRN_COUNT(frn_filesystems); i++)
+        if ((uint32_t)f.f_type == frn_filesystems[i].type)
+            return frn_filesystems[i].name;
+    return NULL;
+}
+
+/* Whether a line of mountinfo is about this path: its fifth word, with blanks as \040. */
+static bool frn_mount_line_is(const char *line, const char *path)
+{
+    int word;
+
+    for (word = 1; word < 5 && (line = strchr(line, ' ')) != NULL; word++)
+        line++;
+    for (; line != NULL && *path != '\0'; path++) {
+        unsigned code = (unsigned char)*line;
+        if (*line == '\\' && line[1] >= '0' && line[1] <= '3') {
+            code = (unsigned)(line[1] - '0') * 64 + (unsigned)(line[2] - '0') * 8
+                 + (unsigned)(line[3] - '0');
+            line += 3;
+        }
+        if (code != (unsigned char)*path)
+            return false;
+        line++;
+    }
+    return line != NULL && *line == ' ';
+}
+
+static bool frn_is_mount_point(const char *path)
+{
+    char  line[4096 + 512];
+    FILE *f = fopen("/proc/self/mountinfo", "re");
+    bool  is = false;
+
+    while (f != NULL && !is && fgets(line, sizeof line, f) != NULL)
+        is = frn_mount_line_is(line, path);
+    if (f != NULL)
+        (void)fclose(f);
+    return is;
+}
+#elif defined(MNT_LOCAL)
+static const char *frn_filesystem_shared(const char *path)
+{
+    struct statfs f;
+    return statfs(path, &f) == 0 && (f.f_flags & (uint32_t)MNT_LOCAL) == 0 ? "network" : NULL;
+}
+
+static bool frn_is_mount_point(const char *path)
+{
+    (void)path;
+    return false;
+}
+#else
+static const char *frn_filesystem_shared(const char *path)
+{
+    (void)path;
+    return NULL;
+}
+
+static bool frn_is_mount_point(const char *path)
+{
+    (void)path;
+    return false;
+}
+#endif
+
+/* Whether locks and shared memory can be trusted where the file lies. */
+static francis_result frn_sqlite_check_place(frn_sqlite *s)
+{
+    const char *shared;
+    char       *directory;
+    size_t      size = strlen(s->path) + 1, length;
+
+    if (s->path[0] != '/' || s->desc->any_filesystem)
+        return FRANCIS_OK;
+    directory = (char *)frn_mem_alloc(s->base.mem, size);
+    if (directory == NULL)
+        return frn_sqlite_refuse(s, FRANCIS_ERR_NOMEM, "out of memory");
+    length = (size_t)(strrchr(s->path, '/') - s->path);
+    memcpy(directory, s->path, length > 0 ? length : 1);
+    shared = frn_filesystem_shared(directory);
+    frn_mem_free(s->base.mem, directory, size);
+    if (shared != NULL)
+        return frn_sqlite_refuse(s, FRANCIS_ERR_INVALID, "it lies on a %s file system, which"
+                                 " machines may share; see any_filesystem", shared);
+    if (frn_is_mount_point(s->path))
+        return frn_sqlite_refuse(s, FRANCIS_ERR_INVALID, "the file is a mount point: its log would"
+                                 " not be that of others; mount its directory, or see"
+                                 " any_filesystem");
+    return FRANCIS_OK;
+}
+
 static int frn_sqlite_busy_ms(const frn_sqlite *s)
 {
     return s->desc->busy_timeout_ms > INT_MAX || s->desc->busy_timeout_ms < 0
@@ -2508,6 +2885,8 @@ static int frn_sqlite_connect_one(frn_sqlite *s, frn_conn *c, bool writer)
         s->path = frn_mem_strdup(s->base.mem, name != NULL ? name : "");
         if (s->path == NULL)
             rc = SQLITE_NOMEM;
+        else if ((s->opened = frn_sqlite_check_place(s)) != FRANCIS_OK)
+            return SQLITE_CANTOPEN;
     }
     if (rc == SQLITE_OK && s->vfs == NULL)
         (void)sqlite3_file_control(c->db, "main", SQLITE_FCNTL_VFS_POINTER, (void *)&s->vfs);
@@ -2527,10 +2906,8 @@ static francis_result frn_sqlite_connect_all(frn_sqlite *s)
     int            rc = frn_sqlite_connect_one(s, &s->conn[0], true);
     francis_result r = s->opened;
 
-    if (r != FRANCIS_OK) {
-        (void)snprintf(s->error, sizeof s->error, "on_database: %s (%d)", francis_strerror(r), r);
-        return r;
-    }
+    if (r != FRANCIS_OK)
+        return r;                   /* s->error has the words */
     if (rc != SQLITE_OK)
         return frn_sqlite_fail(s, s->conn[0].db, rc, "cannot open the database");
     s->single = s->handle != NULL || s->path[0] == '\0';
@@ -2600,14 +2977,13 @@ static int frn_sqlite_migrate_level(frn_sqlite *s, sqlite3 *db, const char *cons
     return rc;
 }
 
-static int frn_sqlite_migrate(frn_sqlite *s, sqlite3 *db, int64_t level, int64_t ext_level)
+static int frn_sqlite_migrate_from(frn_sqlite *s, sqlite3 *db, const char *const *sql,
+                                   int64_t level, int64_t target)
 {
-    const char *const *sql = frn_sqlite_schema;
-    int64_t            i;
-    int rc = frn_sqlite_exec(s, db, "CREATE TABLE IF NOT EXISTS @metadata(key TEXT NOT NULL PRIMARY"
-                                    " KEY, value TEXT NOT NULL) WITHOUT ROWID, STRICT");
+    int64_t i;
+    int     rc = SQLITE_OK;
 
-    for (i = 1; rc == SQLITE_OK && i <= FRN_SQLITE_LEVEL; i++) {
+    for (i = 1; rc == SQLITE_OK && i <= target; i++) {
         if (i <= level) {
             while (*sql++ != NULL)
                 continue;
@@ -2615,59 +2991,125 @@ static int frn_sqlite_migrate(frn_sqlite *s, sqlite3 *db, int64_t level, int64_t
             rc = frn_sqlite_migrate_level(s, db, &sql);
         }
     }
+    return rc;
+}
+
+static int frn_sqlite_migrate(frn_sqlite *s, sqlite3 *db, int64_t level, int64_t ext_level)
+{
+    int rc = frn_sqlite_exec(s, db, "CREATE TABLE IF NOT EXISTS @metadata(key TEXT NOT NULL PRIMARY"
+                                    " KEY, value TEXT NOT NULL) WITHOUT ROWID, STRICT");
+
+    if (rc == SQLITE_OK)
+        rc = frn_sqlite_migrate_from(s, db, frn_sqlite_schema, level, FRN_SQLITE_LEVEL);
     if (rc == SQLITE_OK && level < FRN_SQLITE_LEVEL)
         rc = frn_sqlite_set_level(s, db, "migrations-version", FRN_SQLITE_LEVEL);
-    sql = frn_sqlite_ext_schema;
-    if (rc == SQLITE_OK && ext_level < FRN_SQLITE_EXT_LEVEL)
-        rc = frn_sqlite_migrate_level(s, db, &sql);
+    if (rc == SQLITE_OK)
+        rc = frn_sqlite_migrate_from(s, db, frn_sqlite_ext_schema, ext_level, FRN_SQLITE_EXT_LEVEL);
     if (rc == SQLITE_OK && ext_level < FRN_SQLITE_EXT_LEVEL)
         rc = frn_sqlite_set_level(s, db, "ext-version", FRN_SQLITE_EXT_LEVEL);
     return rc;
+}
+
+static int frn_sqlite_levels(frn_sqlite *s, sqlite3 *db, int64_t *level, int64_t *ext)
+{
+    int64_t end = frn_add_time(frn_plat_clock(FRN_CLOCK), frn_ms_to_ns(s->desc->busy_timeout_ms));
+    int     rc;
+
+    for (;;) {
+        rc = frn_sqlite_level(s, db, "migrations-version", level);
+        if (rc == SQLITE_OK)
+            rc = frn_sqlite_level(s, db, "ext-version", ext);
+        if (!frn_sqlite_is_busy(rc) || frn_plat_clock(FRN_CLOCK) >= end)
+            return rc;
+        frn_sqlite_pause(FRN_BUSY_RETRY_NS);
+    }
+}
+
+/* Inside a transaction: makes what is missing. */
+static francis_result frn_sqlite_raise_level(frn_sqlite *s, sqlite3 *db)
+{
+    int64_t level = 0, ext = 0;
+    int     rc = frn_sqlite_levels(s, db, &level, &ext);
+
+    if (rc == SQLITE_OK && (level < FRN_SQLITE_LEVEL || ext < FRN_SQLITE_EXT_LEVEL)) {
+        rc = frn_sqlite_migrate(s, db, level, ext);
+        if (rc == SQLITE_OK)
+            frn_log(s->base.log, level == 0 ? FRN_LOG_schema_created : FRN_LOG_schema_migrated,
+                    FRANCIS_OK, NULL, NULL, "schema level %d.%d, before %lld.%lld",
+                    (int)FRN_SQLITE_LEVEL, (int)FRN_SQLITE_EXT_LEVEL, (long long)level,
+                    (long long)ext);
+    }
+    if (rc == SQLITE_OK)
+        rc = frn_sqlite_exec(s, db, "COMMIT");
+    return rc == SQLITE_OK ? FRANCIS_OK : frn_sqlite_fail(s, db, rc, "cannot create the schema");
 }
 
 static francis_result frn_sqlite_prepare_schema(frn_sqlite *s)
 {
     sqlite3       *db = s->conn[0].db;
     int64_t        level = 0, ext = 0;
-    francis_result r = FRANCIS_OK;
-    int            rc = frn_sqlite_patiently(s, db, "BEGIN IMMEDIATE");
+    francis_result r;
+    int            rc = frn_sqlite_levels(s, db, &level, &ext);
 
-    if (rc == SQLITE_OK)
-        rc = frn_sqlite_level(s, db, "migrations-version", &level);
-    if (rc == SQLITE_OK)
-        rc = frn_sqlite_level(s, db, "ext-version", &ext);
-    if (rc != SQLITE_OK) {
-        r = frn_sqlite_fail(s, db, rc, "cannot read the schema");
-    } else if (level < 0 || level > FRN_SQLITE_LEVEL || ext < 0 || ext > FRN_SQLITE_EXT_LEVEL) {
+    if (rc != SQLITE_OK)
+        return frn_sqlite_fail(s, db, rc, "cannot read the schema");
+    if (level < 0 || level > FRN_SQLITE_LEVEL || ext < 0 || ext > FRN_SQLITE_EXT_LEVEL) {
         (void)snprintf(s->error, sizeof s->error, "the schema is of level %lld.%lld, written by a"
                        " newer version; this one knows %d.%d", (long long)level, (long long)ext,
                        (int)FRN_SQLITE_LEVEL, (int)FRN_SQLITE_EXT_LEVEL);
-        r = FRANCIS_ERR_SCHEMA;
-    } else if (level < FRN_SQLITE_LEVEL || ext < FRN_SQLITE_EXT_LEVEL) {
-        rc = frn_sqlite_migrate(s, db, level, ext);
-        if (rc != SQLITE_OK)
-            r = frn_sqlite_fail(s, db, rc, "cannot create the schema");
-        else
-            frn_log(s->base.log, level == 0 ? FRN_LOG_schema_created : FRN_LOG_schema_migrated,
-                    FRANCIS_OK, NULL, NULL, "schema level %d.%d, before %lld.%lld",
-                    (int)FRN_SQLITE_LEVEL, (int)FRN_SQLITE_EXT_LEVEL, (long long)level,
-                    (long long)ext);
+        return FRANCIS_ERR_SCHEMA;
     }
-    if (r == FRANCIS_OK && (rc = frn_sqlite_exec(s, db, "COMMIT")) != SQLITE_OK)
-        r = frn_sqlite_fail(s, db, rc, "cannot create the schema");
+    if (level == FRN_SQLITE_LEVEL && ext == FRN_SQLITE_EXT_LEVEL)
+        return FRANCIS_OK;          /* nothing to write, nobody to wait for */
+    rc = frn_sqlite_begin_patiently(s, db);
+    r = rc == SQLITE_OK ? frn_sqlite_raise_level(s, db)
+                        : frn_sqlite_fail(s, db, rc, "cannot create the schema");
     if (!sqlite3_get_autocommit(db))
         (void)frn_sqlite_exec(s, db, "ROLLBACK");
+    frn_queue_leave(s);
     return r;
 }
 
-// >> 416 store.sqlite.hosts | needs: 410 412
-//    Registration, and eviction on proof: a host whose lock is free is dead.
+// >> 416 store.sqlite.hosts | needs: 410 412 413 414
+//    Registration, and eviction. Proof: a host whose lock is free is dead, and evicted at once.
+//    Suspicion: one that has not answered a challenge in time. Eviction marks one row, however many
+//    actors the host had; their placements count as absent from then on.
+
+enum { FRN_GO_DEADLINE_MS = 20000 };    /* a host of the Go implementation says it lives so often */
 
 typedef struct frn_incumbent {
     char    id[64], address[300];
     bool    ours;                   /* has an ext_hosts row */
-    int64_t seen_ms;
+    int64_t seen_ms, challenge, answer, lease_ms, process;
 } frn_incumbent;
+
+/* From the columns of FRN_HOST_COLUMNS. */
+static void frn_sqlite_read_host(sqlite3_stmt *stmt, frn_incumbent *out)
+{
+    const char *id = (const char *)sqlite3_column_text(stmt, 0);
+    const char *address = (const char *)sqlite3_column_text(stmt, 1);
+
+    (void)snprintf(out->id, sizeof out->id, "%s", id != NULL ? id : "");
+    (void)snprintf(out->address, sizeof out->address, "%s", address != NULL ? address : "");
+    out->ours = sqlite3_column_int(stmt, 2) != 0;
+    out->seen_ms = sqlite3_column_int64(stmt, 3);
+    out->challenge = sqlite3_column_int64(stmt, 4);
+    out->answer = sqlite3_column_int64(stmt, 5);
+    out->lease_ms = sqlite3_column_int64(stmt, 6);
+    out->process = sqlite3_column_int64(stmt, 7);
+}
+
+/* Steps a statement for one host. */
+static int frn_sqlite_one_host(sqlite3_stmt *stmt, frn_incumbent *out, bool *found)
+{
+    int rc = sqlite3_step(stmt);
+
+    *found = rc == SQLITE_ROW;
+    if (*found)
+        frn_sqlite_read_host(stmt, out);
+    (void)sqlite3_reset(stmt);
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
 
 /* The first host behind *after that is not evicted; false = no further one. */
 static int frn_sqlite_next_host(frn_sqlite *s, const char *after, frn_incumbent *out, bool *found)
@@ -2677,65 +3119,109 @@ static int frn_sqlite_next_host(frn_sqlite *s, const char *after, frn_incumbent 
     int           rc;
 
     *found = false;
-    (void)frn_sqlite_expand(s, "SELECT h.host_id, h.host_address, e.host_id IS NOT NULL,"
-                               " h.host_last_health_check FROM @hosts h LEFT JOIN @ext_hosts e"
-                               " ON e.host_id = h.host_id WHERE h.host_id > ?1"
+    (void)frn_sqlite_expand(s, FRN_HOST_COLUMNS " WHERE h.host_id > ?1"
                                " AND coalesce(e.evicted, 0) = 0 ORDER BY h.host_id LIMIT 1",
                             text, sizeof text);
     rc = sqlite3_prepare_v2(s->conn[0].db, text, -1, &stmt, NULL);
     if (rc == SQLITE_OK)
-        rc = sqlite3_bind_text(stmt, 1, after, -1, SQLITE_STATIC);
-    if (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-        *found = true;
-        (void)snprintf(out->id, sizeof out->id, "%s", (const char *)sqlite3_column_text(stmt, 0));
-        (void)snprintf(out->address, sizeof out->address, "%s",
-                       (const char *)sqlite3_column_text(stmt, 1));
-        out->ours = sqlite3_column_int(stmt, 2) != 0;
-        out->seen_ms = sqlite3_column_int64(stmt, 3);
-    }
+        rc = sqlite3_bind_text(stmt, 1, after, -1, SQLITE_TRANSIENT);
+    if (rc == SQLITE_OK)
+        rc = frn_sqlite_one_host(stmt, out, found);
     (void)sqlite3_finalize(stmt);
-    return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+    return rc;
 }
 
-/* One row is marked and its address freed, however many actors the host had. */
-static int frn_sqlite_evict(frn_sqlite *s, const frn_incumbent *h, int64_t now_ms)
+/* Whether it may still do something. A host that does not hold our kind of lock goes by its own
+ * word: the only wall clock that is ever asked, and only while nobody of ours depends on it. */
+static bool frn_sqlite_host_lives(frn_sqlite *s, const frn_incumbent *h, int64_t now_ms)
 {
-    return frn_sqlite_execf(s, s->conn[0].db,
-                            "INSERT INTO @ext_hosts(host_id, evicted, started, process, settled)"
-                            " VALUES(%Q, 1, %lld, 0, 0) ON CONFLICT(host_id) DO UPDATE"
-                            " SET evicted = 1; UPDATE @hosts SET host_address = 'evicted ' ||"
-                            " host_id WHERE host_id = %Q", h->id, (long long)now_ms, h->id);
+    if (!h->ours)
+        return now_ms - h->seen_ms < FRN_GO_DEADLINE_MS && h->seen_ms <= now_ms;
+    return s->path[0] != '\0' && frn_sqlite_proof_seen(s, h->id);
 }
 
-/* Goes through the hosts of the file. One that lives is a reason to refuse; a dead one is evicted
- * and *evicted says so (inside a transaction); NULL = only look. */
-static francis_result frn_sqlite_look_around(frn_sqlite *s, int64_t now_ms, bool *evicted)
+/* Inside a transaction. */
+static int frn_sqlite_evict(frn_sqlite *s, const frn_incumbent *h, int64_t now_ms, const char *why)
 {
-    frn_incumbent h;
-    bool          found = true;
-    int           rc = SQLITE_OK;
+    int rc = frn_sqlite_execf(s, s->conn[0].db,
+                              "INSERT INTO @ext_hosts(host_id, evicted, started, process, settled)"
+                              " VALUES(%Q, 1, %lld, 0, 0) ON CONFLICT(host_id) DO UPDATE"
+                              " SET evicted = 1; UPDATE @hosts SET host_address = 'evicted ' ||"
+                              " host_id WHERE host_id = %Q", h->id, (long long)now_ms, h->id);
+    if (rc != SQLITE_OK)
+        return rc;
+    frn_log(s->base.log, FRN_LOG_host_took_over, FRANCIS_OK, NULL, NULL,
+            "host %s%s%.200s (process %lld) %s; it is evicted", h->id,
+            h->address[0] == '-' ? "" : " at ", h->address[0] == '-' ? "" : h->address,
+            (long long)h->process, why);
+    return SQLITE_OK;
+}
+
+static const char frn_ended[] = "has ended without leaving";
+
+static francis_result frn_sqlite_admit_beside(frn_sqlite *s, const frn_incumbent *h,
+                                              const char *address)
+{
+    if (!h->ours)
+        return frn_sqlite_refuse(s, FRANCIS_ERR_LOCKED, "host %s at %.100s is of another"
+                                 " implementation and lives; one after the other", h->id,
+                                 h->address);
+    if (address != NULL && strcmp(address, h->address) == 0)
+        return frn_sqlite_refuse(s, FRANCIS_ERR_EXISTS, "address %.100s belongs to host %s (process"
+                                 " %lld), which lives", address, h->id, (long long)h->process);
+    return FRANCIS_OK;
+}
+
+/* Goes through the hosts of the file: the dead are evicted, the living counted. Without join it
+ * only looks. */
+static francis_result frn_sqlite_look_around(frn_sqlite *s, int64_t now_ms, frn_join *join,
+                                             uint32_t *lives)
+{
+    frn_incumbent  h;
+    bool           found = true;
+    francis_result r = FRANCIS_OK;
+    int            rc = SQLITE_OK;
 
     memset(&h, 0, sizeof h);
-    while (rc == SQLITE_OK) {
+    *lives = 0;
+    while (rc == SQLITE_OK && r == FRANCIS_OK) {
         rc = frn_sqlite_next_host(s, h.id, &h, &found);
         if (rc != SQLITE_OK || !found)
             break;
-        if (h.ours ? s->path[0] != '\0' && frn_sqlite_proof_held(s, h.id)
-                   : now_ms - h.seen_ms < 20000 && h.seen_ms <= now_ms) {
-            (void)snprintf(s->error, sizeof s->error, "the database is served by host %s%s%.100s",
-                           h.id, h.address[0] == '-' ? "" : " at ",
-                           h.address[0] == '-' ? "" : h.address);
-            return FRANCIS_ERR_LOCKED;
+        if (frn_sqlite_host_lives(s, &h, now_ms)) {
+            ++*lives;
+            r = frn_sqlite_admit_beside(s, &h, join != NULL ? join->address : NULL);
+        } else if (join != NULL) {
+            join->evicted++;
+            rc = frn_sqlite_evict(s, &h, now_ms, frn_ended);
         }
-        if (evicted == NULL)
-            continue;
-        *evicted = true;
-        frn_log(s->base.log, FRN_LOG_host_took_over, FRANCIS_OK, NULL, NULL,
-                "host %s has ended without leaving; it is evicted", h.id);
-        rc = frn_sqlite_evict(s, &h, now_ms);
     }
-    return rc == SQLITE_OK ? FRANCIS_OK
-                           : frn_sqlite_fail(s, s->conn[0].db, rc, "cannot read the hosts");
+    return rc == SQLITE_OK ? r : frn_sqlite_fail(s, s->conn[0].db, rc, "cannot read the hosts");
+}
+
+/* Against hosts_max, on which all that live must agree, and the lock of an administrator. */
+static francis_result frn_sqlite_admit(frn_sqlite *s, const frn_join *join, uint32_t lives)
+{
+    sqlite3 *db = s->conn[0].db;
+    int64_t  most = s->desc->hosts_max, agreed = -1, locked = 0;
+    int      rc = frn_sqlite_int(s, db, "SELECT coalesce(max_hosts, -1) FROM @cluster_config", NULL,
+                                 -1, &agreed);
+
+    if (rc == SQLITE_OK)
+        rc = frn_sqlite_int(s, db, "SELECT exclusive_expires_at FROM @cluster_config"
+                                   " WHERE exclusive_owner IS NOT NULL", NULL, 0, &locked);
+    if (rc == SQLITE_OK && locked >= join->now_ms && locked != 0)
+        return frn_sqlite_refuse(s, FRANCIS_ERR_LOCKED, "the cluster is locked for maintenance");
+    if (rc == SQLITE_OK && lives > 0 && agreed >= 0 && agreed != most)
+        return frn_sqlite_refuse(s, FRANCIS_ERR_INVALID, "hosts_max is %lld, that of the hosts that"
+                                 " live is %lld", (long long)most, (long long)agreed);
+    if (rc == SQLITE_OK && most > 0 && lives >= most)
+        return frn_sqlite_refuse(s, FRANCIS_ERR_LOCKED, "%u hosts live already, hosts_max",
+                                 (unsigned)lives);
+    if (rc == SQLITE_OK && agreed != most)
+        rc = frn_sqlite_execf(s, db, "UPDATE @cluster_config SET max_hosts = %lld",
+                              (long long)most);
+    return rc == SQLITE_OK ? FRANCIS_OK : frn_sqlite_fail(s, db, rc, "cannot read the cluster");
 }
 
 static int frn_sqlite_insert_host(frn_sqlite *s, const frn_join *join)
@@ -2744,9 +3230,11 @@ static int frn_sqlite_insert_host(frn_sqlite *s, const frn_join *join)
     int    rc = frn_sqlite_execf(s, s->conn[0].db,
                                  "INSERT INTO @hosts(host_id, host_address, host_last_health_check)"
                                  " VALUES(%Q, %Q, %lld); INSERT INTO @ext_hosts(host_id, evicted,"
-                                 " started, process, settled) VALUES(%Q, 0, %lld, %lld, 0)",
+                                 " started, process, settled, challenge, answer, lease_ms)"
+                                 " VALUES(%Q, 0, %lld, %lld, 0, 0, 0, %lld)",
                                  join->host_id, join->address, (long long)join->now_ms,
-                                 join->host_id, (long long)join->now_ms, (long long)getpid());
+                                 join->host_id, (long long)join->now_ms, (long long)getpid(),
+                                 (long long)s->desc->lease_ms);
 
     for (i = 0; rc == SQLITE_OK && i < join->types_count; i++) {
         int64_t     idle = 0;
@@ -2761,69 +3249,105 @@ static int frn_sqlite_insert_host(frn_sqlite *s, const frn_join *join)
     return rc;
 }
 
+/* Inside a transaction: the lock first, then the row. */
+static francis_result frn_sqlite_enter(frn_sqlite *s, frn_join *join)
+{
+    uint32_t       lives = 0;
+    francis_result r = frn_sqlite_look_around(s, join->now_ms, join, &lives);
+    int            rc;
+
+    if (r == FRANCIS_OK)
+        r = frn_sqlite_admit(s, join, lives);
+    if (r != FRANCIS_OK)
+        return r;
+    rc = frn_sqlite_proof_take(s, join->host_id);
+    if (rc == SQLITE_OK)
+        rc = frn_sqlite_insert_host(s, join);
+    if (rc == SQLITE_OK)
+        rc = frn_sqlite_exec(s, s->conn[0].db, "COMMIT");
+    return rc == SQLITE_OK ? r : frn_sqlite_fail(s, s->conn[0].db, rc, "cannot register the host");
+}
+
+static francis_result frn_sqlite_join_locked(frn_sqlite *s, frn_join *join)
+{
+    sqlite3       *db = s->conn[0].db;
+    francis_result r = FRANCIS_OK;
+    int            rc;
+
+    if (s->handle != NULL && (r = frn_sqlite_check_handle(s, false)) != FRANCIS_OK)
+        return r;
+    frn_sqlite_proof_drop(s);       /* of an earlier life, which ends with it */
+    rc = db == NULL ? SQLITE_CANTOPEN : frn_sqlite_begin_patiently(s, db);
+    r = rc == SQLITE_OK ? frn_sqlite_enter(s, join)
+                        : frn_sqlite_fail(s, db, rc, "cannot register the host");
+    if (db != NULL && !sqlite3_get_autocommit(db))
+        (void)frn_sqlite_exec(s, db, "ROLLBACK");
+    frn_queue_leave(s);
+    if (r != FRANCIS_OK)
+        frn_sqlite_proof_drop(s);
+    return r;
+}
+
 static francis_result frn_sqlite_join(frn_store *store, frn_join *join, char *error,
                                       size_t error_size)
 {
     frn_sqlite    *s = (frn_sqlite *)store;
-    sqlite3       *db;
-    francis_result r = FRANCIS_OK;
-    int            rc;
+    francis_result r;
 
     (void)pthread_mutex_lock(&s->locks[0]);
-    if (s->handle != NULL && (r = frn_sqlite_check_handle(s, false)) != FRANCIS_OK) {
-        (void)snprintf(error, error_size, "%s", s->error);
-        (void)pthread_mutex_unlock(&s->locks[0]);
-        return r;
-    }
-    frn_sqlite_proof_drop(s);
-    db = s->conn[0].db;
-    rc = db == NULL ? SQLITE_CANTOPEN : frn_sqlite_patiently(s, db, "BEGIN IMMEDIATE");
-    if (rc != SQLITE_OK)
-        r = frn_sqlite_fail(s, db, rc, "cannot register the host");
-    if (r == FRANCIS_OK)
-        r = frn_sqlite_look_around(s, join->now_ms, &join->took_over);
-    if (r == FRANCIS_OK) {
-        rc = frn_sqlite_proof_take(s, join->host_id);
-        if (rc == SQLITE_OK)
-            rc = frn_sqlite_insert_host(s, join);
-        if (rc == SQLITE_OK)
-            rc = frn_sqlite_exec(s, db, "COMMIT");
-        if (rc != SQLITE_OK)
-            r = frn_sqlite_fail(s, db, rc, "cannot register the host");
-    }
-    if (db != NULL && !sqlite3_get_autocommit(db))
-        (void)frn_sqlite_exec(s, db, "ROLLBACK");
-    if (r != FRANCIS_OK)
-        frn_sqlite_proof_drop(s);
-    else
-        (void)snprintf(s->host_id, sizeof s->host_id, "%s", join->host_id);
+    r = frn_sqlite_join_locked(s, join);
     (void)snprintf(error, error_size, "%s", r == FRANCIS_OK ? "" : s->error);
     (void)pthread_mutex_unlock(&s->locks[0]);
     return r;
+}
+
+/* The host's rows go, if they are few; else others sweep what is left of it. */
+static int frn_sqlite_withdraw(frn_sqlite *s, const char *host_id)
+{
+    sqlite3 *db = s->conn[0].db;
+    int64_t  left = 0;
+    int      rc = frn_sqlite_execf(s, db, "DELETE FROM @active_actors WHERE (actor_type, actor_id)"
+                                          " IN (SELECT actor_type, actor_id FROM @active_actors"
+                                          " WHERE host_id = %Q LIMIT %d);"
+                                          " UPDATE @ext_hosts SET evicted = 1 WHERE host_id = %Q;"
+                                          " UPDATE @hosts SET host_address = 'evicted ' || host_id"
+                                          " WHERE host_id = %Q",
+                                   host_id, (int)FRN_SWEEP_ROWS, host_id, host_id);
+
+    if (rc == SQLITE_OK)
+        rc = frn_sqlite_int(s, db, "SELECT EXISTS (SELECT 1 FROM @active_actors"
+                                   " WHERE host_id = ?1)", host_id, 1, &left);
+    if (rc == SQLITE_OK && !left)
+        rc = frn_sqlite_execf(s, db, "DELETE FROM @host_actor_types WHERE host_id = %Q;"
+                                     " DELETE FROM @hosts WHERE host_id = %Q;"
+                                     " DELETE FROM @ext_hosts WHERE host_id = %Q",
+                              host_id, host_id, host_id);
+    return rc == SQLITE_OK ? frn_sqlite_exec(s, db, "COMMIT") : rc;
 }
 
 static void frn_sqlite_leave(frn_store *store, const char *host_id)
 {
     frn_sqlite *s = (frn_sqlite *)store;
     sqlite3    *db;
+    int64_t     others = 1;
 
     (void)pthread_mutex_lock(&s->locks[0]);
     db = s->conn[0].db;
     if (db != NULL && (s->handle == NULL || frn_sqlite_check_handle(s, false) == FRANCIS_OK)
-        && frn_sqlite_patiently(s, db, "BEGIN IMMEDIATE") == SQLITE_OK) {
-        (void)frn_sqlite_execf(s, db, "DELETE FROM @active_actors WHERE host_id = %Q;"
-                                      " DELETE FROM @host_actor_types WHERE host_id = %Q;"
-                                      " DELETE FROM @hosts WHERE host_id = %Q;"
-                                      " DELETE FROM @ext_hosts WHERE host_id = %Q; COMMIT",
-                               host_id, host_id, host_id, host_id);
+        && frn_sqlite_begin_patiently(s, db) == SQLITE_OK) {
+        (void)frn_sqlite_withdraw(s, host_id);
         if (!sqlite3_get_autocommit(db))
             (void)frn_sqlite_exec(s, db, "ROLLBACK");
+        (void)frn_sqlite_int(s, db, "SELECT EXISTS (SELECT 1 FROM @hosts)", NULL, 1, &others);
     }
+    if (!others)
+        frn_queue_remove(s);
+    frn_queue_leave(s);
     frn_sqlite_proof_drop(s);
     (void)pthread_mutex_unlock(&s->locks[0]);
 }
 
-// >> 420 store.sqlite.write | needs: 410 414
+// >> 420 store.sqlite.write | needs: 410 416
 //    One function per kind of write, inside the transaction of a part. What refuses one write (its
 //    actor is placed elsewhere) sets write->result; what fails the transaction is returned.
 
@@ -2890,6 +3414,35 @@ static int frn_sqlite_load_state(frn_sqlite *s, frn_write *w, int64_t now_ms)
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
+/* Somebody else has the actor. If he is dead he is evicted, and the claim succeeds after all. */
+static int frn_sqlite_meet_owner(frn_sqlite *s, frn_part *part, frn_write *w, sqlite3_stmt *claim)
+{
+    frn_incumbent h;
+    bool          found = false;
+    int           rc = SQLITE_OK;
+    sqlite3_stmt *stmt = frn_sqlite_keyed(s, &s->conn[0], FRN_STMT_OWNER, w->type, w->id, &rc);
+
+    if (stmt != NULL)
+        rc = frn_sqlite_one_host(stmt, &h, &found);
+    if (rc != SQLITE_OK)
+        return rc;
+    if (!found)
+        return SQLITE_CORRUPT;      /* the claim would have taken it */
+    if (frn_sqlite_host_lives(s, &h, part->now_ms)) {
+        size_t id_size = strlen(h.id) + 1;
+        w->result = FRANCIS_ERR_MOVED;
+        w->owner = frn_buf_new(s->base.mem, id_size + strlen(h.address) + 1);
+        if (w->owner == NULL)
+            return SQLITE_NOMEM;
+        memcpy(FRN_BYTES(w->owner), h.id, id_size);
+        memcpy((char *)FRN_BYTES(w->owner) + id_size, h.address, strlen(h.address) + 1);
+        return SQLITE_OK;
+    }
+    rc = frn_sqlite_evict(s, &h, part->now_ms, frn_ended);
+    part->evicted++;
+    return rc == SQLITE_OK ? frn_sqlite_once(claim) : rc;
+}
+
 static int frn_sqlite_write_claim(frn_sqlite *s, frn_part *part, frn_write *w)
 {
     int           rc = SQLITE_OK;
@@ -2901,12 +3454,10 @@ static int frn_sqlite_write_claim(frn_sqlite *s, frn_part *part, frn_write *w)
     (void)sqlite3_bind_int64(stmt, 4, w->idle_timeout_ms);
     (void)sqlite3_bind_int64(stmt, 5, part->now_ms);
     rc = frn_sqlite_once(stmt);
-    if (rc != SQLITE_OK)
+    if (rc == SQLITE_OK && sqlite3_changes(s->conn[0].db) == 0)
+        rc = frn_sqlite_meet_owner(s, part, w, stmt);
+    if (rc != SQLITE_OK || w->result != FRANCIS_OK)
         return rc;
-    if (sqlite3_changes(s->conn[0].db) == 0) {
-        w->result = FRANCIS_ERR_MOVED;
-        return SQLITE_OK;
-    }
     part->rows++;
     rc = frn_sqlite_load_state(s, w, part->now_ms);
     return rc == SQLITE_OK ? frn_sqlite_load_requests(s, w, part->now_ms) : rc;
@@ -3089,14 +3640,48 @@ static int frn_sqlite_write_sweep(frn_sqlite *s, frn_part *part, frn_write *w)
     return rc;
 }
 
+/* Challenges another host, or evicts it if it has ended or has not answered. EXISTS: it stands;
+ * NOT_FOUND: it does not, already. */
+static int frn_sqlite_write_suspicion(frn_sqlite *s, frn_part *part, frn_write *w)
+{
+    frn_incumbent h;
+    bool          found = false, dead;
+    int           rc = SQLITE_OK;
+    sqlite3_stmt *stmt = frn_sqlite_of_host(s, &s->conn[0], FRN_STMT_HOST, w->id, &rc);
+
+    if (stmt != NULL)
+        rc = frn_sqlite_one_host(stmt, &h, &found);
+    if (rc != SQLITE_OK || !found) {
+        w->result = found ? FRANCIS_OK : FRANCIS_ERR_NOT_FOUND;
+        return rc;
+    }
+    dead = !frn_sqlite_host_lives(s, &h, part->now_ms);
+    if (dead || (w->op == FRN_WRITE_EVICT && h.ours && h.challenge == w->challenge
+                 && h.answer != h.challenge)) {
+        part->evicted++;
+        w->result = w->op == FRN_WRITE_EVICT ? FRANCIS_OK : FRANCIS_ERR_NOT_FOUND;
+        return frn_sqlite_evict(s, &h, part->now_ms, dead ? frn_ended : "does not answer");
+    }
+    w->result = w->op == FRN_WRITE_EVICT ? FRANCIS_ERR_EXISTS : FRANCIS_OK;
+    w->challenge = h.challenge + (h.challenge == h.answer);
+    w->lease_ms = h.lease_ms;
+    if (w->op == FRN_WRITE_EVICT || !h.ours)
+        return SQLITE_OK;
+    stmt = frn_sqlite_of_host(s, &s->conn[0], FRN_STMT_CHALLENGE, w->id, &rc);
+    part->rows++;
+    return stmt == NULL ? rc : frn_sqlite_once(stmt);
+}
+
 static int frn_sqlite_write_one(frn_sqlite *s, frn_part *part, frn_write *w)
 {
     switch (w->op) {
-    case FRN_WRITE_CLAIM:   return frn_sqlite_write_claim(s, part, w);
-    case FRN_WRITE_RELEASE: return frn_sqlite_write_release(s, part, w);
+    case FRN_WRITE_CLAIM:     return frn_sqlite_write_claim(s, part, w);
+    case FRN_WRITE_RELEASE:   return frn_sqlite_write_release(s, part, w);
     case FRN_WRITE_TURN:
-    case FRN_WRITE_ADMIN:   return frn_sqlite_write_turn(s, part, w);
-    case FRN_WRITE_SWEEP:   return frn_sqlite_write_sweep(s, part, w);
+    case FRN_WRITE_ADMIN:     return frn_sqlite_write_turn(s, part, w);
+    case FRN_WRITE_SWEEP:     return frn_sqlite_write_sweep(s, part, w);
+    case FRN_WRITE_CHALLENGE:
+    case FRN_WRITE_EVICT:     return frn_sqlite_write_suspicion(s, part, w);
     }
     return SQLITE_MISUSE;
 }
@@ -3144,10 +3729,9 @@ static int frn_sqlite_look_for_strangers(frn_sqlite *s, const char *host_id)
 
     if (rc == SQLITE_OK && s->looked && version == s->version && s->handle == NULL)
         return SQLITE_OK;
-    stmt = frn_sqlite_stmt(s, &s->conn[0], FRN_STMT_STRANGERS, &rc);
+    stmt = frn_sqlite_of_host(s, &s->conn[0], FRN_STMT_STRANGERS, host_id, &rc);
     if (stmt == NULL)
         return rc;
-    (void)sqlite3_bind_text(stmt, 1, host_id, -1, SQLITE_STATIC);
     rc = sqlite3_step(stmt);
     s->strangers = rc != SQLITE_ROW || sqlite3_column_int(stmt, 0) != 0;
     s->version = version;
@@ -3156,43 +3740,64 @@ static int frn_sqlite_look_for_strangers(frn_sqlite *s, const char *host_id)
     return rc == SQLITE_ROW ? SQLITE_OK : rc;
 }
 
-/* Begins the transaction and proves the host's standing. false = part has the answer. */
-static bool frn_sqlite_begin(frn_sqlite *s, frn_part *part)
+static int frn_sqlite_begin(frn_sqlite *s, bool sync)
 {
-    sqlite3_stmt *stmt;
-    bool          stands = false;
-    int           rc = SQLITE_OK;
+    int rc = frn_sqlite_set_sync(s, sync);
+    return rc == SQLITE_OK ? frn_sqlite_run(s, &s->conn[0], FRN_STMT_BEGIN) : rc;
+}
 
-    rc = frn_sqlite_set_sync(s, part->sync);
-    if (rc == SQLITE_OK)
-        rc = frn_sqlite_run(s, &s->conn[0], FRN_STMT_BEGIN);
+/* Whether the host stands. If it is challenged, that it writes this is the answer. */
+static int frn_sqlite_fence(frn_sqlite *s, const char *host_id, bool *stands)
+{
+    int           rc = SQLITE_OK;
+    bool          challenged;
+    sqlite3_stmt *stmt = frn_sqlite_of_host(s, &s->conn[0], FRN_STMT_FENCE, host_id, &rc);
+
+    if (stmt == NULL)
+        return rc;
+    rc = sqlite3_step(stmt);
+    *stands = rc == SQLITE_ROW && sqlite3_column_int(stmt, 0) == 0;
+    challenged = *stands && sqlite3_column_int(stmt, 1) != 0;
+    (void)sqlite3_reset(stmt);
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+        return rc;
+    rc = SQLITE_OK;
+    if (challenged
+        && (stmt = frn_sqlite_of_host(s, &s->conn[0], FRN_STMT_ANSWER, host_id, &rc)) != NULL) {
+        rc = frn_sqlite_once(stmt);
+        frn_log(s->base.log, FRN_LOG_challenge_answered, FRANCIS_OK, NULL, NULL,
+                "host %s was challenged, and stands", host_id);
+    }
+    return rc;
+}
+
+/* Inside a transaction: proves the host's standing. false = part has the answer. */
+static bool frn_sqlite_part_begin(frn_sqlite *s, frn_part *part)
+{
+    bool stands = false;
+    int  rc = s->begun ? SQLITE_OK : frn_sqlite_begin(s, part->sync);
+
+    s->begun = false;
+
     if (rc != SQLITE_OK) {
-        bool busy = (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED;
-        (void)frn_sqlite_part_fail(s, part, busy ? FRN_BUSY : FRN_NOT_DONE, rc,
-                                   "cannot begin a transaction");
+        (void)frn_sqlite_part_fail(s, part, FRN_NOT_DONE, rc, "cannot begin a transaction");
         return false;
     }
-    stmt = frn_sqlite_stmt(s, &s->conn[0], FRN_STMT_FENCE, &rc);
-    if (stmt != NULL) {
-        (void)sqlite3_bind_text(stmt, 1, part->host_id, -1, SQLITE_STATIC);
-        rc = sqlite3_step(stmt);
-        stands = rc == SQLITE_ROW && sqlite3_column_int(stmt, 0) == 0;
-        (void)sqlite3_reset(stmt);
-    }
-    if (stands && (rc = frn_sqlite_look_for_strangers(s, part->host_id)) == SQLITE_OK)
-        return true;
-    if (stands) {
-        (void)frn_sqlite_part_fail(s, part, FRN_NOT_DONE, rc, "cannot read the placements");
+    rc = frn_sqlite_fence(s, part->host_id, &stands);
+    if (rc != SQLITE_OK) {
+        (void)frn_sqlite_part_fail(s, part, FRN_NOT_DONE, rc, "cannot read the host's row");
         return false;
     }
-    if (rc == SQLITE_ROW || rc == SQLITE_DONE) {
+    if (!stands) {
         part->outcome = FRN_NOT_DONE;
         part->result = FRANCIS_ERR_EVICTED;
         (void)snprintf(part->error, sizeof part->error, "this host has been evicted");
-    } else {
-        (void)frn_sqlite_part_fail(s, part, FRN_NOT_DONE, rc, "cannot read the host's row");
+        return false;
     }
-    return false;
+    rc = frn_sqlite_look_for_strangers(s, part->host_id);
+    if (rc != SQLITE_OK)
+        (void)frn_sqlite_part_fail(s, part, FRN_NOT_DONE, rc, "cannot read the placements");
+    return rc == SQLITE_OK;
 }
 
 static void frn_sqlite_rollback(frn_sqlite *s)
@@ -3205,12 +3810,12 @@ static void frn_sqlite_rollback(frn_sqlite *s)
 static bool frn_sqlite_settle_once(frn_sqlite *s, const char *host_id)
 {
     int           rc = frn_sqlite_run(s, &s->conn[0], FRN_STMT_BEGIN);
-    sqlite3_stmt *stmt = rc == SQLITE_OK ? frn_sqlite_stmt(s, &s->conn[0], FRN_STMT_SETTLE, &rc)
-                                         : NULL;
-    if (stmt != NULL) {
-        (void)sqlite3_bind_text(stmt, 1, host_id, -1, SQLITE_STATIC);
+    sqlite3_stmt *stmt = NULL;
+
+    if (rc == SQLITE_OK)
+        stmt = frn_sqlite_of_host(s, &s->conn[0], FRN_STMT_SETTLE, host_id, &rc);
+    if (stmt != NULL)
         rc = frn_sqlite_once(stmt);
-    }
     if (rc == SQLITE_OK && sqlite3_changes(s->conn[0].db) != 1)
         rc = SQLITE_ERROR;          /* nothing written, nothing overwritten */
     if (rc == SQLITE_OK)
@@ -3297,26 +3902,34 @@ static bool frn_sqlite_moved(frn_sqlite *s)
         && moved;
 }
 
+/* What forbids to write before anything is tried. */
+static bool frn_sqlite_may_commit(frn_sqlite *s, frn_part *part)
+{
+    if (!s->begun && s->handle != NULL && frn_sqlite_check_handle(s, false) != FRANCIS_OK) {
+        part->outcome = FRN_NOT_DONE;       /* a transaction of the application's is left alone */
+        part->result = FRANCIS_ERR_LOCKED;
+        (void)snprintf(part->error, sizeof part->error, "%s", s->error);
+        return false;
+    }
+    if (!frn_sqlite_moved(s))
+        return true;
+    (void)frn_sqlite_part_fail(s, part, FRN_NOT_DONE, SQLITE_IOERR, "the database file was deleted,"
+                               " moved or replaced while it was in use");
+    s->broken = true;
+    if (s->begun)
+        frn_sqlite_rollback(s);
+    s->begun = false;
+    return false;
+}
+
 static void frn_sqlite_commit_part(frn_sqlite *s, frn_part *part)
 {
     frn_list *l;
     int       rc = SQLITE_OK;
 
-    if (s->handle != NULL && frn_sqlite_check_handle(s, false) != FRANCIS_OK) {
-        part->outcome = FRN_NOT_DONE;       /* a transaction of the application's is left alone */
-        part->result = FRANCIS_ERR_LOCKED;
-        (void)snprintf(part->error, sizeof part->error, "%s", s->error);
+    if (!frn_sqlite_may_commit(s, part))
         return;
-    }
-    if (frn_sqlite_moved(s)) {
-        s->broken = true;
-        (void)snprintf(s->error, sizeof s->error, "the database file was deleted, moved or replaced"
-                       " while it was in use");
-        (void)frn_sqlite_part_fail(s, part, FRN_NOT_DONE, SQLITE_IOERR, "the database file was"
-                                   " deleted, moved or replaced while it was in use");
-        return;
-    }
-    if (!frn_sqlite_begin(s, part)) {
+    if (!frn_sqlite_part_begin(s, part)) {
         frn_sqlite_rollback(s);
         return;
     }
@@ -3334,6 +3947,36 @@ static void frn_sqlite_commit_part(frn_sqlite *s, frn_part *part)
         frn_sqlite_commit_failed(s, part, rc);
 }
 
+/* A connection to write with, opened anew if the last one had to go. */
+static bool frn_sqlite_writable(frn_sqlite *s)
+{
+    if (s->conn[0].db == NULL && !s->broken)
+        (void)frn_sqlite_connect_all(s);
+    return s->conn[0].db != NULL && !s->broken;
+}
+
+/* true also when there is nothing to wait for because it cannot work: commit will say why. */
+static bool frn_sqlite_ready(frn_store *store, bool sync, int64_t *retry_ns)
+{
+    frn_sqlite *s = (frn_sqlite *)store;
+    bool        ready = true;
+
+    (void)pthread_mutex_lock(&s->locks[0]);
+    if (frn_sqlite_writable(s)
+        && (s->handle == NULL || frn_sqlite_check_handle(s, false) == FRANCIS_OK)) {
+        ready = frn_queue_step(s);
+        *retry_ns = FRN_QUEUE_RETRY_NS;
+        if (ready) {
+            int rc = frn_sqlite_begin(s, sync);
+            s->begun = rc == SQLITE_OK;
+            ready = !frn_sqlite_is_busy(rc);
+            *retry_ns = FRN_BUSY_RETRY_NS;
+        }
+    }
+    (void)pthread_mutex_unlock(&s->locks[0]);
+    return ready;
+}
+
 static void frn_sqlite_commit(frn_store *store, frn_part *parts)
 {
     frn_sqlite *s = (frn_sqlite *)store;
@@ -3342,18 +3985,69 @@ static void frn_sqlite_commit(frn_store *store, frn_part *parts)
     for (part = parts; part != NULL; part = next) {
         next = part->next;
         (void)pthread_mutex_lock(&s->locks[0]);
-        if (s->conn[0].db == NULL && !s->broken)
-            (void)frn_sqlite_connect_all(s);
-        if (s->broken || s->conn[0].db == NULL) {
+        if (frn_sqlite_writable(s)) {
+            frn_sqlite_commit_part(s, part);
+        } else {
             part->outcome = FRN_NOT_DONE;
             part->result = FRANCIS_ERR_STORAGE;
             (void)snprintf(part->error, sizeof part->error, "%s", s->error);
-        } else {
-            frn_sqlite_commit_part(s, part);
         }
+        if (next == NULL)
+            frn_queue_leave(s);
         (void)pthread_mutex_unlock(&s->locks[0]);
         part->done(part);
     }
+}
+
+/* Which process has the lock of the queue, as far as the system tells: that of its owner, or the
+ * one that took it from SQLite's VFS. Closing this descriptor may drop such a lock of another host
+ * of this process, which costs it its place and nothing else. */
+static int64_t frn_queue_holder(frn_sqlite *s)
+{
+    static const off_t reserved = 0x40000001;   /* where SQLite's VFS locks RESERVED */
+    struct flock       l;
+    int64_t            pid = 0;
+    int                fd = -1;
+
+    if (s->queue.writer.name != NULL && !s->queue.is_writer)
+        fd = open(s->queue.writer.name, O_RDWR | O_CLOEXEC);
+    memset(&l, 0, sizeof l);
+    l.l_type = F_WRLCK;
+    l.l_whence = SEEK_SET;
+    l.l_start = reserved;
+    l.l_len = 1;
+    if (fd >= 0 && fcntl(fd, F_GETLK, &l) == 0 && l.l_type != F_UNLCK)
+        pid = l.l_pid;
+    if (fd >= 0)
+        (void)close(fd);
+    return pid;
+}
+
+static void frn_sqlite_blocker(frn_store *store, frn_blocker *out)
+{
+    frn_sqlite   *s = (frn_sqlite *)store;
+    frn_conn     *c;
+    sqlite3_stmt *stmt = NULL;
+    char          text[FRN_SQLITE_SQL_MAX];
+
+    memset(out, 0, sizeof *out);
+    (void)pthread_mutex_lock(&s->locks[0]);
+    out->process = frn_queue_holder(s);
+    (void)pthread_mutex_unlock(&s->locks[0]);
+    (void)pthread_mutex_lock(frn_sqlite_read_lock(s));
+    c = frn_sqlite_reader(s);
+    (void)frn_sqlite_expand(s, "SELECT host_id FROM @ext_hosts WHERE process = ?1"
+                               " AND evicted = 0", text, sizeof text);
+    if (c->db != NULL) {
+        (void)frn_sqlite_int(s, c->db, "PRAGMA data_version", NULL, 0, &out->version);
+        if (out->process > 0 && sqlite3_prepare_v2(c->db, text, -1, &stmt, NULL) == SQLITE_OK
+            && sqlite3_bind_int64(stmt, 1, out->process) == SQLITE_OK
+            && sqlite3_step(stmt) == SQLITE_ROW)
+            (void)snprintf(out->host_id, sizeof out->host_id, "%s",
+                           (const char *)sqlite3_column_text(stmt, 0));
+        (void)sqlite3_finalize(stmt);
+    }
+    (void)pthread_mutex_unlock(frn_sqlite_read_lock(s));
 }
 
 static void frn_sqlite_restart_log(frn_sqlite *s)
@@ -3394,7 +4088,9 @@ static void frn_sqlite_tend(frn_store *store, bool idle)
         return;
     }
     if (bytes > s->wal_bytes_max && s->wal_pages >= s->wal_retry_pages) {
-        frn_sqlite_restart_log(s);
+        if (frn_queue_step(s))      /* it keeps all others from writing: in turn */
+            frn_sqlite_restart_log(s);
+        frn_queue_leave(s);
     } else if (idle && s->wal_pages >= s->wal_copied_pages + FRN_CHECKPOINT_PAGES) {
         if (sqlite3_wal_checkpoint_v2(s->conn[0].db, "main", SQLITE_CHECKPOINT_PASSIVE, &log,
                                       &copied) == SQLITE_OK)
@@ -3419,6 +4115,24 @@ static int frn_sqlite_read_state(frn_sqlite *s, frn_conn *c, frn_read *read)
         rc = frn_sqlite_column_buf(s, stmt, 0, &read->state);
     (void)sqlite3_reset(stmt);
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+static int frn_sqlite_read_standing(frn_sqlite *s, frn_conn *c, frn_read *read)
+{
+    int           rc = SQLITE_OK;
+    sqlite3_stmt *stmt = frn_sqlite_of_host(s, c, FRN_STMT_FENCE, read->id, &rc);
+
+    if (stmt == NULL)
+        return rc;
+    rc = sqlite3_step(stmt);
+    if (rc == SQLITE_ROW && sqlite3_column_int(stmt, 0) == 0)
+        read->challenged = sqlite3_column_int(stmt, 1) != 0;
+    else if (rc == SQLITE_ROW || rc == SQLITE_DONE)
+        read->result = FRANCIS_ERR_EVICTED;
+    (void)sqlite3_reset(stmt);
+    if (frn_lock_file_moved(&s->proof))
+        read->result = FRANCIS_ERR_EVICTED;     /* without it we look dead to all others */
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
 /* Columns of each kind: type, id, name, host, created, expires, data; and the two of its key. */
@@ -3562,8 +4276,10 @@ static void frn_sqlite_read(frn_store *store, frn_read *read)
         (void)snprintf(read->error, sizeof read->error, "the database is closed after a failure");
     } else {
         rc = read->kind == FRN_READ_STATE ? frn_sqlite_read_state(s, c, read)
-                                          : frn_sqlite_read_page(s, c, read);
-        read->result = frn_sqlite_result(rc);
+           : read->kind == FRN_READ_PAGE  ? frn_sqlite_read_page(s, c, read)
+                                          : frn_sqlite_read_standing(s, c, read);
+        if (rc != SQLITE_OK)
+            read->result = frn_sqlite_result(rc);
         if (rc != SQLITE_OK)
             (void)snprintf(read->error, sizeof read->error, "cannot read: %s (%d)",
                            sqlite3_errmsg(c->db), rc);
@@ -3573,29 +4289,24 @@ static void frn_sqlite_read(frn_store *store, frn_read *read)
         read->done(read);
 }
 
-/* A forked child must not touch what belongs to its parent, so it lets the connections be. */
-static void frn_sqlite_close(frn_store *store, bool forked)
+static void frn_sqlite_close(frn_store *store)
 {
     frn_sqlite *s = (frn_sqlite *)store;
-    frn_mem    *m = s->base.mem;
 
-    if (!forked) {
-        frn_sqlite_disconnect(s, &s->conn[1]);
-        if (s->handle != NULL)
-            (void)sqlite3_wal_autocheckpoint(s->handle, 1000);
-        frn_sqlite_disconnect(s, &s->conn[0]);
-        frn_sqlite_proof_drop(s);
-    } else if (s->proof != NULL) {
-        frn_mem_free(m, s->proof, (size_t)s->vfs->szOsFile);
-    }
-    frn_mem_strfree(m, s->path);
+    frn_sqlite_disconnect(s, &s->conn[1]);
+    if (s->handle != NULL)
+        (void)sqlite3_wal_autocheckpoint(s->handle, 1000);
+    frn_sqlite_disconnect(s, &s->conn[0]);
+    frn_sqlite_proof_drop(s);
+    frn_queue_close(s);
+    frn_mem_strfree(s->base.mem, s->path);
     (void)pthread_mutex_destroy(&s->locks[0]);
     (void)pthread_mutex_destroy(&s->locks[1]);
-    frn_mem_free(m, s, sizeof *s);
+    frn_mem_free(s->base.mem, s, sizeof *s);
 }
 
 static const frn_store_ops frn_sqlite_ops = {
-    frn_sqlite_join, frn_sqlite_leave, frn_sqlite_commit,
+    frn_sqlite_join, frn_sqlite_leave, frn_sqlite_ready, frn_sqlite_commit, frn_sqlite_blocker,
     frn_sqlite_read, frn_sqlite_tend,  frn_sqlite_close
 };
 
@@ -3607,6 +4318,7 @@ static francis_result frn_sqlite_open(frn_mem *mem, frn_plat *plat, frn_logger *
     frn_sqlite    *s = (frn_sqlite *)frn_mem_alloc(mem, sizeof *s);
     francis_result r = FRANCIS_OK;
     bool           threads = desc->workers != FRANCIS_NO_WORKERS;
+    uint32_t       lives;
 
     *out = NULL;
     if (s == NULL)
@@ -3633,7 +4345,8 @@ static francis_result frn_sqlite_open(frn_mem *mem, frn_plat *plat, frn_logger *
     if (r == FRANCIS_OK)
         r = frn_sqlite_prepare_schema(s);
     if (r == FRANCIS_OK)
-        r = frn_sqlite_look_around(s, frn_plat_wall_ms(plat), NULL);
+        r = frn_sqlite_look_around(s, frn_plat_wall_ms(plat), NULL, &lives);
+    s->base.shared = s->path != NULL && s->path[0] != '\0';
     if (r == FRANCIS_OK && desc->profile == FRANCIS_PROFILE_FLASH && s->page_bytes != 1024)
         frn_log(log, FRN_LOG_page_size_kept, FRANCIS_OK, NULL, NULL, "the database keeps its pages"
                 " of %llu bytes; the flash profile wants 1024", (unsigned long long)s->page_bytes);
@@ -3642,7 +4355,7 @@ static francis_result frn_sqlite_open(frn_mem *mem, frn_plat *plat, frn_logger *
     if (r == FRANCIS_OK)
         *out = &s->base;
     else
-        frn_sqlite_close(&s->base, false);
+        frn_sqlite_close(&s->base);
     return r;
 }
 
@@ -3694,6 +4407,7 @@ typedef struct frn_actor {          /* one activation; the id's bytes lie behind
     frn_halter   *halters;
     frn_list      parked;           /* calls whose turn has deferred */
     uint32_t      mailbox_count, writes, stored_version;
+    uint32_t      life;             /* of the host: that in which it was claimed */
     uint8_t       phase;            /* frn_phase */
     bool          exclusive;        /* the holder is */
     bool          halting;
@@ -3812,6 +4526,21 @@ typedef struct frn_turn {
     bool            in_handler, in_callback, suspended, ready, inline_run, flushed, wrote;
 } frn_turn;
 
+typedef enum frn_peer_state {
+    FRN_PEER_TRUSTED,               /* until .until_ns */
+    FRN_PEER_SUSPECT,               /* a challenge is on its way to its row */
+    FRN_PEER_CHALLENGED,            /* until .until_ns it may answer */
+    FRN_PEER_JUDGED                 /* the committer looks whether it has */
+} frn_peer_state;
+
+typedef struct frn_peer {           /* another host, that has what somebody here wanted */
+    frn_list       link;            /* in host->peers */
+    frn_timer      timer;
+    frn_peer_state state;
+    int64_t        until_ns, challenge;
+    char           id[64];
+} frn_peer;
+
 typedef enum frn_host_phase {
     FRN_HOST_OPEN, FRN_HOST_RUNNING, FRN_HOST_DRAINING, FRN_HOST_STOPPED
 } frn_host_phase;
@@ -3846,7 +4575,7 @@ struct francis_host {
     pthread_t         owner;
     pthread_key_t     worker_key;   /* not NULL in threads of ours */
     bool              has_key;
-    char             *strings[4];   /* copies: database, table_prefix, name, sqlite_vfs */
+    char             *strings[5];   /* copies: database, table_prefix, name, sqlite_vfs, address */
     char              error[512];
     francis_result    failure;      /* what sticks */
     char              id[FRN_UUID_SIZE];
@@ -3875,7 +4604,21 @@ struct francis_host {
     frn_part          part;         /* that is being committed */
     frn_write        *batch[FRN_BATCH_WRITES];
     bool              committing;
+    bool              in_queue;     /* a place is kept for us among those who want to write */
     int64_t           busy_since_ns, busy_retry_ns, step_ns, commit_since_ns;
+    int64_t           busy_told_ns; /* who keeps us from writing was last looked up */
+    int64_t           stuck_since_ns;       /* since then he has not moved */
+    frn_blocker       blocker;
+
+    uint32_t          life;         /* 1 = the first; one more each time it joins again */
+    int64_t           lease_ns;     /* how long it is, */
+    int64_t           lease_from_ns;        /* and from when: frn_plat_lease_ns */
+    int64_t           part_from_ns; /* when the commit that is under way began */
+    frn_timer         lease_timer;
+    frn_list          lease_gate;   /* what may leave when the lease is renewed */
+    bool              look_due, looking, answer_due;
+    frn_list          peers;
+    uint32_t          peers_count;
     int64_t           wall_base_ms, mono_base_ns;   /* since then nobody has set the clock */
     frn_write         sweep;
     bool              sweep_queued, sweep_placements, clock_was_set;
@@ -4092,11 +4835,12 @@ static void frn_timer_stop(francis_host *h, frn_timer *t)
         frn_heap_remove(&h->timers, t);
 }
 
-/* One timer per call slot, turn and type, and a few of the host's. */
+/* One timer per call slot, turn, type and peer, and a few of the host's. */
 static bool frn_timers_reserve(francis_host *h, size_t more)
 {
     return frn_heap_reserve(&h->mem, &h->timers,
-                            (size_t)h->calls_total + h->turns_total + h->types.count + 8 + more);
+                            (size_t)h->calls_total + h->turns_total + h->types.count
+                                + h->peers_count + 8 + more);
 }
 
 static void frn_timers_run(francis_host *h)
@@ -4434,9 +5178,34 @@ static void frn_call_arm(francis_host *h, frn_call *c)
 // >> 630 seal | needs: 620
 //    What turns wrote, on its way to the committer, and what waits for it: the output gate. An
 //    actor has at most one write that may still grow and one that is being committed; whatever
-//    leaves the actor waits for the newest of them, and for nothing later.
+//    leaves the actor waits for the newest of them, and for nothing later. If there is none it
+//    needs the host's lease: without, it waits for the next look at the host's row.
 
-static bool frn_write_waits(const frn_actor *a) { return a->last_write != NULL; }
+static bool frn_leased(const francis_host *h)
+{
+    return !h->store->shared || frn_plat_lease_ns(&h->plat) - h->lease_from_ns < h->lease_ns;
+}
+
+/* Somebody looks at the host's row soon: the loop, or the step that is under way. */
+static void frn_look_ask(francis_host *h)
+{
+    h->look_due = true;
+    frn_wake(h);
+}
+
+/* Where that has to wait which wants to leave the actor; NULL = it may go. */
+static frn_list *frn_gate_of(francis_host *h, const frn_actor *a)
+{
+    if (a->last_write != NULL)
+        return &a->last_write->gate;
+    if (frn_leased(h))
+        return NULL;
+    if (frn_list_empty(&h->lease_gate))
+        frn_log(&h->log, FRN_LOG_lease_ran_out, FRANCIS_OK, NULL, NULL,
+                "the lease has run out; what leaves waits for a look at the host's row");
+    frn_look_ask(h);
+    return &h->lease_gate;
+}
 
 static frn_write *frn_write_new(francis_host *h, frn_write_op op, frn_actor *a)
 {
@@ -4450,6 +5219,7 @@ static frn_write *frn_write_new(francis_host *h, frn_write_op op, frn_actor *a)
     if (a != NULL) {
         w->type = a->type->desc.type;
         w->id = FRN_ACTOR_ID(a);
+        w->life = a->life;
     }
     return w;
 }
@@ -4461,6 +5231,7 @@ static void frn_write_free(francis_host *h, frn_write *w)
 
     frn_buf_drop(&h->mem, w->state);
     frn_buf_drop(&h->mem, w->owned);
+    frn_buf_drop(&h->mem, w->owner);
     for (i = 0; i < w->requests_count; i++)
         frn_request_drop(&h->mem, w->requests[i]);
     frn_mem_free(&h->mem, w->requests, w->requests_cap * sizeof w->requests[0]);
@@ -4515,19 +5286,19 @@ static bool frn_write_add_request(francis_host *h, frn_write *w, frn_request *r)
     return true;
 }
 
-/* An answer (GATED) or a call (HELD) that leaves the actor when its newest write is durable. */
-static void frn_gate_wait(frn_actor *a, frn_call *c, frn_call_state state)
+/* An answer (GATED) or a call (HELD) that leaves the actor when the gate opens. */
+static void frn_gate_wait(frn_list *gate, frn_call *c, frn_call_state state)
 {
     c->state = (uint8_t)state;
-    frn_list_push(&a->last_write->gate, &c->link);
+    frn_list_push(gate, &c->link);
 }
 
-/* The gate of a write opens: answers go to their callers, calls into the outbox. */
-static void frn_gate_open(francis_host *h, frn_write *w)
+/* A gate opens: answers go to their callers, calls into the outbox. */
+static void frn_gate_open(francis_host *h, frn_list *gate)
 {
     frn_list *l;
 
-    while ((l = frn_list_pop(&w->gate)) != NULL) {
+    while ((l = frn_list_pop(gate)) != NULL) {
         frn_call *c = FRN_OF(frn_call, link, l);
         if (c->state == FRN_CALL_HELD) {
             frn_list_push(&h->outbox, &c->link);
@@ -4540,11 +5311,11 @@ static void frn_gate_open(francis_host *h, frn_write *w)
 }
 
 /* It stays shut for ever: who asked for the lost turn hears why, and so does who only saw it. */
-static void frn_gate_shut(francis_host *h, frn_write *w, francis_result r, const char *text)
+static void frn_gate_shut(francis_host *h, frn_list *gate, francis_result r, const char *text)
 {
     frn_list *l;
 
-    while ((l = frn_list_pop(&w->gate)) != NULL) {
+    while ((l = frn_list_pop(gate)) != NULL) {
         frn_call *c = FRN_OF(frn_call, link, l);
         frn_buf_drop(&h->mem, c->reply);
         c->reply = NULL;
@@ -4846,7 +5617,9 @@ static void frn_turn_take_call(frn_turn *t, frn_call *c)
 static void frn_actor_answer(francis_host *h, frn_actor *a, frn_call *c, francis_result r,
                              frn_buf *reply, frn_buf *error)
 {
-    if (!frn_write_waits(a)) {
+    frn_list *gate = frn_gate_of(h, a);
+
+    if (gate == NULL) {
         frn_call_complete(h, c, r, reply, error);
         return;
     }
@@ -4855,7 +5628,7 @@ static void frn_actor_answer(francis_host *h, frn_actor *a, frn_call *c, francis
     c->reply = reply;
     c->error = error;
     c->turn = NULL;
-    frn_gate_wait(a, c, FRN_CALL_GATED);
+    frn_gate_wait(gate, c, FRN_CALL_GATED);
 }
 
 /* A call with a request id that has had its answer, or cannot get one. true = it is settled. */
@@ -5445,13 +6218,15 @@ static void frn_answers_leave(francis_host *h, frn_turn *t)
 {
     frn_answer *n;
     frn_call   *c;
+    frn_list   *gate;
 
     for (n = t->answers; n != NULL; n = n->next) {
         if (n->call != NULL) {
             c = n->call;
             n->call = NULL;
-            if (frn_write_waits(t->actor))
-                frn_gate_wait(t->actor, c, FRN_CALL_HELD);
+            gate = frn_gate_of(h, t->actor);
+            if (gate != NULL)
+                frn_gate_wait(gate, c, FRN_CALL_HELD);
             else
                 frn_list_push(&h->outbox, &c->link);
             continue;
@@ -5590,11 +6365,15 @@ static void frn_turn_answer(francis_host *h, frn_turn *t, const frn_end *e)
         const char *text = frn_turn_text(t, e);
         if (c->user != NULL || c->done != NULL || c->held || c->one_way)
             error = frn_buf_copy(&h->mem, text, strlen(text));
+    }
+    if (e->result != FRANCIS_OK && !e->from_handler) {
         frn_call_complete(h, c, e->result, NULL, error);
         return;
     }
-    frn_actor_answer(h, t->actor, c, FRANCIS_OK, t->reply, NULL);
-    t->reply = NULL;
+    /* a refusal, too, tells of what the handler has seen */
+    frn_actor_answer(h, t->actor, c, e->result, e->result == FRANCIS_OK ? t->reply : NULL, error);
+    if (e->result == FRANCIS_OK)
+        t->reply = NULL;
 }
 
 static void frn_turn_count(francis_host *h, const frn_turn *t, const frn_end *e)
@@ -6028,7 +6807,135 @@ static void frn_turn_on_timer(francis_host *h, frn_timer *timer)
         frn_actor_abandon(h, t->actor);
 }
 
-// >> 680 commit | needs: 670
+// >> 675 peers | needs: 670
+//    Other hosts. One that has an actor which is wanted here, and whose process lives, is asked now
+//    and then to show that it stands: a number in its row, which it has to write back. If it has
+//    not when the time is up it is evicted. Time counts on our clock, from when the challenge was
+//    committed, and is longer than its lease, so that it has stopped to answer before.
+
+static frn_peer *frn_peer_find(const francis_host *h, const char *id)
+{
+    frn_list *l;
+
+    for (l = h->peers.next; l != &h->peers; l = l->next)
+        if (strcmp(FRN_OF(frn_peer, link, l)->id, id) == 0)
+            return FRN_OF(frn_peer, link, l);
+    return NULL;
+}
+
+static void frn_peer_free(francis_host *h, frn_peer *p)
+{
+    frn_timer_stop(h, &p->timer);
+    frn_list_remove(&p->link);
+    h->peers_count--;
+    frn_mem_free(&h->mem, p, sizeof *p);
+}
+
+/* Hands the committer a write about it. Without memory it is tried again later. */
+static void frn_peer_write(francis_host *h, frn_peer *p, frn_write_op op, frn_peer_state state)
+{
+    char       key[sizeof p->id + 1];
+    size_t     size = strlen(p->id);
+    frn_write *w = frn_write_new(h, op, NULL);
+
+    key[0] = '\0';
+    memcpy(key + 1, p->id, size + 1);
+    if (w != NULL)
+        w->owned = frn_buf_copy(&h->mem, key, size + 2);
+    if (w == NULL || w->owned == NULL) {
+        if (w != NULL)
+            frn_write_free(h, w);
+        frn_timer_set(h, &p->timer, frn_add_time(h->clock_ns, 1000 * FRN_MS));
+        return;
+    }
+    w->type = (const char *)FRN_BYTES(w->owned);
+    w->id = w->type + 1;
+    w->challenge = p->challenge;
+    p->state = state;
+    frn_write_queue(h, w);
+}
+
+static void frn_peer_on_timer(francis_host *h, frn_timer *timer)
+{
+    frn_peer *p = FRN_OF(frn_peer, timer, timer);
+
+    if (p->state == FRN_PEER_CHALLENGED)
+        frn_peer_write(h, p, FRN_WRITE_EVICT, FRN_PEER_JUDGED);
+    else if (p->state == FRN_PEER_TRUSTED)
+        frn_peer_free(h, p);        /* nobody has asked for a long time: forgotten */
+}
+
+static void frn_peer_trust(francis_host *h, frn_peer *p, int64_t for_ns)
+{
+    p->state = FRN_PEER_TRUSTED;
+    p->until_ns = frn_add_time(h->clock_ns, for_ns);
+    frn_timer_set(h, &p->timer, frn_add_time(p->until_ns, frn_ms_to_ns(FRANCIS_MINUTES(10))));
+}
+
+/* A write about it is over. r: why it did not happen. */
+static void frn_peer_over(francis_host *h, const frn_write *w, francis_result r)
+{
+    frn_peer *p = frn_peer_find(h, w->id);
+    int64_t   wait_ms = w->lease_ms + h->desc.lease_margin_ms;
+
+    if (p == NULL)
+        return;
+    if (r != FRANCIS_OK) {
+        frn_peer_trust(h, p, 0);    /* it is suspected again when it is met again */
+    } else if (w->result == FRANCIS_ERR_EXISTS) {
+        frn_peer_trust(h, p, frn_ms_to_ns(h->desc.health_deadline_ms));
+    } else if (w->result != FRANCIS_OK || w->op == FRN_WRITE_EVICT) {
+        frn_peer_free(h, p);        /* it is gone */
+    } else {
+        if (wait_ms < h->desc.health_deadline_ms)
+            wait_ms = h->desc.health_deadline_ms;
+        p->state = FRN_PEER_CHALLENGED;
+        p->challenge = w->challenge;
+        frn_timer_set(h, &p->timer, frn_add_time(frn_now_ns(h), frn_ms_to_ns(wait_ms)));
+        frn_log(&h->log, FRN_LOG_host_challenged, FRANCIS_OK, NULL, NULL,
+                "host %s has to show within %lld ms that it stands", p->id, (long long)wait_ms);
+    }
+}
+
+/* It has what is wanted here, and its process lives. Does it serve? */
+static void frn_peer_suspect(francis_host *h, const char *id)
+{
+    frn_peer *p = frn_peer_find(h, id);
+
+    if (p == NULL) {
+        if (!frn_timers_reserve(h, 1))
+            return;
+        p = (frn_peer *)frn_mem_alloc(&h->mem, sizeof *p);
+        if (p == NULL)
+            return;
+        (void)snprintf(p->id, sizeof p->id, "%s", id);
+        p->timer.fire = frn_peer_on_timer;
+        frn_list_init(&p->link);
+        frn_list_push(&h->peers, &p->link);
+        h->peers_count++;
+    }
+    if (p->state == FRN_PEER_TRUSTED && frn_now_ns(h) >= p->until_ns)
+        frn_peer_write(h, p, FRN_WRITE_CHALLENGE, FRN_PEER_SUSPECT);
+}
+
+static void frn_peers_free(francis_host *h)
+{
+    while (!frn_list_empty(&h->peers))
+        frn_peer_free(h, FRN_OF(frn_peer, link, h->peers.next));
+}
+
+/* The lease runs from the start of a look, or of a commit, that found the host standing and no
+ * challenge open. */
+static void frn_lease_renew(francis_host *h, int64_t from_ns)
+{
+    if (from_ns <= h->lease_from_ns && h->lease_from_ns != 0)
+        return;
+    h->lease_from_ns = from_ns;
+    if (frn_leased(h))
+        frn_gate_open(h, &h->lease_gate);
+}
+
+// >> 680 commit | needs: 675
 //    The committer: takes what is sealed, in one transaction, and opens the gates. One part is
 //    under way at a time. With workers it has a thread of its own; else it is a part of each step.
 
@@ -6047,48 +6954,75 @@ static bool frn_write_needs_sync(const frn_write *w)
     return w->op == FRN_WRITE_TURN || w->op == FRN_WRITE_ADMIN;
 }
 
-/* When the oldest write may be committed; FRN_NEVER = there is none, or one part is under way. */
+static bool frn_queue_needs_sync(const francis_host *h)
+{
+    const frn_list *l;
+
+    for (l = h->queue.next; l != &h->queue; l = l->next)
+        if (frn_write_needs_sync(FRN_OF(const frn_write, link, l)))
+            return true;
+    return false;
+}
+
+/* When the committer has something to do; FRN_NEVER = not yet, or it is at it. */
 static int64_t frn_commit_due(const francis_host *h)
 {
     const frn_write *w;
-    int64_t          due;
+    int64_t          due = 0;
 
-    if (h->committing || frn_list_empty(&h->queue) || h->leaving)
+    if (h->committing || h->leaving)
         return FRN_NEVER;           /* what a late handler still brings is dropped at close */
-    w = FRN_OF(const frn_write, link, h->queue.next);
-    due = h->phase == FRN_HOST_RUNNING
-        ? frn_add_time(w->sealed_ns, frn_ms_to_ns(h->desc.commit_window_ms)) : 0;
+    if (frn_list_empty(&h->queue) && !h->rejoin && !h->answer_due && !h->in_queue)
+        return FRN_NEVER;
+    if (h->phase == FRN_HOST_RUNNING && !h->rejoin && !h->answer_due && !h->in_queue) {
+        w = FRN_OF(const frn_write, link, h->queue.next);
+        due = frn_add_time(w->sealed_ns, frn_ms_to_ns(h->desc.commit_window_ms));
+    }
     return due > h->busy_retry_ns ? due : h->busy_retry_ns;
 }
 
-static void frn_commit_take(francis_host *h)
+/* Whether a write belongs to an earlier life of the host: it fails, whatever brought it here. */
+static bool frn_write_stale(const francis_host *h, const frn_write *w)
+{
+    return (w->op == FRN_WRITE_TURN || w->op == FRN_WRITE_RELEASE) && w->life != h->life;
+}
+
+/* Makes a part of what is queued, up to its bounds. Without sync it ends before the first write
+ * that needs one. Only what was sealed by then. */
+static void frn_commit_take(francis_host *h, bool sync, int64_t sealed_by, frn_list *stale)
 {
     frn_part *p = &h->part;
     size_t    n = 0, bytes = 0, i;
 
     memset(p, 0, sizeof *p);
     frn_list_init(&p->writes);
+    frn_list_init(stale);
     while (n < FRN_BATCH_WRITES && bytes < FRN_BATCH_BYTES && !frn_list_empty(&h->queue)) {
         frn_write *w = FRN_OF(frn_write, link, h->queue.next);
+        if (w->sealed_ns > sealed_by || (!sync && frn_write_needs_sync(w)))
+            break;
         frn_list_remove(&w->link);
+        h->queue_count--;
+        if (frn_write_stale(h, w)) {
+            frn_list_push(stale, &w->link);
+            continue;
+        }
         w->taken = true;
         w->result = FRANCIS_OK;
         bytes += w->state != NULL ? w->state->size : 0;
-        p->sync = p->sync || frn_write_needs_sync(w);
         h->batch[n++] = w;
         if (n == 1)
             h->commit_since_ns = w->sealed_ns;
     }
-    h->queue_count -= (uint32_t)n;
     qsort(h->batch, n, sizeof h->batch[0], frn_write_compare);
     for (i = 0; i < n; i++)
         frn_list_push(&p->writes, &h->batch[i]->link);
     p->count = n;
+    p->sync = sync;
     p->host_id = h->id;
     p->now_ms = frn_plat_wall_ms(&h->plat);
     p->result = FRANCIS_OK;
     p->user = h;
-    h->committing = true;
 }
 
 static void frn_write_over(francis_host *h, frn_write *w)   /* its actor may be stepped now */
@@ -6115,10 +7049,26 @@ static void frn_claim_done(francis_host *h, frn_write *w)
     a->state = w->state;
     a->expires_ms = w->expires_ms;
     a->stored_version = w->found ? w->version : 0;
+    a->life = h->life;
     a->requests = w->found_requests;
     w->state = NULL;
     w->found_requests = NULL;
     frn_actor_wake(h, a);
+}
+
+/* Who has the actor of a refused write. */
+static void frn_owner_print(const frn_write *w, char *text, size_t size)
+{
+    const char *id = w->owner != NULL ? (const char *)FRN_BYTES(w->owner) : "";
+    const char *address = id + strlen(id) + 1;
+
+    if (w->owner == NULL)
+        (void)snprintf(text, size, "%s/%s is placed on another host", w->type, w->id);
+    else if (address[0] == '-')
+        (void)snprintf(text, size, "%s/%s lives on host %s, which has no address", w->type, w->id,
+                       id);
+    else
+        (void)snprintf(text, size, "%s/%s lives on host %s at %s", w->type, w->id, id, address);
 }
 
 static void frn_claim_failed(francis_host *h, frn_write *w, francis_result r, const char *text)
@@ -6127,7 +7077,8 @@ static void frn_claim_failed(francis_host *h, frn_write *w, francis_result r, co
 
     if (a->phase != FRN_PHASE_CLAIMING)
         return;
-    frn_log(&h->log, FRN_LOG_activation_failed, r, w->type, w->id, "%s", text);
+    if (r != FRANCIS_ERR_MOVED)
+        frn_log(&h->log, FRN_LOG_activation_failed, r, w->type, w->id, "%s", text);
     frn_mailbox_fail(h, a, r, false, text);
     a->phase = FRN_PHASE_RELEASING;         /* with no release under way: it is over */
 }
@@ -6142,8 +7093,10 @@ static void frn_write_failed(francis_host *h, frn_write *w, francis_result r, co
         frn_log(&h->log, FRN_LOG_sweep_failed, r, NULL, NULL, "%s", text);
         return;
     }
-    frn_gate_shut(h, w, r, text);
-    if (a != NULL && w->op == FRN_WRITE_CLAIM) {
+    frn_gate_shut(h, &w->gate, r, text);
+    if (w->op == FRN_WRITE_CHALLENGE || w->op == FRN_WRITE_EVICT) {
+        frn_peer_over(h, w, r);
+    } else if (a != NULL && w->op == FRN_WRITE_CLAIM) {
         frn_claim_failed(h, w, r, text);
     } else if (a != NULL && w->op == FRN_WRITE_RELEASE) {
         frn_log(&h->log, FRN_LOG_release_failed, r, w->type, w->id, "%s; its placement stays",
@@ -6165,7 +7118,7 @@ static void frn_queue_drop(francis_host *h, const frn_actor *a, francis_result r
     for (l = h->queue.next; l != &h->queue; l = next) {
         frn_write *w = FRN_OF(frn_write, link, l);
         next = l->next;
-        if (w->op == FRN_WRITE_SWEEP || (a != NULL ? w->actor != a : w->op != FRN_WRITE_TURN))
+        if (a != NULL ? w->actor != a : w->op != FRN_WRITE_TURN)
             continue;               /* claims and releases stand on no image */
         frn_list_remove(l);
         frn_list_push(&dropped, l);
@@ -6205,15 +7158,82 @@ static void frn_step_all(francis_host *h)
         }
 }
 
+/* The host has been evicted, and finds out. It joins again by the hand of the committer. */
+static void frn_host_lose(francis_host *h, const char *text)
+{
+    if (h->rejoin)
+        return;
+    h->rejoin = true;
+    frn_log(&h->log, FRN_LOG_host_evicted, FRANCIS_ERR_EVICTED, NULL, NULL,
+            "host %s: %s; all activations are dropped, it joins anew", h->id, text);
+    frn_gate_shut(h, &h->lease_gate, FRANCIS_ERR_EVICTED, text);
+    frn_lose_all(h, FRANCIS_ERR_EVICTED, text, false);
+    frn_step_all(h);
+    frn_commit_wake(h);
+}
+
+static const char frn_was_evicted[] = "this host has been evicted";
+
+/* Looks at the host's own row. Lock held, given up meanwhile. */
+static void frn_look(francis_host *h)
+{
+    frn_read read;
+    uint32_t life = h->life;
+    int64_t  from = frn_plat_lease_ns(&h->plat);
+    char     id[FRN_UUID_SIZE];
+
+    h->look_due = false;
+    if (h->looking || h->rejoin || h->leaving)
+        return;
+    memset(&read, 0, sizeof read);
+    memcpy(id, h->id, sizeof id);
+    read.kind = FRN_READ_STANDING;
+    read.id = id;
+    h->looking = true;
+    frn_unlock(h);
+    h->store->ops->read(h->store, &read);
+    frn_lock(h);
+    h->looking = false;
+    if (life != h->life || h->rejoin)
+        return;                     /* it has come back as another one meanwhile */
+    if (read.result == FRANCIS_ERR_EVICTED) {
+        frn_host_lose(h, frn_was_evicted);
+    } else if (read.result == FRANCIS_OK && read.challenged) {
+        h->answer_due = true;
+        frn_commit_wake(h);
+    } else if (read.result == FRANCIS_OK) {
+        frn_lease_renew(h, from);
+    }
+    if (read.result != FRANCIS_OK && !frn_list_empty(&h->lease_gate))
+        frn_timer_set(h, &h->lease_timer, frn_add_time(frn_now_ns(h), 10 * FRN_MS));
+}
+
+/* Three times per lease, unless commits have done it. */
+static void frn_lease_on_timer(francis_host *h, frn_timer *timer)
+{
+    int64_t third = h->lease_ns / 3;
+    int64_t age = frn_plat_lease_ns(&h->plat) - h->lease_from_ns;
+
+    h->look_due = h->look_due || age >= third || !frn_list_empty(&h->lease_gate);
+    frn_timer_set(h, timer, frn_add_time(h->clock_ns, age < third ? third - age : third));
+}
+
 static void frn_write_refused(francis_host *h, frn_write *w)
 {
-    char text[700];
+    char text[1000];
 
+    if (w->op == FRN_WRITE_CHALLENGE || w->op == FRN_WRITE_EVICT) {
+        frn_peer_over(h, w, FRANCIS_OK);
+        frn_write_over(h, w);
+        return;
+    }
     if (w->result == FRANCIS_ERR_NOT_FOUND)
         (void)snprintf(text, sizeof text, "there is no state of %s/%s", w->type, w->id);
     else
-        (void)snprintf(text, sizeof text, "%s/%s is placed on another host", w->type, w->id);
-    if (w->op != FRN_WRITE_ADMIN)
+        frn_owner_print(w, text, sizeof text);
+    if (w->owner != NULL)
+        frn_peer_suspect(h, (const char *)FRN_BYTES(w->owner));
+    if (w->op == FRN_WRITE_TURN)
         frn_log(&h->log, FRN_LOG_write_refused, w->result, w->type, w->id, "%s", text);
     if (w->actor != NULL) {
         ((frn_actor *)w->actor)->placed = false;    /* it never was, or is no more, ours */
@@ -6246,43 +7266,19 @@ static void frn_write_done(francis_host *h, frn_write *w)
     case FRN_WRITE_TURN:
     case FRN_WRITE_ADMIN:
         h->stats.commit_turns += w->turns;
-        frn_gate_open(h, w);
+        frn_gate_open(h, &w->gate);
         break;
     case FRN_WRITE_RELEASE:
+        break;
+    case FRN_WRITE_CHALLENGE:
+    case FRN_WRITE_EVICT:
+        frn_peer_over(h, w, FRANCIS_OK);
         break;
     case FRN_WRITE_SWEEP:
         frn_sweep_done(h, w);
         return;
     }
     frn_write_over(h, w);
-}
-
-/* Somebody else holds the database. The writes wait at the front of the queue, in their order. */
-static bool frn_part_waits(francis_host *h, frn_part *p)
-{
-    int64_t now = frn_now_ns(h);
-    size_t  i;
-
-    if (h->busy_since_ns == 0) {
-        h->busy_since_ns = now;
-        frn_log(&h->log, FRN_LOG_database_busy, p->result, NULL, NULL, "%s; it is tried again",
-                p->error);
-    }
-    if (now - h->busy_since_ns >= frn_ms_to_ns(h->desc.busy_timeout_ms))
-        return false;
-    for (i = p->count; i > 0; i--) {
-        frn_write *w = h->batch[i - 1];
-        frn_list_remove(&w->link);
-        w->link.next = h->queue.next;
-        w->link.prev = &h->queue;
-        h->queue.next->prev = &w->link;
-        h->queue.next = &w->link;
-        w->taken = false;
-    }
-    h->queue_count += (uint32_t)p->count;
-    h->busy_retry_ns = frn_add_time(now, 2 * FRN_MS);
-    frn_timer_set(h, &h->commit_timer, h->busy_retry_ns);
-    return true;
 }
 
 static void frn_part_failed(francis_host *h, frn_part *p)
@@ -6302,11 +7298,23 @@ static void frn_part_failed(francis_host *h, frn_part *p)
     }
     while ((l = frn_list_pop(&p->writes)) != NULL)
         frn_write_failed(h, FRN_OF(frn_write, link, l), r, p->error);
-    if (evicted || p->lost) {
-        frn_lose_all(h, evicted ? r : FRANCIS_ERR_STORAGE, p->error, !evicted);
+    if (evicted) {
+        frn_host_lose(h, p->error);
+    } else if (p->lost) {
+        frn_lose_all(h, FRANCIS_ERR_STORAGE, p->error, true);
         frn_step_all(h);
     }
-    h->rejoin = h->rejoin || evicted;
+}
+
+/* Others were evicted: what they leave behind is swept, soon. */
+static void frn_evicted_others(francis_host *h, uint32_t count)
+{
+    if (count == 0)
+        return;
+    h->stats.evictions += count;
+    h->sweep_placements = true;
+    if (!h->sweep_queued && h->phase == FRN_HOST_RUNNING)
+        frn_timer_set(h, &h->sweep_timer, frn_add_time(h->clock_ns, 100 * FRN_MS));
 }
 
 /* The provider has answered: from its own thread, or before commit() returns. */
@@ -6317,17 +7325,12 @@ static void frn_part_done(frn_part *p)
 
     frn_lock(h);
     (void)frn_now_ns(h);
-    h->busy_retry_ns = 0;
     h->commit_since_ns = 0;
-    if (p->outcome == FRN_BUSY && frn_part_waits(h, p)) {
-        h->committing = false;
-        frn_unlock(h);
-        return;
-    }
-    h->busy_since_ns = 0;
     if (p->outcome == FRN_DONE) {
-        h->stats.commits++;
+        h->stats.commits += p->count > 0;
         h->stats.commit_rows += p->rows;
+        frn_lease_renew(h, h->part_from_ns);
+        frn_evicted_others(h, p->evicted);
         while ((l = frn_list_pop(&p->writes)) != NULL)
             frn_write_done(h, FRN_OF(frn_write, link, l));
     } else {
@@ -6357,7 +7360,8 @@ static const char *frn_join_type_at(void *user, size_t i, int64_t *idle_timeout_
 static francis_result frn_host_join(francis_host *h, char *error, size_t error_size)
 {
     frn_join       join;
-    char           address[FRN_UUID_SIZE + 2], id[FRN_UUID_SIZE];
+    char           nowhere[FRN_UUID_SIZE + 2], id[FRN_UUID_SIZE];
+    int64_t        from = frn_plat_lease_ns(&h->plat);
     francis_result r;
 
     memset(&join, 0, sizeof join);
@@ -6365,24 +7369,28 @@ static francis_result frn_host_join(francis_host *h, char *error, size_t error_s
         (void)snprintf(error, error_size, "the system has no randomness for a host id");
         return FRANCIS_ERR_INTERNAL;
     }
-    (void)snprintf(address, sizeof address, "-%s", id);     /* nobody else reaches it */
+    (void)snprintf(nowhere, sizeof nowhere, "-%s", id);     /* nobody else reaches it */
     join.host_id = id;
-    join.address = address;
+    join.address = h->desc.address != NULL ? h->desc.address : nowhere;
     join.now_ms = frn_plat_wall_ms(&h->plat);
     join.types_count = h->types.count;
     join.type_at = frn_join_type_at;
     join.user = h;
     r = h->store->ops->join(h->store, &join, error, error_size);
     frn_lock(h);
-    h->sweep_placements = join.took_over;
     if (r == FRANCIS_OK) {
         (void)snprintf(h->id, sizeof h->id, "%s", id);
         frn_log_set_host(&h->log, id);
         (void)snprintf(h->stats.host_id, sizeof h->stats.host_id, "%s", id);
+        h->stats.lives = ++h->life;
+        frn_lease_renew(h, from);
+        frn_evicted_others(h, join.evicted);
     }
     frn_unlock(h);
     return r;
 }
+
+enum { FRN_REJOIN_MS = 100 };
 
 /* An evicted host comes back as a new one, or it stops. Lock held, given up meanwhile. */
 static void frn_host_rejoin(francis_host *h)
@@ -6394,32 +7402,141 @@ static void frn_host_rejoin(francis_host *h)
     if (h->phase != FRN_HOST_RUNNING)
         return;                     /* it is leaving anyway */
     h->committing = true;           /* nothing is committed under the old id */
-    frn_log(&h->log, FRN_LOG_host_evicted, FRANCIS_ERR_EVICTED, NULL, NULL,
-            "host %s was evicted; all activations are dropped, it joins anew", h->id);
     frn_unlock(h);
     r = frn_host_join(h, error, sizeof error);
     frn_lock(h);
-    h->committing = false;
-    if (r == FRANCIS_OK)
+    h->committing = h->in_queue = false;
+    if (r == FRANCIS_OK) {
+        frn_log(&h->log, FRN_LOG_host_started, FRANCIS_OK, NULL, NULL, "host %s serves", h->id);
         return;
+    }
+    if (francis_retryable(r)) {
+        h->rejoin = true;
+        h->busy_retry_ns = frn_add_time(frn_now_ns(h), FRN_REJOIN_MS * FRN_MS);
+        frn_timer_set(h, &h->commit_timer, h->busy_retry_ns);
+        return;
+    }
     frn_log(&h->log, FRN_LOG_host_failed, r, NULL, NULL, "cannot join again: %s", error);
     (void)frn_host_fail(h, r, "evicted, and cannot join again: %s", error);
     FRN_STORE(&h->stop_asked, 1);
     frn_wake(h);
 }
 
-/* One transaction. Lock held, given up while the provider is at it. */
-static void frn_commit_run(francis_host *h)
-{
-    bool idle;
+enum { FRN_BUSY_TELL_MS = 1000, FRN_BUSY_RETRY_MOST_MS = 20 };
 
-    frn_commit_take(h);
+static void frn_blocker_print(const frn_blocker *b, char *text, size_t size)
+{
+    if (b->process > 0)
+        (void)snprintf(text, size, "the database is busy: process %lld (host %s) has the write"
+                       " lock", (long long)b->process, b->host_id[0] != '\0' ? b->host_id
+                                                                             : "unknown");
+    else
+        (void)snprintf(text, size, "the database is busy: somebody has the write lock");
+}
+
+static void frn_stuck_kill(francis_host *h, const frn_blocker *b)
+{
+    if (!frn_same_user(b->process))
+        return;
+    frn_log(&h->log, FRN_LOG_stuck_host_killed, FRANCIS_OK, NULL, NULL,
+            "process %lld (host %s) has kept the write lock for health_deadline_ms without a commit"
+            " and is killed", (long long)b->process, b->host_id);
+    (void)kill((pid_t)b->process, SIGKILL);
+}
+
+/* Looks now and then who keeps us from writing. Lock held, given up meanwhile. */
+static void frn_busy_look(francis_host *h, int64_t now)
+{
+    frn_blocker b;
+    char        text[200];
+    bool        first = h->busy_told_ns < h->busy_since_ns;
+
+    if (now - h->busy_since_ns < FRN_BUSY_TELL_MS * FRN_MS
+        || (!first && now - h->busy_told_ns < FRN_BUSY_TELL_MS * FRN_MS))
+        return;
+    h->busy_told_ns = now;
+    frn_unlock(h);
+    h->store->ops->blocker(h->store, &b);
+    frn_lock(h);
+    if (first || b.process != h->blocker.process || b.version != h->blocker.version)
+        h->stuck_since_ns = now;
+    h->blocker = b;
+    frn_blocker_print(&b, text, sizeof text);
+    if (first)
+        frn_log(&h->log, FRN_LOG_database_busy, FRANCIS_ERR_LOCKED, NULL, NULL, "%s", text);
+    if (h->desc.kill_stuck_host && b.process > 0 && b.host_id[0] != '\0'
+        && now - h->stuck_since_ns >= frn_ms_to_ns(h->desc.health_deadline_ms)) {
+        frn_stuck_kill(h, &b);
+        h->stuck_since_ns = now;
+    }
+}
+
+/* It is not our turn to write. What has waited for busy_timeout_ms is told so. */
+static void frn_commit_busy(francis_host *h, int64_t retry_ns)
+{
+    int64_t  now = frn_now_ns(h), limit = frn_ms_to_ns(h->desc.busy_timeout_ms);
+    frn_list stale;
+
+    h->in_queue = true;
+    if (h->busy_since_ns == 0)
+        h->busy_since_ns = now;
+    frn_busy_look(h, now);
+    if (retry_ns < (now - h->busy_since_ns) / 64)   /* the longer it lasts the rarer we ask */
+        retry_ns = (now - h->busy_since_ns) / 64;
+    if (retry_ns > FRN_BUSY_RETRY_MOST_MS * FRN_MS)
+        retry_ns = FRN_BUSY_RETRY_MOST_MS * FRN_MS;
+    h->busy_retry_ns = frn_add_time(now, retry_ns);
+    frn_timer_set(h, &h->commit_timer, h->busy_retry_ns);
+    if (now - h->busy_since_ns < limit)
+        return;
+    frn_commit_take(h, true, now - limit, &stale);
+    frn_list_move(&h->part.writes, &stale);
+    if (frn_list_empty(&h->part.writes))
+        return;
+    h->part.result = FRANCIS_ERR_LOCKED;
+    frn_blocker_print(&h->blocker, h->part.error, sizeof h->part.error);
+    frn_part_failed(h, &h->part);
+    h->commit_since_ns = 0;
+    frn_outbox_run(h);
+}
+
+static void frn_commit_part(francis_host *h, bool sync)
+{
+    frn_list stale, *l;
+
+    h->in_queue = h->answer_due = false;
+    h->busy_since_ns = h->busy_retry_ns = 0;
+    frn_commit_take(h, sync, FRN_NEVER, &stale);
+    while ((l = frn_list_pop(&stale)) != NULL)
+        frn_write_failed(h, FRN_OF(frn_write, link, l), FRANCIS_ERR_EVICTED,
+                         "it belongs to an earlier life of this host");
     h->part.done = frn_part_done;
     frn_unlock(h);
     h->store->ops->commit(h->store, &h->part);
     frn_lock(h);
-    while (h->rejoin && !h->committing)
+}
+
+/* One transaction. Lock held, given up while the provider is at it. */
+static void frn_commit_run(francis_host *h)
+{
+    int64_t retry_ns = FRN_MS;
+    bool    ready, idle, sync = frn_queue_needs_sync(h);
+
+    if (h->rejoin) {
         frn_host_rejoin(h);
+        return;
+    }
+    h->committing = true;
+    h->part_from_ns = frn_plat_lease_ns(&h->plat);
+    frn_unlock(h);
+    ready = h->store->ops->ready(h->store, sync, &retry_ns);
+    frn_lock(h);
+    if (!ready) {
+        frn_commit_busy(h, retry_ns);
+        h->committing = false;
+        return;
+    }
+    frn_commit_part(h, sync);
     idle = frn_list_empty(&h->queue);
     frn_unlock(h);
     h->store->ops->tend(h->store, idle);
@@ -6488,7 +7605,7 @@ static bool frn_stop_due(const francis_host *h)
 static bool frn_host_empty(const francis_host *h)
 {
     return h->actors.count == 0 && h->orphans == 0 && frn_list_empty(&h->queue) && !h->committing
-        && !h->rejoin
+        && !h->rejoin && !h->looking && frn_list_empty(&h->lease_gate)
         && frn_list_empty(&h->callbacks) && frn_list_empty(&h->outbox);
 }
 
@@ -6604,6 +7721,8 @@ static void frn_tick(francis_host *h)
     if (frn_stop_due(h))
         frn_drain_begin(h);
     frn_timers_run(h);
+    if (h->look_due)
+        frn_look(h);
     frn_outbox_run(h);
     if (frn_drained(h))
         frn_drain_end(h);
@@ -6612,7 +7731,7 @@ static void frn_tick(francis_host *h)
 static bool frn_has_work(const francis_host *h)
 {
     return !frn_list_empty(&h->ready) || !frn_list_empty(&h->callbacks) || frn_stop_due(h)
-        || frn_commit_due(h) <= h->clock_ns;
+        || h->look_due || frn_commit_due(h) <= h->clock_ns;
 }
 
 /* Without workers: what is due now, once. Lock held, given up meanwhile. */
@@ -6694,7 +7813,7 @@ static void *frn_loop_main(void *arg)
     frn_lock(h);
     while (h->phase != FRN_HOST_STOPPED) {
         frn_tick(h);
-        if (h->phase != FRN_HOST_STOPPED && !frn_stop_due(h))
+        if (h->phase != FRN_HOST_STOPPED && !frn_stop_due(h) && !h->look_due)
             frn_loop_wait(h, frn_timers_next(h));
     }
     frn_unlock(h);
@@ -7224,6 +8343,8 @@ static frn_buf *frn_key_new(francis_host *h, const char *type, const char *id)
 /* Sends the call: at once, or out of a turn behind what that actor has sealed. */
 static void frn_call_send(francis_host *h, frn_call *c, const frn_spec *s, frn_turn *t)
 {
+    frn_list *gate;
+
     if (!c->one_way)
         frn_call_arm(h, c);
     c->target = s->found != NULL ? frn_buf_text(&h->mem, s->id) : frn_key_new(h, s->type, s->id);
@@ -7233,12 +8354,13 @@ static void frn_call_send(francis_host *h, frn_call *c, const frn_spec *s, frn_t
         frn_call_fail(h, c, FRANCIS_ERR_NOMEM, "no memory for the call");
         return;
     }
-    if (s->found == NULL)
-        frn_admin_send(h, c);
-    else if (t != NULL && frn_write_waits(t->actor))
-        frn_gate_wait(t->actor, c, FRN_CALL_HELD);
-    else
+    gate = t != NULL && s->found != NULL ? frn_gate_of(h, t->actor) : NULL;
+    if (gate != NULL)
+        frn_gate_wait(gate, c, FRN_CALL_HELD);
+    else if (s->found != NULL)
         frn_route(h, c);
+    else
+        frn_admin_send(h, c);
 }
 
 /* Why the calling thread cannot wait here; NULL = it can. */
@@ -7665,7 +8787,7 @@ static francis_result frn_flush(francis_host *h, frn_turn *t, francis_call *user
         t->flushed = t->wrote = true;
         frn_flush_rebase(h, t);
     }
-    if (!frn_write_waits(t->actor))
+    if (t->actor->last_write == NULL)
         return FRANCIS_OK;
     c = frn_call_new(h, t, user);
     if (c == NULL) {
@@ -7678,7 +8800,7 @@ static francis_result frn_flush(francis_host *h, frn_turn *t, francis_call *user
     c->result = FRANCIS_OK;
     frn_call_set_time(h, c, user, t);
     frn_call_arm(h, c);
-    frn_gate_wait(t->actor, c, FRN_CALL_GATED);
+    frn_gate_wait(&t->actor->last_write->gate, c, FRN_CALL_GATED);
     frn_flush_wait(h, t, c);
     r = frn_call_take(h, t, c);
     if (r != FRANCIS_OK)
@@ -8565,7 +9687,13 @@ static const frn_number *frn_numbers_fault(const frn_number *n, size_t count)
     return NULL;
 }
 
-enum { FRN_BYTES_MOST = 1000000000 };   /* what SQLite takes as one value */
+enum {
+    FRN_BYTES_MOST        = 1000000000,     /* what SQLite takes as one value */
+    FRN_MARGIN_LEAST_MS   = 10,     /* more than the clock of leases lags behind */
+    FRN_LEASE_LEAST_MS    = 100,
+    FRN_DEADLINE_LEAST_MS = 400,    /* a quarter of it is the least lease, a twentieth the margin */
+    FRN_DEADLINE_MOST_MS  = 86400000
+};
 
 static francis_result frn_desc_check_numbers(francis_host *h, const francis_host_desc *d)
 {
@@ -8576,6 +9704,10 @@ static francis_result frn_desc_check_numbers(francis_host *h, const francis_host
         { "timeout_ms", d->timeout_ms, FRANCIS_FOREVER, INT64_MAX },
         { "stop_timeout_ms", d->stop_timeout_ms, FRANCIS_FOREVER, INT64_MAX },
         { "busy_timeout_ms", d->busy_timeout_ms, FRANCIS_FOREVER, INT64_MAX },
+        { "health_deadline_ms", h->desc.health_deadline_ms, FRN_DEADLINE_LEAST_MS,
+          FRN_DEADLINE_MOST_MS },
+        { "lease_ms", h->desc.lease_ms, FRN_LEASE_LEAST_MS, FRN_DEADLINE_MOST_MS },
+        { "lease_margin_ms", h->desc.lease_margin_ms, FRN_MARGIN_LEAST_MS, FRN_DEADLINE_MOST_MS },
         { "commit_window_ms", d->commit_window_ms, 0, INT64_MAX },
         { "sweep_interval_ms", d->sweep_interval_ms, FRANCIS_FOREVER, INT64_MAX },
         { "state_bytes_max", (int64_t)d->state_bytes_max, 0, FRN_BYTES_MOST },
@@ -8584,9 +9716,40 @@ static francis_result frn_desc_check_numbers(francis_host *h, const francis_host
     };
     const frn_number *n = frn_numbers_fault(all, FRN_COUNT(all));
 
-    return n == NULL ? FRANCIS_OK
-        : frn_host_fail(h, FRANCIS_ERR_INVALID, "%s is %lld, not from %lld to %lld", n->name,
-                        (long long)n->value, (long long)n->min, (long long)n->max);
+    if (n != NULL)
+        return frn_host_fail(h, FRANCIS_ERR_INVALID, "%s is %lld, not from %lld to %lld", n->name,
+                             (long long)n->value, (long long)n->min, (long long)n->max);
+    if (h->desc.lease_ms + h->desc.lease_margin_ms > h->desc.health_deadline_ms)
+        return frn_host_fail(h, FRANCIS_ERR_INVALID, "lease_ms %lld and lease_margin_ms %lld are"
+                             " together longer than health_deadline_ms %lld",
+                             (long long)h->desc.lease_ms, (long long)h->desc.lease_margin_ms,
+                             (long long)h->desc.health_deadline_ms);
+    return FRANCIS_OK;
+}
+
+enum { FRN_ADDRESS_MAX = 255 };
+
+/* Why a text is not "host:port"; NULL = it is. */
+static const char *frn_address_fault(const char *address)
+{
+    const char   *colon = strrchr(address, ':'), *end = colon, *p;
+    unsigned long port = 0;
+
+    if (strlen(address) > FRN_ADDRESS_MAX)
+        return "is longer than 255 bytes";
+    if (colon == NULL || colon == address)
+        return "is not host:port";
+    for (p = address; *p != '\0'; p++)
+        if ((unsigned char)*p <= ' ' || *p == 0x7f)
+            return "has a blank or a control character";
+    if (address[0] == '[' ? colon[-1] != ']' || colon - address < 3
+                          : memchr(address, ':', (size_t)(colon - address)) != NULL)
+        return "is not host:port; an IPv6 address stands in brackets";
+    for (end = colon + 1; *end >= '0' && *end <= '9' && end - colon <= 5; end++)
+        port = port * 10 + (unsigned long)(*end - '0');
+    if (*end != '\0' || end == colon + 1 || port == 0 || port > 65535)
+        return "has no port from 1 to 65535";
+    return NULL;
 }
 
 static bool frn_prefix_valid(const char *prefix)
@@ -8618,6 +9781,8 @@ static francis_result frn_desc_check(francis_host *h, const francis_host_desc *d
     if (d->table_prefix != NULL && !frn_prefix_valid(d->table_prefix))
         return frn_host_fail(h, FRANCIS_ERR_INVALID, "table_prefix is '%.100s', not a letter or '_'"
                              " and then letters, digits and '_', 32 at most", d->table_prefix);
+    if (d->address != NULL && (fault = frn_address_fault(d->address)) != NULL)
+        return frn_host_fail(h, FRANCIS_ERR_INVALID, "address '%.260s' %s", d->address, fault);
     if (d->platform != NULL && d->platform->version != 1)
         return frn_host_fail(h, FRANCIS_ERR_INVALID, "platform->version is %u, not 1",
                              (unsigned)d->platform->version);
@@ -8635,6 +9800,9 @@ static void frn_desc_defaults(francis_host_desc *d)
     FRN_DEFAULT(d->timeout_ms, FRANCIS_SECONDS(30));
     FRN_DEFAULT(d->stop_timeout_ms, FRANCIS_SECONDS(30));
     FRN_DEFAULT(d->busy_timeout_ms, FRANCIS_SECONDS(5));
+    FRN_DEFAULT(d->health_deadline_ms, FRANCIS_SECONDS(20));
+    FRN_DEFAULT(d->lease_ms, d->health_deadline_ms / 4);
+    FRN_DEFAULT(d->lease_margin_ms, d->health_deadline_ms / 20);
     FRN_DEFAULT(d->commit_window_ms, flash ? 20 : 0);
     FRN_DEFAULT(d->sweep_interval_ms, FRANCIS_MINUTES(10));
     FRN_DEFAULT(d->calls_max, 65536);
@@ -8668,7 +9836,9 @@ static bool frn_host_copy_desc(francis_host *h, const francis_host_desc *desc)
     ok = frn_host_copy_string(h, 0, &h->desc.database)
       && frn_host_copy_string(h, 1, &h->desc.table_prefix)
       && frn_host_copy_string(h, 2, &h->desc.name)
-      && frn_host_copy_string(h, 3, &h->platform.sqlite_vfs);
+      && frn_host_copy_string(h, 3, &h->platform.sqlite_vfs)
+      && frn_host_copy_string(h, 4, &h->desc.address);
+    h->lease_ns = frn_ms_to_ns(h->desc.lease_ms);
     h->plat.hooks = h->platform;
     h->log.mem = &h->mem;
     h->log.plat = &h->plat;
@@ -8682,7 +9852,7 @@ static bool frn_host_copy_desc(francis_host *h, const francis_host_desc *desc)
 
 static void frn_host_init_lists(francis_host *h)
 {
-    frn_list *all[12];
+    frn_list *all[14];
     size_t    i, n = 0;
 
     all[n++] = &h->type_order;
@@ -8697,6 +9867,8 @@ static void frn_host_init_lists(francis_host *h)
     all[n++] = &h->workers;
     all[n++] = &h->sweep.link;
     all[n++] = &h->sweep.gate;
+    all[n++] = &h->lease_gate;
+    all[n++] = &h->peers;
     for (i = 0; i < n; i++)
         frn_list_init(all[i]);
     h->sweep.op = FRN_WRITE_SWEEP;
@@ -8705,6 +9877,7 @@ static void frn_host_init_lists(francis_host *h)
     h->stop_timer.fire = frn_stop_on_timer;
     h->commit_timer.fire = frn_commit_on_timer;
     h->boot_timer.fire = frn_boot_on_timer;
+    h->lease_timer.fire = frn_lease_on_timer;
     h->on_call_timer = frn_call_on_timer;
     h->on_turn_timer = frn_turn_on_timer;
 }
@@ -9025,6 +10198,8 @@ static void frn_host_begin(francis_host *h)
     else if (h->desc.sweep_interval_ms != FRANCIS_FOREVER)
         frn_timer_set(h, &h->sweep_timer,
                       frn_add_time(h->clock_ns, frn_ms_to_ns(h->desc.sweep_interval_ms)));
+    if (h->store->shared)
+        frn_timer_set(h, &h->lease_timer, frn_add_time(h->clock_ns, h->lease_ns / 3));
     h->boot = frn_list_empty(&h->type_order) ? NULL : h->type_order.next;
     if (h->boot != NULL)
         frn_timer_set(h, &h->boot_timer, h->clock_ns);
@@ -9154,7 +10329,7 @@ static void frn_host_empty_out(francis_host *h)
         frn_write *w = FRN_OF(frn_write, link, l);
         if (w->op == FRN_WRITE_SWEEP)
             continue;
-        frn_gate_shut(h, w, FRANCIS_ERR_STOPPED, "the host has stopped");
+        frn_gate_shut(h, &w->gate, FRANCIS_ERR_STOPPED, "the host has stopped");
         if (w->actor != NULL)
             ((frn_actor *)w->actor)->writes--;
         frn_write_free(h, w);
@@ -9181,6 +10356,7 @@ static void frn_host_free_memory(francis_host *h)
     frn_list *l;
     size_t    i;
 
+    frn_peers_free(h);
     while (!frn_list_empty(&h->outside))
         frn_call_release(h, FRN_OF(frn_call, owner_link, h->outside.next));
     for (i = 0; i < h->chunks_count; i++)
@@ -9202,7 +10378,7 @@ static void frn_host_free(francis_host *h)
     frn_mem mem;
 
     if (h->store != NULL)
-        h->store->ops->close(h->store, false);
+        h->store->ops->close(h->store);
     frn_lock(h);
     frn_host_empty_out(h);
     frn_host_free_memory(h);
@@ -9388,6 +10564,11 @@ FRANCIS_API void francis_health_get(francis_host *host, francis_health *health_o
     if (host->commit_since_ns != 0 && (oldest == 0 || host->commit_since_ns < oldest))
         oldest = host->commit_since_ns;
     health_out->commit_age_ms = frn_age_ms(now, oldest);
+    if (host->store->shared && host->phase != FRN_HOST_OPEN)
+        health_out->lease_age_ms = frn_age_ms(frn_plat_lease_ns(&host->plat), host->lease_from_ns);
+    health_out->busy_age_ms = frn_age_ms(now, host->busy_since_ns);
+    if (health_out->busy_age_ms > 0 && host->busy_told_ns >= host->busy_since_ns)
+        health_out->busy_process = host->blocker.process;
     frn_unlock(host);
 }
 
