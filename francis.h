@@ -45,9 +45,10 @@
  *     270 ref                    names, ids
  *     400 store                  what the runtime wants of a database
  *     410 store.sqlite           SQLite: statements, schema
- *     412 store.sqlite.proof     SQLite: the lock that proves life
+ *     412 store.sqlite.locks     SQLite: locks that die with a process, proof of life
+ *     413 store.sqlite.queue     SQLite: processes that write take turns
  *     414 store.sqlite.open      SQLite: opening
- *     416 store.sqlite.hosts     SQLite: hosts
+ *     416 store.sqlite.hosts     SQLite: registration, eviction
  *     420 store.sqlite.write     SQLite: writes
  *     430 store.sqlite.commit    SQLite: commits
  *     440 store.sqlite.read      SQLite: reads
@@ -59,6 +60,7 @@
  *     650 life                   life of an activation
  *     660 end                    turns end
  *     670 route                  routing, deadlines
+ *     675 peers                  other hosts, the lease
  *     680 commit                 the committer
  *     690 step                   threads, steps, stopping
  *     700 submit                 calls on their way in
@@ -71,10 +73,12 @@
  *
  * >> 020 DOES NOT
  *
- *   - In this version hosts do not call each other, and a database file serves one host at a time.
- *     Several hosts, alarms, jobs and streams come next; the layers for them are here.
+ *   - In this version hosts that share a file do not call each other: a call to an actor that lives
+ *     on another one is answered MOVED, with its address. Calls between hosts, alarms, jobs and
+ *     streams come next; the layers for them are here.
  *   - It never exits, never aborts, has no writable globals but the signal handler of francis_run.
- *   - It does not work over NFS, SMB or other network file systems: SQLite's locks do not.
+ *   - It does not work over NFS, SMB or other network file systems: SQLite's locks do not, and
+ *     francis_open refuses them.
  *   - Handlers are not protected from each other: one that crashes takes the process down. What was
  *     acknowledged is there when the process comes back.
  *
@@ -120,6 +124,21 @@
  *
  *   francis_run instead of francis_start blocks until francis_stop, SIGINT or SIGTERM. A handler is
  *   called with the turn's ctx; everything outside of turns uses francis_host_ctx(host).
+ *
+ * >> 055 HOSTS THAT SHARE A FILE
+ *
+ *   Any number of processes of one machine may open the same database at the same moment, each a
+ *   host of its own; nothing has to be set up. An actor lives on one of them, which keeps it until
+ *   it hibernates. What a host knows of the others it reads in the file:
+ *   1. A host whose process has ended is evicted by whoever wants one of its actors next: at once.
+ *   2. One that lives but does not answer a challenge in its row is evicted after
+ *      health_deadline_ms. Nothing else evicts: no clock, no heartbeat, no broken connection.
+ *   3. Every commit begins with the proof that its host stands, and every other answer needs a look
+ *      at its row that is younger than lease_ms. So one that was stopped, and wakes up evicted, can
+ *      write nothing and answer nobody. It says EVICTED to those that wait, and joins as a new one.
+ *   4. Writers take turns. One that stops inside its write transaction keeps all others from
+ *      writing, not from reading: they answer LOCKED, and health names the process.
+ *   docs/sharing.md has what each failure looks like and what it costs.
  *
  * >> 060 THREADS
  *
@@ -168,7 +187,9 @@
  *   concurrency_max          none     NO_HOST    active actors of a type
  *   requests_kept_max        64       BUSY       request ids that an actor remembers
  *   memory_bytes_max         none     NOMEM
+ *   hosts_max                none     LOCKED     hosts that live on a file
  *   table_prefix             32 B     INVALID
+ *   address                  255 B    INVALID
  *   error texts              1023 B   cut
  */
 #if defined(FRANCIS_IMPLEMENTATION) && defined(__STRICT_ANSI__) && !defined(_POSIX_C_SOURCE)
@@ -273,7 +294,7 @@ enum {
     X(ERR_STORAGE,        501, "storage",        FAILED,  1, "the database failed") \
     X(ERR_FULL,           502, "disk_full",      FAILED,  1, "no space left") \
     X(ERR_CORRUPT,        503, "corrupt",        FAILED,  0, "damaged, or not what was expected") \
-    X(ERR_LOCKED,         504, "locked",         NOT_RUN, 1, "the database is locked") \
+    X(ERR_LOCKED,         504, "locked",         FAILED,  1, "the database is locked") \
     X(ERR_SCHEMA,         505, "schema",         NOT_RUN, 0, "written by another version") \
     X(ERR_NOMEM,          901, "no_memory",      FAILED,  1, "out of memory") \
     X(ERR_INTERNAL,       902, "internal",       UNKNOWN, 0, "a defect in francis") \
@@ -821,7 +842,8 @@ typedef struct francis_host_desc {
  *   desc      copied, strings and methods included
  * The first failure of either sticks to the host and is what start and run return, so that only
  * these need a check; francis_host_error says it in words.
- * Returns OK; INVALID names the option; LOCKED: another process, host or SQLite user has the
+ * Returns OK; INVALID names the option, or says why the place of the file will not do (see
+ * any_filesystem); LOCKED: a live host of another implementation, or an SQLite user, has the
  * database; STORAGE, FULL, CORRUPT (not a database, or damaged), SCHEMA (newer); register: EXISTS
  * (the type is registered already), RESERVED, USAGE (the host has started); NOMEM.
  * Threads: owner. Waits: for the database, at most busy_timeout_ms. */
@@ -831,8 +853,10 @@ FRANCIS_API francis_result francis_register(francis_host *host, const francis_ac
 /* francis_start: joins, starts threads, returns when calls are served.
  * francis_run: starts if need be, returns when the host has stopped: by francis_stop, SIGINT or
  * SIGTERM. One host per process may handle signals; the others set no_signal_handlers.
- * Returns OK; what stuck to the host; USAGE: started before, or after stop; LOCKED, STORAGE, FULL,
- * NOMEM; INTERNAL: no thread could be created; run: what ended the host if it was not asked to.
+ * Returns OK; what stuck to the host; USAGE: started before, or after stop; EXISTS: a host that
+ * lives has this address; LOCKED: hosts_max of them live, or the database is busy; INVALID:
+ * hosts_max is not that of the others; STORAGE, FULL, NOMEM; INTERNAL: no thread could be created;
+ * run: what ended the host if it was not asked to.
  * NULL, as open leaves it when memory ran out, is answered with NOMEM.
  * Threads: owner. Waits: start for the database, run until stopped. */
 FRANCIS_API francis_result francis_start(francis_host *host);
@@ -1988,7 +2012,7 @@ enum {
 typedef enum frn_stmt {
     FRN_STMT_BEGIN, FRN_STMT_COMMIT, FRN_STMT_ROLLBACK, FRN_STMT_FENCE, FRN_STMT_ANSWER,
     FRN_STMT_SETTLE, FRN_STMT_CHALLENGE, FRN_STMT_HOST, FRN_STMT_CLAIM, FRN_STMT_OWNER, FRN_STMT_ACTOR_LOAD, FRN_STMT_REQUESTS_LOAD, FRN_STMT_RELEASE,
-    FRN_STMT_FOREIGN, FRN_STMT_STRANGERS, FRN_STMT_PLACED, FRN_STMT_STATE_PUT,
+    FRN_STMT_FOREIGN, FRN_STMT_STRANGERS, FRN_STMT_STATE_PUT,
     FRN_STMT_STATE_DELETE,
     FRN_STMT_VERSION_PUT, FRN_STMT_VERSION_DELETE, FRN_STMT_REQUEST_PUT, FRN_STMT_ALARMS_DELETE,
     FRN_STMT_DEAD_DELETE, FRN_STMT_SWEEP_DUE, FRN_STMT_SWEEP_VERSIONS, FRN_STMT_SWEEP_STATES,
@@ -2043,10 +2067,6 @@ static const char *const frn_sqlite_sql[FRN_STMT_END] = {
     /* STRANGERS: does any? */
     "SELECT EXISTS (SELECT 1 FROM @active_actors WHERE host_id < ?1)"
     " OR EXISTS (SELECT 1 FROM @active_actors WHERE host_id > ?1)",
-    /* PLACED: with a host that stands */
-    "SELECT h.host_address FROM @active_actors a JOIN @hosts h ON h.host_id = a.host_id"
-    " LEFT JOIN @ext_hosts e ON e.host_id = h.host_id"
-    " WHERE a.actor_type = ?1 AND a.actor_id = ?2 AND coalesce(e.evicted, 0) = 0",
     /* STATE_PUT */
     "INSERT INTO @actor_state(actor_type, actor_id, actor_state_data, actor_state_expiration_time)"
     " VALUES(?1, ?2, ?3, ?4) ON CONFLICT(actor_type, actor_id) DO UPDATE"
@@ -2578,8 +2598,8 @@ static bool frn_queue_open(frn_sqlite *s, int64_t now)
 {
     frn_queue *q = &s->queue;
 
-    if (q->next.file != NULL && now - q->looked_ns < FRN_QUEUE_LOOK_MS * FRN_MS)
-        return true;
+    if (q->looked_ns != 0 && now - q->looked_ns < FRN_QUEUE_LOOK_MS * FRN_MS)
+        return q->next.file != NULL;
     q->looked_ns = now;
     if (q->next.file != NULL && !frn_lock_file_moved(&q->next) && !frn_lock_file_moved(&q->writer))
         return true;
@@ -3351,17 +3371,16 @@ static void frn_sqlite_leave(frn_store *store, const char *host_id)
 //    One function per kind of write, inside the transaction of a part. What refuses one write (its
 //    actor is placed elsewhere) sets write->result; what fails the transaction is returned.
 
-static int frn_sqlite_exists(frn_sqlite *s, frn_stmt which, const char *type, const char *id,
-                             const char *host_id, bool *yes)
+/* Whether a placement row names another host. */
+static int frn_sqlite_is_foreign(frn_sqlite *s, const frn_write *w, const char *host_id, bool *yes)
 {
     int           rc = SQLITE_OK;
-    sqlite3_stmt *stmt = frn_sqlite_keyed(s, &s->conn[0], which, type, id, &rc);
+    sqlite3_stmt *stmt = frn_sqlite_keyed(s, &s->conn[0], FRN_STMT_FOREIGN, w->type, w->id, &rc);
 
     *yes = false;
-    if (stmt != NULL && host_id != NULL)
-        rc = sqlite3_bind_text(stmt, 3, host_id, -1, SQLITE_STATIC);
-    if (stmt == NULL || rc != SQLITE_OK)
+    if (stmt == NULL)
         return rc;
+    (void)sqlite3_bind_text(stmt, 3, host_id, -1, SQLITE_STATIC);
     rc = sqlite3_step(stmt);
     *yes = rc == SQLITE_ROW;
     (void)sqlite3_reset(stmt);
@@ -3414,8 +3433,21 @@ static int frn_sqlite_load_state(frn_sqlite *s, frn_write *w, int64_t now_ms)
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-/* Somebody else has the actor. If he is dead he is evicted, and the claim succeeds after all. */
-static int frn_sqlite_meet_owner(frn_sqlite *s, frn_part *part, frn_write *w, sqlite3_stmt *claim)
+static frn_buf *frn_sqlite_owner_buf(frn_sqlite *s, const frn_incumbent *h)
+{
+    size_t   id_size = strlen(h->id) + 1, address_size = strlen(h->address) + 1;
+    frn_buf *b = frn_buf_new(s->base.mem, id_size + address_size);
+
+    if (b != NULL) {
+        memcpy(FRN_BYTES(b), h->id, id_size);
+        memcpy((char *)FRN_BYTES(b) + id_size, h->address, address_size);
+    }
+    return b;
+}
+
+/* Somebody else has the actor, perhaps. One that is dead is evicted, one that lives is a reason to
+ * refuse the write. */
+static int frn_sqlite_meet_owner(frn_sqlite *s, frn_part *part, frn_write *w)
 {
     frn_incumbent h;
     bool          found = false;
@@ -3424,23 +3456,15 @@ static int frn_sqlite_meet_owner(frn_sqlite *s, frn_part *part, frn_write *w, sq
 
     if (stmt != NULL)
         rc = frn_sqlite_one_host(stmt, &h, &found);
-    if (rc != SQLITE_OK)
+    if (rc != SQLITE_OK || !found)
         return rc;
-    if (!found)
-        return SQLITE_CORRUPT;      /* the claim would have taken it */
-    if (frn_sqlite_host_lives(s, &h, part->now_ms)) {
-        size_t id_size = strlen(h.id) + 1;
-        w->result = FRANCIS_ERR_MOVED;
-        w->owner = frn_buf_new(s->base.mem, id_size + strlen(h.address) + 1);
-        if (w->owner == NULL)
-            return SQLITE_NOMEM;
-        memcpy(FRN_BYTES(w->owner), h.id, id_size);
-        memcpy((char *)FRN_BYTES(w->owner) + id_size, h.address, strlen(h.address) + 1);
-        return SQLITE_OK;
+    if (strcmp(h.id, part->host_id) != 0 && !frn_sqlite_host_lives(s, &h, part->now_ms)) {
+        part->evicted++;
+        return frn_sqlite_evict(s, &h, part->now_ms, frn_ended);
     }
-    rc = frn_sqlite_evict(s, &h, part->now_ms, frn_ended);
-    part->evicted++;
-    return rc == SQLITE_OK ? frn_sqlite_once(claim) : rc;
+    w->result = FRANCIS_ERR_MOVED;
+    w->owner = frn_sqlite_owner_buf(s, &h);
+    return w->owner != NULL ? SQLITE_OK : SQLITE_NOMEM;
 }
 
 static int frn_sqlite_write_claim(frn_sqlite *s, frn_part *part, frn_write *w)
@@ -3454,8 +3478,11 @@ static int frn_sqlite_write_claim(frn_sqlite *s, frn_part *part, frn_write *w)
     (void)sqlite3_bind_int64(stmt, 4, w->idle_timeout_ms);
     (void)sqlite3_bind_int64(stmt, 5, part->now_ms);
     rc = frn_sqlite_once(stmt);
-    if (rc == SQLITE_OK && sqlite3_changes(s->conn[0].db) == 0)
-        rc = frn_sqlite_meet_owner(s, part, w, stmt);
+    if (rc == SQLITE_OK && sqlite3_changes(s->conn[0].db) == 0) {
+        rc = frn_sqlite_meet_owner(s, part, w);
+        if (rc == SQLITE_OK && w->result == FRANCIS_OK)
+            rc = frn_sqlite_once(stmt);     /* he was dead */
+    }
     if (rc != SQLITE_OK || w->result != FRANCIS_OK)
         return rc;
     part->rows++;
@@ -3558,14 +3585,11 @@ static int frn_sqlite_put_requests(frn_sqlite *s, frn_part *part, const frn_writ
 /* Nobody has the actor, and what is to be deleted is there. */
 static int frn_sqlite_admit_admin(frn_sqlite *s, frn_part *part, frn_write *w)
 {
-    bool          placed = false;
-    int           rc = frn_sqlite_exists(s, FRN_STMT_PLACED, w->type, w->id, NULL, &placed);
+    int           rc = frn_sqlite_meet_owner(s, part, w);
     sqlite3_stmt *stmt;
 
-    if (rc != SQLITE_OK || placed || w->state != NULL || !w->set_state) {
-        w->result = placed ? FRANCIS_ERR_MOVED : FRANCIS_OK;
+    if (rc != SQLITE_OK || w->result != FRANCIS_OK || w->state != NULL || !w->set_state)
         return rc;
-    }
     stmt = frn_sqlite_keyed(s, &s->conn[0], FRN_STMT_STATE_READ, w->type, w->id, &rc);
     if (stmt == NULL)
         return rc;
@@ -3586,9 +3610,9 @@ static int frn_sqlite_write_turn(frn_sqlite *s, frn_part *part, frn_write *w)
     if (w->op == FRN_WRITE_ADMIN)
         rc = frn_sqlite_admit_admin(s, part, w);
     else if (s->strangers)
-        rc = frn_sqlite_exists(s, FRN_STMT_FOREIGN, w->type, w->id, part->host_id, &refused);
+        rc = frn_sqlite_is_foreign(s, w, part->host_id, &refused);
     if (refused)
-        w->result = FRANCIS_ERR_MOVED;
+        w->result = FRANCIS_ERR_EVICTED;    /* its handler has run: that is not MOVED */
     if (rc == SQLITE_OK && w->result == FRANCIS_OK && w->purge)
         rc = frn_sqlite_purge(s, part, w);
     if (rc == SQLITE_OK && w->result == FRANCIS_OK && w->set_state)
@@ -4120,8 +4144,11 @@ static int frn_sqlite_read_state(frn_sqlite *s, frn_conn *c, frn_read *read)
 static int frn_sqlite_read_standing(frn_sqlite *s, frn_conn *c, frn_read *read)
 {
     int           rc = SQLITE_OK;
-    sqlite3_stmt *stmt = frn_sqlite_of_host(s, c, FRN_STMT_FENCE, read->id, &rc);
+    sqlite3_stmt *stmt = NULL;
 
+    if (s->handle != NULL && !s->begun && frn_sqlite_check_handle(s, false) != FRANCIS_OK)
+        return SQLITE_BUSY;         /* the application reads an old state, and so would we */
+    stmt = frn_sqlite_of_host(s, c, FRN_STMT_FENCE, read->id, &rc);
     if (stmt == NULL)
         return rc;
     rc = sqlite3_step(stmt);
@@ -6970,7 +6997,7 @@ static int64_t frn_commit_due(const francis_host *h)
     const frn_write *w;
     int64_t          due = 0;
 
-    if (h->committing || h->leaving)
+    if (h->committing || h->leaving || (h->rejoin && h->looking))
         return FRN_NEVER;           /* what a late handler still brings is dropped at close */
     if (frn_list_empty(&h->queue) && !h->rejoin && !h->answer_due && !h->in_queue)
         return FRN_NEVER;
@@ -7194,8 +7221,10 @@ static void frn_look(francis_host *h)
     h->store->ops->read(h->store, &read);
     frn_lock(h);
     h->looking = false;
+    if (h->rejoin)
+        frn_commit_wake(h);         /* it waits for us */
     if (life != h->life || h->rejoin)
-        return;                     /* it has come back as another one meanwhile */
+        return;
     if (read.result == FRANCIS_ERR_EVICTED) {
         frn_host_lose(h, frn_was_evicted);
     } else if (read.result == FRANCIS_OK && read.challenged) {
@@ -7398,14 +7427,15 @@ static void frn_host_rejoin(francis_host *h)
     char           error[300];
     francis_result r;
 
-    h->rejoin = false;
-    if (h->phase != FRN_HOST_RUNNING)
-        return;                     /* it is leaving anyway */
+    if (h->phase != FRN_HOST_RUNNING) {
+        h->rejoin = false;          /* it is leaving anyway */
+        return;
+    }
     h->committing = true;           /* nothing is committed under the old id */
     frn_unlock(h);
     r = frn_host_join(h, error, sizeof error);
     frn_lock(h);
-    h->committing = h->in_queue = false;
+    h->rejoin = h->committing = h->in_queue = false;
     if (r == FRANCIS_OK) {
         frn_log(&h->log, FRN_LOG_host_started, FRANCIS_OK, NULL, NULL, "host %s serves", h->id);
         return;
@@ -7968,8 +7998,8 @@ static void frn_boot_failed(francis_host *h, const frn_type *type, francis_resul
 
 static void frn_boot_done(francis_host *h, frn_call *c)
 {
-    if (c->result == FRANCIS_OK)
-        frn_boot_next(h);
+    if (c->result == FRANCIS_OK || c->result == FRANCIS_ERR_MOVED)
+        frn_boot_next(h);           /* the host on which it lives has bootstrapped it, too */
     else
         frn_boot_failed(h, c->type, c->result, frn_call_text(c));
 }
