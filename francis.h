@@ -4092,7 +4092,8 @@ static void frn_sqlite_restart_log(frn_sqlite *s)
         return;
     }
     s->wal_retry_pages = s->wal_pages + s->wal_pages / 8 + 1;
-    frn_log(s->base.log, FRN_LOG_wal_over_limit, frn_sqlite_result(rc), NULL, NULL,
+    if (s->wal_pages * (s->page_bytes + 24) > 2 * s->wal_bytes_max)     /* else it is just busy */
+        frn_log(s->base.log, FRN_LOG_wal_over_limit, frn_sqlite_result(rc), NULL, NULL,
             "the log has %llu pages and cannot be restarted: somebody reads an old state",
             (unsigned long long)s->wal_pages);
 }

@@ -1,6 +1,7 @@
 /* Counters by line. Reads "ID METHOD" from standard input; prints "ID COUNT" or "ID error: ..." for
  * each line, in the order of the input, as soon as it is durable. Many calls are under way at once.
- * Methods: increment, get, reset, fail. Usage: quickstart [DATABASE] */
+ * Methods: increment, get, reset, fail. Several may run on one file: a counter lives on one of them.
+ * Usage: quickstart [DATABASE] [--address HOST:PORT] */
 #define _POSIX_C_SOURCE 200809L
 #define FRANCIS_IMPLEMENTATION
 #include "francis.h"
@@ -116,10 +117,23 @@ static bool print_oldest(francis_ctx *ctx)                  /* false: nobody can
     return fflush(stdout) == 0;
 }
 
+static bool options(int argc, char **argv, francis_host_desc *desc)
+{
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--address") == 0 && i + 1 < argc)
+            desc->address = argv[++i];
+        else if (argv[i][0] != '-' && desc->database == NULL)
+            desc->database = argv[i];
+        else
+            return false;
+    desc->database = desc->database != NULL ? desc->database : "quickstart.db";
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     francis_host      *host  = NULL;
-    francis_host_desc  desc  = { .database = argc > 1 ? argv[1] : "quickstart.db" };
+    francis_host_desc  desc  = { 0 };
     francis_actor_desc actor = { .type = "counter", .state_size = sizeof(counter),
                                  .invoke = counter_invoke };
     struct pollfd      std[] = { { STDIN_FILENO, POLLIN, 0 }, { STDOUT_FILENO, 0, 0 } };
@@ -129,6 +143,10 @@ int main(int argc, char **argv)
     (void)poll(std, 2, 0);
     if (((std[0].revents | std[1].revents) & POLLNVAL) != 0)
         return 1;                                           /* else a file of ours would be them */
+    if (!options(argc, argv, &desc)) {
+        fprintf(stderr, "usage: quickstart [DATABASE] [--address HOST:PORT]\n");
+        return 2;
+    }
     (void)signal(SIGPIPE, SIG_IGN);
     francis_open(&host, &desc);
     francis_register(host, &actor);

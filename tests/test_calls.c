@@ -2,6 +2,8 @@
 #define _POSIX_C_SOURCE 200809L
 #include "tb.h"
 
+#include <sqlite3.h>
+
 #define OPTIONS(...) ((francis_call){ __VA_ARGS__ })
 
 /* -- plain calls ------------------------------------------------------------------------------- */
@@ -2430,7 +2432,7 @@ static const struct {
     { 501, "storage", FRANCIS_OUTCOME_FAILED, true },
     { 502, "disk_full", FRANCIS_OUTCOME_FAILED, true },
     { 503, "corrupt", FRANCIS_OUTCOME_FAILED, false },
-    { 504, "locked", FRANCIS_OUTCOME_NOT_RUN, true },
+    { 504, "locked", FRANCIS_OUTCOME_FAILED, true },
     { 505, "schema", FRANCIS_OUTCOME_NOT_RUN, false },
     { 901, "no_memory", FRANCIS_OUTCOME_FAILED, true },
     { 902, "internal", FRANCIS_OUTCOME_UNKNOWN, false },
@@ -2667,13 +2669,18 @@ static francis_result provoke_locked(void)
     francis_host     *second = NULL;
     francis_host_desc d      = tb->desc;
     francis_result    r;
+    sqlite3          *db     = NULL;
     d.on_alloc        = NULL;
     d.busy_timeout_ms = 50;
-    r                 = francis_open(&second, &d);
+    assert_int_equal(sqlite3_open(d.database, &db), SQLITE_OK);
+    (void)sqlite3_busy_timeout(db, 10000);
+    assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    r = francis_open(&second, &d);
     if (r == FRANCIS_OK)
-        r = francis_start(second);
+        r = francis_start(second);      /* somebody else writes, and does not end */
     note_error(francis_host_error(second));
     francis_close(second);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
     return r;
 }
 

@@ -839,8 +839,11 @@ static void two_hosts(void **state)
     francis_host_desc d     = tb_desc();
     francis_host     *other = NULL, *third = NULL;
     francis_call      call;
+    francis_stats     stats;
     char              path[512];
+    static t_log      third_log;
     (void)state;
+    (void)pthread_mutex_init(&third_log.lock, NULL);
     tb_start(&d, tb_types);
     (void)snprintf(path, sizeof path, "%s", t_database());
     d.database   = path;
@@ -856,10 +859,17 @@ static void two_hosts(void **state)
             assert_int_equal(tb_number(&call), i / 2);
         }
     }
-    d.busy_timeout_ms = 50;                         /* the same file twice */
-    t_result(francis_open(&third, &d), FRANCIS_ERR_LOCKED);
-    assert_true(strlen(francis_host_error(third)) > 0);
+    d.log_user = &third_log;                        /* the same file twice: two hosts that share it */
+    third      = t_start(&d, tb_types);
+    t_result(tb_invoke_with(francis_host_ctx(third), "a", "1", tb_add, NULL, &call),
+             FRANCIS_ERR_MOVED);
+    francis_stats_get(other, &stats);
+    assert_non_null(strstr(call.error, stats.host_id));
+    t_ok(tb_invoke_with(francis_host_ctx(third), "a", "2", tb_add, NULL, &call));
+    assert_int_equal(tb_number(&call), 1);
     francis_close(third);
+    t_ok(tb_invoke_with(francis_host_ctx(other), "a", "2", tb_add, NULL, &call));
+    assert_int_equal(tb_number(&call), 2);
     t_ok(tb_invoke_with(francis_host_ctx(other), "a", "1", tb_add, NULL, &call));
     francis_call_free(&call);
     francis_close(other);

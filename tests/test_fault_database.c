@@ -1,5 +1,5 @@
 /* The database is not what it should be, or somebody else lays hands on it: read-only, missing, not
- * a database, cut off, locked, of a newer version, on a full disk, deleted, opened by a second
+ * a database, cut off, locked, of a newer version, on a full disk, deleted, shared with a second
  * host, handed over in the wrong condition; the host's own row or a placement changed from outside.
  * Each gets a clear answer, and nothing that was acknowledged is lost. */
 #ifndef _GNU_SOURCE
@@ -693,8 +693,27 @@ static void test_deleted_while_running(void **state)
 
 typedef struct {
     const char *path;
-    int         begin[2];
+    int         begin[2], done[2];
 } other_process;
+
+/* Comes and goes beside another host that has c0. */
+static void second_host(const francis_host_desc *desc)
+{
+    francis_host *host = t_start(desc, types);
+    francis_call  call = { 0 };
+    francis_stats stats;
+    counter_model own;
+    model_init(&own, "own", (unsigned)getpid());
+    t_result(francis_invoke(francis_host_ctx(host), "counter", "c0", "increment", NULL, 0, &call),
+             FRANCIS_ERR_MOVED);
+    assert_non_null(strstr(call.error, "counter/c0 lives on host "));
+    francis_call_free(&call);
+    own.hi = 100;                   /* whatever it was the last time */
+    t_ok(model_increment(&own, francis_host_ctx(host), "counter"));
+    francis_stats_get(host, &stats);
+    assert_int_equal(stats.evictions, 0);
+    francis_close(host);
+}
 
 static void other_process_body(void **state)
 {
@@ -702,42 +721,55 @@ static void other_process_body(void **state)
     francis_host_desc desc = plain_desc(o->path, false);
     char              c;
     (void)close(o->begin[1]);
-    while (child_read(o->begin[0], &c, 1))  /* once for each time that we are asked */
-        start_refused(&desc, FRANCIS_ERR_LOCKED, NULL);
+    (void)close(o->done[0]);
+    while (child_read(o->begin[0], &c, 1)) {    /* once for each time that we are asked */
+        second_host(&desc);
+        child_write(o->done[1], "x", 1);
+    }
 }
 
-/* One file, one host, for now. Would catch: a lock that does not see hosts of the same process, one
- * that is dropped when the refused host closes its descriptors (POSIX locks are), a refused host
- * that takes the other one's row away. */
+/* Hosts come and go beside one that stays. Would catch: a lock that does not see hosts of the same
+ * process, one that is dropped when the other host closes its descriptors (POSIX locks are), a host
+ * that takes the other one's row, lock file or placements away when it leaves. */
 static void test_second_host(void **state)
 {
     (void)state;
     for (int variant = 0; variant < 2; variant++) {
         const char       *path = t_database();
         francis_host_desc desc = plain_desc(path, variant != 0);
-        other_process     o = { path, { -1, -1 } };
+        other_process     o = { path, { -1, -1 }, { -1, -1 } };
         francis_host     *host;
         francis_ctx      *ctx;
+        francis_stats     stats;
         counter_model     m;
         pid_t             pid;
+        char              c;
         int               status;
         model_init(&m, "c", 0);
         assert_int_equal(pipe(o.begin), 0);
+        assert_int_equal(pipe(o.done), 0);
         pid = child_start(other_process_body, &o);
         (void)close(o.begin[0]);
+        (void)close(o.done[1]);
         host = t_start(&desc, types);
         ctx = francis_host_ctx(host);
         t_ok(model_increment(&m, ctx, "counter"));
         for (int i = 0; i < 3; i++) {
-            start_refused(&desc, FRANCIS_ERR_LOCKED, NULL);     /* in this process */
+            second_host(&desc);                     /* in this process */
             t_ok(model_increment(&m, ctx, "counter"));
-            child_write(o.begin[1], "x", 1);                    /* in another one */
+            child_write(o.begin[1], "x", 1);        /* in another one, at any moment of it */
+            t_ok(model_increment(&m, ctx, "counter"));
+            if (!child_read(o.done[0], &c, 1))
+                fail_msg("the other process has ended, see above");
             t_ok(model_increment(&m, ctx, "counter"));
         }
         (void)close(o.begin[1]);
         status = child_wait(pid);
         assert_int_equal(status, 0);
+        (void)close(o.done[0]);
         t_ok(model_increment(&m, ctx, "counter"));
+        francis_stats_get(host, &stats);
+        assert_int_equal(stats.lives, 1);           /* nobody took it for dead */
         francis_close(host);
         goes_on(path, &m, 1);
     }
@@ -1158,7 +1190,7 @@ static void test_forged_placement(void **state)
                      FRANCIS_PENDING);
         }
         for (int i = 0; i < 5; i++) {
-            t_result(francis_wait(ctx, &calls[i]), i == 2 ? FRANCIS_ERR_MOVED : FRANCIS_OK);
+            t_result(francis_wait(ctx, &calls[i]), i == 2 ? FRANCIS_ERR_EVICTED : FRANCIS_OK);
             model_answer(&models[i], calls[i].result, calls[i].data, calls[i].size);
             francis_call_free(&calls[i]);
         }
