@@ -2486,7 +2486,8 @@ static void frn_lock_file_unlink(frn_sqlite *s, const frn_lock_file *f)
         (void)s->vfs->xDelete(s->vfs, f->name, 0);
 }
 
-/* Whether the host's process holds its lock. When in doubt it does. */
+/* Whether the host's process holds its lock. When in doubt it does. A file that is not there is made
+ * here, and goes when the host is evicted. */
 static bool frn_sqlite_proof_held(frn_sqlite *s, const char *host_id)
 {
     frn_lock_file f;
@@ -2496,10 +2497,19 @@ static bool frn_sqlite_proof_held(frn_sqlite *s, const char *host_id)
         return true;
     if (f.file->pMethods->xCheckReservedLock(f.file, &held) != SQLITE_OK)
         held = 1;
-    if (!held)
-        frn_lock_file_unlink(s, &f);
     frn_lock_file_close(s, &f);
     return held != 0;
+}
+
+/* Of one that is evicted: also if it lives, for it has to take another one. */
+static void frn_sqlite_proof_unlink(frn_sqlite *s, const char *host_id)
+{
+    frn_lock_file f;
+
+    if (s->path[0] == '\0' || frn_lock_file_open(s, "-host-", host_id, &f) != SQLITE_OK)
+        return;
+    frn_lock_file_unlink(s, &f);
+    frn_lock_file_close(s, &f);
 }
 
 /* The same, for who asks often. */
@@ -3172,6 +3182,8 @@ static int frn_sqlite_evict(frn_sqlite *s, const frn_incumbent *h, int64_t now_m
                               " VALUES(%Q, 1, %lld, 0, 0) ON CONFLICT(host_id) DO UPDATE"
                               " SET evicted = 1; UPDATE @hosts SET host_address = 'evicted ' ||"
                               " host_id WHERE host_id = %Q", h->id, (long long)now_ms, h->id);
+    if (rc == SQLITE_OK)
+        frn_sqlite_proof_unlink(s, h->id);
     if (rc != SQLITE_OK || why == NULL)
         return rc;
     frn_log(s->base.log, FRN_LOG_host_took_over, FRANCIS_OK, NULL, NULL,
@@ -3196,8 +3208,8 @@ static francis_result frn_sqlite_admit_beside(frn_sqlite *s, const frn_incumbent
     return FRANCIS_OK;
 }
 
-/* Goes through the hosts of the file: the dead are evicted, the living counted. Without join it
- * only looks. */
+/* Goes through the hosts of the file: the dead are evicted, the living counted. Without join, and
+ * outside of a transaction, it only looks for those of another implementation. */
 static francis_result frn_sqlite_look_around(frn_sqlite *s, int64_t now_ms, frn_join *join,
                                              uint32_t *lives)
 {
@@ -3212,6 +3224,8 @@ static francis_result frn_sqlite_look_around(frn_sqlite *s, int64_t now_ms, frn_
         rc = frn_sqlite_next_host(s, h.id, &h, &found);
         if (rc != SQLITE_OK || !found)
             break;
+        if (join == NULL && h.ours)
+            continue;               /* locks are looked at inside a transaction only */
         if (frn_sqlite_host_lives(s, &h, now_ms)) {
             ++*lives;
             r = frn_sqlite_admit_beside(s, &h, join != NULL ? join->address : NULL);
@@ -3373,12 +3387,17 @@ static void frn_sqlite_leave(frn_store *store, const char *host_id)
 {
     frn_sqlite *s = (frn_sqlite *)store;
     sqlite3    *db;
+    frn_join    dead;               /* those that nobody has missed: the last one tidies up */
+    uint32_t    lives;
     int64_t     others = 1;
 
     (void)pthread_mutex_lock(&s->locks[0]);
     db = s->conn[0].db;
     if (db != NULL && (s->handle == NULL || frn_sqlite_check_handle(s, false) == FRANCIS_OK)
         && frn_sqlite_begin_patiently(s, db) == SQLITE_OK) {
+        memset(&dead, 0, sizeof dead);
+        dead.former = dead.host_id = dead.address = "";
+        (void)frn_sqlite_look_around(s, frn_plat_wall_ms(s->base.plat), &dead, &lives);
         (void)frn_sqlite_withdraw(s, host_id);
         if (!sqlite3_get_autocommit(db))
             (void)frn_sqlite_exec(s, db, "ROLLBACK");
@@ -7544,7 +7563,8 @@ static void frn_busy_look(francis_host *h, int64_t now)
     frn_blocker_print(&b, text, sizeof text);
     if (first)
         frn_log(&h->log, FRN_LOG_database_busy, FRANCIS_ERR_LOCKED, NULL, NULL, "%s", text);
-    if (h->desc.kill_stuck_host && b.process > 0 && b.process != (int64_t)getpid() && b.host_id[0] != '\0'
+    if (h->desc.kill_stuck_host && b.process > 0 && b.process != (int64_t)getpid()
+        && b.host_id[0] != '\0'
         && now - h->stuck_since_ns >= frn_ms_to_ns(h->desc.health_deadline_ms)) {
         frn_stuck_kill(h, &b);
         h->stuck_since_ns = now;
