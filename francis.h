@@ -43,6 +43,7 @@
  *     250 plat                   clock, random, threads
  *     260 log                    log
  *     270 ref                    names, ids
+ *     300 codec                  the encoding of heads on the wire
  *     400 store                  what the runtime wants of a database
  *     410 store.sqlite           SQLite: statements, schema
  *     412 store.sqlite.locks     SQLite: locks that die with a process, proof of life
@@ -59,11 +60,15 @@
  *     640 turn                   turns begin
  *     650 life                   life of an activation
  *     660 end                    turns end
+ *     665 peers                  other hosts: suspicion, where actors were found, the lease
+ *     667 list                   which hosts there are
+ *     668 remote                 calls on their way to other hosts
  *     670 route                  routing, deadlines
- *     675 peers                  other hosts, the lease
+ *     672 answers                what other hosts say
  *     680 commit                 the committer
  *     690 step                   threads, steps, stopping
  *     700 submit                 calls on their way in
+ *     760 serve                  calls of other hosts
  *     800 api.turn               bodies: turns
  *     810 api.call               bodies: calls
  *     820 api.durable            bodies: state, halt
@@ -296,6 +301,7 @@ enum {
     X(ERR_CORRUPT,        503, "corrupt",        FAILED,  0, "damaged, or not what was expected") \
     X(ERR_LOCKED,         504, "locked",         FAILED,  1, "the database is locked") \
     X(ERR_SCHEMA,         505, "schema",         NOT_RUN, 0, "written by another version") \
+    X(ERR_TRANSPORT,      601, "transport",      NOT_RUN, 1, "its host cannot be reached") \
     X(ERR_NOMEM,          901, "no_memory",      FAILED,  1, "out of memory") \
     X(ERR_INTERNAL,       902, "internal",       UNKNOWN, 0, "a defect in francis") \
     X(ERR_USER,         10000, "application",    FAILED,  0, "the actor refused")
@@ -401,6 +407,7 @@ typedef enum francis_log_level {
     X(109, challenge_answered, INFO,    "host") \
     X(110, lease_ran_out,      INFO,    "host") \
     X(111, stuck_host_killed,  ERROR,   "host") \
+    X(112, identity_failed,    ERROR,   "host") \
     X(200, schema_created,     INFO,    "store") \
     X(201, schema_migrated,    INFO,    "store") \
     X(202, commit_failed,      ERROR,   "store") \
@@ -490,6 +497,12 @@ typedef struct francis_method {
 } francis_method;
 #define FRANCIS_METHODS_END { NULL, NULL, FRANCIS_INVOKE, 0 }
 
+typedef enum francis_placement {
+    FRANCIS_PLACE_LEAST_LOADED,     /* where the fewest actors are active, as far as is known */
+    FRANCIS_PLACE_RANDOM,
+    FRANCIS_PLACE_LOCAL             /* where it is first called */
+} francis_placement;
+
 typedef struct francis_actor_desc {
     const char           *type;     /* required */
     const francis_method *methods;  /* up to FRANCIS_METHODS_END; copied */
@@ -512,6 +525,7 @@ typedef struct francis_actor_desc {
     uint32_t        mailbox_max;            /* waiting calls per actor; 1024 */
     uint32_t        attempts_max;           /* of an alarm or job, the first included; 3 */
     int64_t         retry_delay_ms;         /* before the second attempt, then x 1.5; 2 s */
+    francis_placement placement;    /* of an actor that is active nowhere */
     uint32_t        requests_kept_max;      /* request ids remembered per actor; 64 */
     int64_t         requests_kept_ms;       /* 10 min */
     bool            nonblocking;    /* its handlers never wait and return within microseconds:
@@ -801,7 +815,11 @@ typedef struct francis_host_desc {
     bool            any_filesystem; /* also one that machines may share (NFS, SMB, FUSE), or a file
                                        that is a mount point: you know that one machine uses it */
     /* who else has the file: other processes, each a host of its own */
-    const char     *address;        /* "host:port" by which others know this one; NULL = none */
+    const char     *address;        /* "host:port" by which others reach this one; NULL = none */
+    const char     *bind_address;   /* to listen on; NULL = address. "" = the port on all of them */
+    const char     *cluster_key;    /* at least 32 bytes, the same on all hosts: they call each other
+                                       over TLS. Without it an actor elsewhere is answered MOVED */
+    const char     *cluster_keys_old;   /* also trusted, one per line: see docs/security.md */
     uint32_t        hosts_max;      /* the same for all hosts of a file; no limit */
     int64_t         health_deadline_ms; /* a silent host is evicted after it; 20 s */
     int64_t         lease_ms;       /* how long a look at the own row counts; a quarter of that */
@@ -900,11 +918,12 @@ typedef struct francis_stats {
     char     host_id[40];
     uint64_t activations, deactivations, active;
     uint64_t turns, turns_failed, turns_stuck, peeks;
-    uint64_t calls_local, calls_refused, replays;
+    uint64_t calls_local, calls_out, calls_in, calls_refused, replays;
     uint64_t commits, commits_failed, commits_unknown, commit_turns, commit_rows, bytes_written;
     uint64_t bootstraps_failed;
     uint64_t queue_turns, queue_commits, calls_in_flight;
     uint64_t threads_blocked;
+    uint64_t connections, reconnects;
     uint64_t evictions;             /* of others, by this host */
     uint64_t lives;                 /* 1 + how often this host was evicted and has joined again */
     uint64_t wal_bytes;
@@ -1813,6 +1832,193 @@ static bool frn_uuid_make(const frn_plat *plat, char text[FRN_UUID_SIZE])
     return true;
 }
 
+// >> 300 codec | needs: 210 220
+//    The one encoding of heads on the wire: a subset of MessagePack. Arrays of fixed meaning, to
+//    which later versions may append; integers in their shortest form, texts as str, bytes as bin.
+//    A reader checks everything, and after the first fault it gives zeroes and says so at the end.
+
+typedef struct frn_pack {
+    frn_mem       *mem;
+    unsigned char *data;
+    size_t         size, cap;
+    bool           failed;          /* no memory */
+} frn_pack;
+
+static void frn_pack_bytes(frn_pack *p, const void *data, size_t size)
+{
+    size_t         cap = p->cap == 0 ? 128 : p->cap;
+    unsigned char *more;
+
+    while (!p->failed && cap - p->size < size)
+        cap *= 2;
+    if (!p->failed && cap != p->cap) {
+        more = (unsigned char *)frn_mem_resize(p->mem, p->data, p->cap, cap);
+        p->failed = more == NULL;
+        if (more != NULL) {
+            p->data = more;
+            p->cap = cap;
+        }
+    }
+    if (p->failed || size == 0)
+        return;
+    memcpy(p->data + p->size, data, size);
+    p->size += size;
+}
+
+/* A tag and a big-endian number of so many bytes. */
+static void frn_pack_tag(frn_pack *p, unsigned tag, uint64_t value, unsigned bytes)
+{
+    unsigned char b[9];
+    unsigned      i;
+
+    b[0] = (unsigned char)tag;
+    for (i = 0; i < bytes; i++)
+        b[1 + i] = (unsigned char)(value >> (8 * (bytes - 1 - i)));
+    frn_pack_bytes(p, b, 1 + bytes);
+}
+
+static void frn_pack_uint(frn_pack *p, uint64_t v)
+{
+    if (v < 0x80)
+        frn_pack_tag(p, (unsigned)v, 0, 0);
+    else if (v <= 0xff)
+        frn_pack_tag(p, 0xcc, v, 1);
+    else if (v <= 0xffff)
+        frn_pack_tag(p, 0xcd, v, 2);
+    else if (v <= 0xffffffffu)
+        frn_pack_tag(p, 0xce, v, 4);
+    else
+        frn_pack_tag(p, 0xcf, v, 8);
+}
+
+static void frn_pack_int(frn_pack *p, int64_t v)
+{
+    if (v >= 0)
+        frn_pack_uint(p, (uint64_t)v);
+    else if (v >= -32)
+        frn_pack_tag(p, (unsigned)(v & 0xff), 0, 0);
+    else
+        frn_pack_tag(p, 0xd3, (uint64_t)v, 8);
+}
+
+static void frn_pack_array(frn_pack *p, size_t count)
+{
+    if (count < 16)
+        frn_pack_tag(p, 0x90u | (unsigned)count, 0, 0);
+    else
+        frn_pack_tag(p, 0xdc, count, 2);
+}
+
+static void frn_pack_text(frn_pack *p, const char *text)    /* NULL = nil */
+{
+    size_t size = text != NULL ? strlen(text) : 0;
+
+    if (text == NULL)
+        frn_pack_tag(p, 0xc0, 0, 0);
+    else if (size < 32)
+        frn_pack_tag(p, 0xa0u | (unsigned)size, 0, 0);
+    else if (size <= 0xff)
+        frn_pack_tag(p, 0xd9, size, 1);
+    else
+        frn_pack_tag(p, 0xda, size, 2);
+    frn_pack_bytes(p, text, size);
+}
+
+/* What was packed; NULL = no memory. Nothing is left to free. */
+static frn_buf *frn_pack_end(frn_pack *p)
+{
+    frn_buf *b = p->failed ? NULL : frn_buf_copy(p->mem, p->data, p->size);
+
+    frn_mem_free(p->mem, p->data, p->cap);
+    memset(p, 0, sizeof *p);
+    return b;
+}
+
+typedef struct frn_unpack {
+    const unsigned char *at, *end;
+    bool                 bad;
+} frn_unpack;
+
+static uint64_t frn_unpack_number(frn_unpack *u, unsigned bytes)
+{
+    uint64_t v = 0;
+
+    if ((size_t)(u->end - u->at) < bytes)
+        u->bad = true;
+    while (!u->bad && bytes-- > 0)
+        v = v << 8 | *u->at++;
+    return v;
+}
+
+static unsigned frn_unpack_tag(frn_unpack *u) { return (unsigned)frn_unpack_number(u, 1); }
+
+static int64_t frn_unpack_int(frn_unpack *u)
+{
+    unsigned tag = frn_unpack_tag(u);
+    uint64_t v;
+
+    if (tag < 0x80)
+        return (int64_t)tag;
+    if (tag >= 0xe0)
+        return (int64_t)tag - 256;
+    if (tag >= 0xcc && tag <= 0xcf) {
+        v = frn_unpack_number(u, 1u << (tag - 0xcc));
+        u->bad = u->bad || v > INT64_MAX;
+        return u->bad ? 0 : (int64_t)v;
+    }
+    if (tag == 0xd3)
+        return (int64_t)frn_unpack_number(u, 8);
+    u->bad = true;
+    return 0;
+}
+
+static uint64_t frn_unpack_uint(frn_unpack *u)
+{
+    if (!u->bad && u->at < u->end && *u->at == 0xcf) {
+        u->at++;
+        return frn_unpack_number(u, 8);
+    }
+    return (uint64_t)frn_unpack_int(u);
+}
+
+/* The number of items; more than most is a fault. */
+static size_t frn_unpack_array(frn_unpack *u, size_t most)
+{
+    unsigned tag = frn_unpack_tag(u);
+    size_t   count = 0;
+
+    if ((tag & 0xf0) == 0x90)
+        count = tag & 0x0f;
+    else if (tag == 0xdc)
+        count = (size_t)frn_unpack_number(u, 2);
+    else
+        u->bad = true;
+    u->bad = u->bad || count > most;
+    return u->bad ? 0 : count;
+}
+
+/* A text of less than size bytes, copied with its NUL; nil is "". */
+static void frn_unpack_text(frn_unpack *u, char *out, size_t size)
+{
+    unsigned tag = frn_unpack_tag(u);
+    size_t   n = 0;
+
+    out[0] = '\0';
+    if ((tag & 0xe0) == 0xa0)
+        n = tag & 0x1f;
+    else if (tag == 0xd9 || tag == 0xda)
+        n = (size_t)frn_unpack_number(u, tag - 0xd8);
+    else if (tag != 0xc0)
+        u->bad = true;
+    u->bad = u->bad || n >= size || (size_t)(u->end - u->at) < n;
+    if (u->bad || n == 0)
+        return;
+    u->bad = memchr(u->at, 0, n) != NULL;
+    memcpy(out, u->at, n);
+    out[u->bad ? 0 : n] = '\0';
+    u->at += n;
+}
+
 // >> 400 store | needs: 210 220 230 260 270
 //    What the runtime wants of a database, in terms of hosts, actors and turns. A provider fills
 //    frn_store_ops; only it knows tables, batch numbers and connections. Every operation may be
@@ -1932,8 +2138,14 @@ typedef struct frn_join {
 
 typedef enum frn_read_kind {
     FRN_READ_STATE, FRN_READ_PAGE,
-    FRN_READ_STANDING               /* of the host .id: OK, or EVICTED */
+    FRN_READ_STANDING,              /* of the host .id: OK, or EVICTED */
+    FRN_READ_OWNER,                 /* the host that has the actor: .owner, "" = none */
+    FRN_READ_HOSTS                  /* all that stand: .on_host for each type of each */
 } frn_read_kind;
+
+typedef struct frn_owner {
+    char id[64], address[300];
+} frn_owner;
 
 enum { FRN_PAGE_ITEMS = 100 };
 
@@ -1952,6 +2164,8 @@ typedef struct frn_read {
     bool              with_data;
     bool              challenged;   /* out, STANDING: there is a challenge to be answered */
     size_t            limit;
+    frn_owner         owner;        /* out */
+    void            (*on_host)(struct frn_read *read, const frn_owner *host, const char *type);
     frn_buf          *state;        /* out */
     frn_item         *items;        /* out, room for FRN_PAGE_ITEMS */
     size_t            count;
@@ -2011,7 +2225,7 @@ enum {
 
 typedef enum frn_stmt {
     FRN_STMT_BEGIN, FRN_STMT_COMMIT, FRN_STMT_ROLLBACK, FRN_STMT_FENCE, FRN_STMT_ANSWER,
-    FRN_STMT_SETTLE, FRN_STMT_CHALLENGE, FRN_STMT_HOST, FRN_STMT_CLAIM, FRN_STMT_OWNER, FRN_STMT_ACTOR_LOAD, FRN_STMT_REQUESTS_LOAD, FRN_STMT_RELEASE,
+    FRN_STMT_SETTLE, FRN_STMT_CHALLENGE, FRN_STMT_HOST, FRN_STMT_HOSTS, FRN_STMT_CLAIM, FRN_STMT_OWNER, FRN_STMT_ACTOR_LOAD, FRN_STMT_REQUESTS_LOAD, FRN_STMT_RELEASE,
     FRN_STMT_FOREIGN, FRN_STMT_STRANGERS, FRN_STMT_STATE_PUT,
     FRN_STMT_STATE_DELETE,
     FRN_STMT_VERSION_PUT, FRN_STMT_VERSION_DELETE, FRN_STMT_REQUEST_PUT, FRN_STMT_ALARMS_DELETE,
@@ -2042,6 +2256,10 @@ static const char *const frn_sqlite_sql[FRN_STMT_END] = {
     " AND challenge = answer",
     /* HOST: one that stands */
     FRN_HOST_COLUMNS " WHERE h.host_id = ?1 AND coalesce(e.evicted, 0) = 0",
+    /* HOSTS: all that stand, with their types */
+    "SELECT h.host_id, h.host_address, t.actor_type FROM @hosts h JOIN @ext_hosts e"
+    " ON e.host_id = h.host_id JOIN @host_actor_types t ON t.host_id = h.host_id"
+    " WHERE e.evicted = 0 ORDER BY h.host_id",
     /* CLAIM: the row of a host that is gone or evicted counts as absent */
     "INSERT INTO @active_actors(actor_type, actor_id, host_id, actor_idle_timeout,"
     " actor_activation) VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(actor_type, actor_id) DO UPDATE"
@@ -4142,6 +4360,45 @@ static int frn_sqlite_read_state(frn_sqlite *s, frn_conn *c, frn_read *read)
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
+static int frn_sqlite_read_owner(frn_sqlite *s, frn_conn *c, frn_read *read)
+{
+    frn_incumbent h;
+    bool          found = false;
+    int           rc = SQLITE_OK;
+    sqlite3_stmt *stmt = frn_sqlite_keyed(s, c, FRN_STMT_OWNER, read->type, read->id, &rc);
+
+    if (stmt != NULL)
+        rc = frn_sqlite_one_host(stmt, &h, &found);
+    if (rc == SQLITE_OK && found) {
+        (void)snprintf(read->owner.id, sizeof read->owner.id, "%s", h.id);
+        (void)snprintf(read->owner.address, sizeof read->owner.address, "%s", h.address);
+    }
+    return rc;
+}
+
+static int frn_sqlite_read_hosts(frn_sqlite *s, frn_conn *c, frn_read *read)
+{
+    int           rc = SQLITE_OK;
+    sqlite3_stmt *stmt = frn_sqlite_stmt(s, c, FRN_STMT_HOSTS, &rc);
+    frn_owner     owner;
+
+    if (stmt == NULL)
+        return rc;
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        const char *text[3];
+        int         i;
+        for (i = 0; i < 3; i++)
+            text[i] = (const char *)sqlite3_column_text(stmt, i);
+        if (text[0] == NULL || text[1] == NULL || text[2] == NULL)
+            continue;
+        (void)snprintf(owner.id, sizeof owner.id, "%s", text[0]);
+        (void)snprintf(owner.address, sizeof owner.address, "%s", text[1]);
+        read->on_host(read, &owner, text[2]);
+    }
+    (void)sqlite3_reset(stmt);
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
 static int frn_sqlite_read_standing(frn_sqlite *s, frn_conn *c, frn_read *read)
 {
     int           rc = SQLITE_OK;
@@ -4291,6 +4548,18 @@ static int frn_sqlite_read_page(frn_sqlite *s, frn_conn *c, frn_read *read)
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
+static int frn_sqlite_read_kind(frn_sqlite *s, frn_conn *c, frn_read *read)
+{
+    switch (read->kind) {
+    case FRN_READ_STATE:    return frn_sqlite_read_state(s, c, read);
+    case FRN_READ_PAGE:     return frn_sqlite_read_page(s, c, read);
+    case FRN_READ_STANDING: return frn_sqlite_read_standing(s, c, read);
+    case FRN_READ_OWNER:    return frn_sqlite_read_owner(s, c, read);
+    case FRN_READ_HOSTS:    return frn_sqlite_read_hosts(s, c, read);
+    }
+    return SQLITE_MISUSE;
+}
+
 static void frn_sqlite_read(frn_store *store, frn_read *read)
 {
     frn_sqlite *s = (frn_sqlite *)store;
@@ -4303,9 +4572,7 @@ static void frn_sqlite_read(frn_store *store, frn_read *read)
         read->result = FRANCIS_ERR_STORAGE;
         (void)snprintf(read->error, sizeof read->error, "the database is closed after a failure");
     } else {
-        rc = read->kind == FRN_READ_STATE ? frn_sqlite_read_state(s, c, read)
-           : read->kind == FRN_READ_PAGE  ? frn_sqlite_read_page(s, c, read)
-                                          : frn_sqlite_read_standing(s, c, read);
+        rc = frn_sqlite_read_kind(s, c, read);
         if (rc != SQLITE_OK)
             read->result = frn_sqlite_result(rc);
         if (rc != SQLITE_OK)
@@ -4456,23 +4723,27 @@ typedef enum frn_call_state {
     FRN_CALL_HALTING,               /* waits for activations to end */
     FRN_CALL_WRITING,               /* waits for a write of its own */
     FRN_CALL_BACKOFF,               /* will be tried again */
+    FRN_CALL_FINDING,               /* its actor is looked for */
+    FRN_CALL_REMOTE,                /* with another host */
     FRN_CALL_CALLBACK,              /* done, on_done is due */
     FRN_CALL_IN_CALLBACK,
     FRN_CALL_DONE
 } frn_call_state;
 
-typedef enum frn_op { FRN_OP_METHOD, FRN_OP_PUT, FRN_OP_PURGE, FRN_OP_BOOTSTRAP } frn_op;
+typedef enum frn_op {               /* also on the wire */
+    FRN_OP_METHOD, FRN_OP_PUT, FRN_OP_PURGE, FRN_OP_BOOTSTRAP, FRN_OP_HALT
+} frn_op;
 
 /* Who was in which turn when he called: immutable, shared by all calls of that turn. */
 typedef struct frn_chain {
     struct frn_chain *parent;
     uint32_t          refs, depth;
-    frn_type         *type;
-    uint64_t          turn;
-    size_t            id_size;      /* the id lies behind, with its NUL */
+    uint64_t          turn;         /* no other turn of the cluster has this number */
+    size_t            type_size, id_size;   /* they lie behind, each with its NUL */
 } frn_chain;
 
-#define FRN_CHAIN_ID(c) ((char *)FRN_TAIL(c))
+#define FRN_CHAIN_TYPE(c) ((char *)FRN_TAIL(c))
+#define FRN_CHAIN_ID(c)   ((char *)FRN_TAIL(c) + (c)->type_size)
 
 struct frn_turn;
 
@@ -4499,6 +4770,11 @@ typedef struct frn_call {
     uint32_t         attempts, pins;
     uint8_t          state;         /* frn_call_state */
     bool             peek, active_only, one_way, on_done, held, wrote, was_unknown, waiting, freed;
+    bool             foreign;       /* of another host, that waits for .token to be answered */
+    bool             grace;         /* its time is up, but the other host may still tell */
+    uint8_t          hops;          /* how often it was sent, or could not be */
+    uint64_t         token;
+    frn_buf         *owner_host;    /* MOVED: who has the actor: id, NUL, address, NUL */
     bool             claimed_answer;        /* a turn holds an answer for it until its commit */
     bool             from_handler;
     francis_result   result;
@@ -4566,8 +4842,19 @@ typedef struct frn_peer {           /* another host, that has what somebody here
     frn_timer      timer;
     frn_peer_state state;
     int64_t        until_ns, challenge;
-    char           id[64];
+    int64_t        down_until_ns;   /* it could not be reached a moment ago */
+    int64_t        full_until_ns;   /* it had no room */
+    uint64_t       load;            /* actors that are active there, as far as is known */
+    bool           listed;          /* in the file, at the last look */
+    frn_buf       *types;           /* that it serves: each with its NUL; NULL = not known */
+    frn_owner      host;
 } frn_peer;
+
+typedef struct frn_place {          /* where an actor was found; only its hash is kept */
+    uint64_t  hash;
+    frn_peer *peer;
+    int64_t   until_ns;
+} frn_place;
 
 typedef enum frn_host_phase {
     FRN_HOST_OPEN, FRN_HOST_RUNNING, FRN_HOST_DRAINING, FRN_HOST_STOPPED
@@ -4603,7 +4890,7 @@ struct francis_host {
     pthread_t         owner;
     pthread_key_t     worker_key;   /* not NULL in threads of ours */
     bool              has_key;
-    char             *strings[5];   /* copies: database, table_prefix, name, sqlite_vfs, address */
+    char             *strings[8];   /* copies of those of the desc */
     char              error[512];
     francis_result    failure;      /* what sticks */
     char              id[FRN_UUID_SIZE];
@@ -4647,6 +4934,16 @@ struct francis_host {
     bool              look_due, looking, answer_due;
     frn_list          peers;
     uint32_t          peers_count;
+
+    frn_net          *net;          /* NULL = calls stay on this host */
+    frn_trust        *trust;
+    frn_timer         identity_timer;
+    frn_place        *places;       /* FRN_PLACES of them; NULL = none yet */
+    frn_list          finding;      /* calls whose actor is looked for */
+    uint64_t          random;
+    bool              identity_due;
+    bool              net_stepped;  /* its sockets were looked at, after poll() */
+    void            (*on_net)(francis_host *host);      /* filled by 760 */
     int64_t           wall_base_ms, mono_base_ns;   /* since then nobody has set the clock */
     frn_write         sweep;
     bool              sweep_queued, sweep_placements, clock_was_set;
@@ -4960,8 +5257,29 @@ static void frn_chain_drop(francis_host *h, frn_chain *c)
     frn_chain *parent;
     for (; c != NULL && --c->refs == 0; c = parent) {
         parent = c->parent;
-        frn_mem_free(&h->mem, c, sizeof *c + c->id_size);
+        frn_mem_free(&h->mem, c, sizeof *c + c->type_size + c->id_size);
     }
+}
+
+static frn_chain *frn_chain_new(francis_host *h, frn_chain *parent, const char *type,
+                                const char *id, uint64_t turn)
+{
+    size_t     type_size = strlen(type) + 1, id_size = strlen(id) + 1;
+    frn_chain *c = (frn_chain *)frn_mem_alloc(&h->mem, sizeof *c + type_size + id_size);
+
+    if (c == NULL)
+        return NULL;
+    c->refs = 1;
+    c->depth = parent != NULL ? parent->depth + 1 : 1;
+    c->parent = parent;
+    if (parent != NULL)
+        parent->refs++;
+    c->turn = turn;
+    c->type_size = type_size;
+    c->id_size = id_size;
+    memcpy(FRN_CHAIN_TYPE(c), type, type_size);
+    memcpy(FRN_CHAIN_ID(c), id, id_size);
+    return c;
 }
 
 /* Frees what a finished attempt does not need any more, keeping what was answered. */
@@ -4972,6 +5290,8 @@ static void frn_call_strip(francis_host *h, frn_call *c)
     frn_buf_drop(&h->mem, c->input);
     frn_buf_drop(&h->mem, c->request_id);
     frn_buf_drop(&h->mem, c->trace);
+    frn_buf_drop(&h->mem, c->owner_host);
+    c->owner_host = NULL;
     frn_chain_drop(h, c->chain);
     c->target = c->method_copy = c->input = c->request_id = c->trace = NULL;
     c->chain = NULL;
@@ -6557,13 +6877,410 @@ static frn_call *frn_callback_pop(francis_host *h)
     return l == NULL ? NULL : FRN_OF(frn_call, link, l);
 }
 
-// >> 670 route | needs: 660
+// >> 665 peers | needs: 660
+//    Other hosts. One that has an actor which is wanted here, and whose process lives, is asked now
+//    and then to show that it stands: a number in its row, which it has to write back. If it has
+//    not when the time is up it is evicted. Time counts on our clock, from when the challenge was
+//    committed, and is longer than its lease, so that it has stopped to answer before.
+
+enum { FRN_PLACES = 1024, FRN_PLACE_MS = 5000, FRN_DOWN_MS = 500, FRN_FULL_MS = 1000 };
+
+static frn_peer *frn_peer_find(const francis_host *h, const char *id)
+{
+    frn_list *l;
+
+    for (l = h->peers.next; l != &h->peers; l = l->next)
+        if (strcmp(FRN_OF(frn_peer, link, l)->host.id, id) == 0)
+            return FRN_OF(frn_peer, link, l);
+    return NULL;
+}
+
+/* Where an actor was found lately is forgotten with the host, or when it is wrong. Of an actor only
+ * the hash is kept: the worst that two of the same can do to each other is a call that goes wrong
+ * and is sent on. */
+static frn_place *frn_place_of(francis_host *h, uint64_t hash)
+{
+    return h->places == NULL ? NULL : &h->places[hash % FRN_PLACES];
+}
+
+static frn_peer *frn_place_get(francis_host *h, uint64_t hash)
+{
+    const frn_place *place = frn_place_of(h, hash);
+
+    return place != NULL && place->peer != NULL && place->hash == hash
+        && frn_now_ns(h) < place->until_ns ? place->peer : NULL;
+}
+
+static void frn_place_set(francis_host *h, uint64_t hash, frn_peer *p)
+{
+    frn_place *place;
+
+    if (h->places == NULL)
+        h->places = (frn_place *)frn_mem_alloc(&h->mem, FRN_PLACES * sizeof *h->places);
+    place = frn_place_of(h, hash);
+    if (place == NULL)
+        return;
+    place->hash = hash;
+    place->peer = p;
+    place->until_ns = frn_add_time(frn_now_ns(h), FRN_PLACE_MS * FRN_MS);
+}
+
+static void frn_place_drop(francis_host *h, uint64_t hash)
+{
+    frn_place *place = frn_place_of(h, hash);
+
+    if (place != NULL && place->hash == hash)
+        place->peer = NULL;
+}
+
+static void frn_peer_free(francis_host *h, frn_peer *p)
+{
+    size_t i;
+
+    for (i = 0; h->places != NULL && i < FRN_PLACES; i++)
+        if (h->places[i].peer == p)
+            h->places[i].peer = NULL;
+    frn_buf_drop(&h->mem, p->types);
+    frn_timer_stop(h, &p->timer);
+    frn_list_remove(&p->link);
+    h->peers_count--;
+    frn_mem_free(&h->mem, p, sizeof *p);
+}
+
+/* Hands the committer a write about it. Without memory it is tried again later. */
+static void frn_peer_write(francis_host *h, frn_peer *p, frn_write_op op, frn_peer_state state)
+{
+    char       key[sizeof p->host.id + 1];
+    size_t     size = strlen(p->host.id);
+    frn_write *w = frn_write_new(h, op, NULL);
+
+    key[0] = '\0';
+    memcpy(key + 1, p->host.id, size + 1);
+    if (w != NULL)
+        w->owned = frn_buf_copy(&h->mem, key, size + 2);
+    if (w == NULL || w->owned == NULL) {
+        if (w != NULL)
+            frn_write_free(h, w);
+        frn_timer_set(h, &p->timer, frn_add_time(h->clock_ns, 1000 * FRN_MS));
+        return;
+    }
+    w->type = (const char *)FRN_BYTES(w->owned);
+    w->id = w->type + 1;
+    w->challenge = p->challenge;
+    p->state = state;
+    frn_write_queue(h, w);
+}
+
+static void frn_peer_on_timer(francis_host *h, frn_timer *timer)
+{
+    frn_peer *p = FRN_OF(frn_peer, timer, timer);
+
+    if (p->state == FRN_PEER_CHALLENGED)
+        frn_peer_write(h, p, FRN_WRITE_EVICT, FRN_PEER_JUDGED);
+    else if (p->state == FRN_PEER_TRUSTED && !p->listed)
+        frn_peer_free(h, p);        /* nobody has asked for a long time: forgotten */
+}
+
+static void frn_peer_trust(francis_host *h, frn_peer *p, int64_t for_ns)
+{
+    p->state = FRN_PEER_TRUSTED;
+    p->until_ns = frn_add_time(h->clock_ns, for_ns);
+    frn_timer_set(h, &p->timer, frn_add_time(p->until_ns, frn_ms_to_ns(FRANCIS_MINUTES(10))));
+}
+
+/* A write about it is over. r: why it did not happen. */
+static void frn_peer_over(francis_host *h, const frn_write *w, francis_result r)
+{
+    frn_peer *p = frn_peer_find(h, w->id);
+    int64_t   wait_ms = w->lease_ms + h->desc.lease_margin_ms;
+
+    if (p == NULL)
+        return;
+    if (r != FRANCIS_OK) {
+        frn_peer_trust(h, p, 0);    /* it is suspected again when it is met again */
+    } else if (w->result == FRANCIS_ERR_EXISTS) {
+        frn_peer_trust(h, p, frn_ms_to_ns(h->desc.health_deadline_ms));
+    } else if (w->result != FRANCIS_OK || w->op == FRN_WRITE_EVICT) {
+        frn_peer_free(h, p);        /* it is gone */
+    } else {
+        if (wait_ms < h->desc.health_deadline_ms)
+            wait_ms = h->desc.health_deadline_ms;
+        p->state = FRN_PEER_CHALLENGED;
+        p->challenge = w->challenge;
+        frn_timer_set(h, &p->timer, frn_add_time(frn_now_ns(h), frn_ms_to_ns(wait_ms)));
+        frn_log(&h->log, FRN_LOG_host_challenged, FRANCIS_OK, NULL, NULL,
+                "host %s has to show within %lld ms that it stands", p->host.id, (long long)wait_ms);
+    }
+}
+
+/* The record of a host, made if need be. NULL = no memory. */
+static frn_peer *frn_peer_get(francis_host *h, const frn_owner *host)
+{
+    frn_peer *p = frn_peer_find(h, host->id);
+
+    if (p == NULL) {
+        if (!frn_timers_reserve(h, 1))
+            return NULL;
+        p = (frn_peer *)frn_mem_alloc(&h->mem, sizeof *p);
+        if (p == NULL)
+            return NULL;
+        p->timer.fire = frn_peer_on_timer;
+        frn_list_init(&p->link);
+        frn_list_push(&h->peers, &p->link);
+        h->peers_count++;
+    }
+    p->host = *host;
+    return p;
+}
+
+static void frn_owner_read(const frn_buf *b, frn_owner *out)    /* id, NUL, address, NUL */
+{
+    const char *id = (const char *)FRN_BYTES(b);
+
+    (void)snprintf(out->id, sizeof out->id, "%s", id);
+    (void)snprintf(out->address, sizeof out->address, "%s", id + strlen(id) + 1);
+}
+
+/* It has what is wanted here, and its process lives. Does it serve? */
+static void frn_peer_suspect(francis_host *h, const frn_owner *host)
+{
+    frn_peer *p = frn_peer_get(h, host);
+
+    if (p != NULL && p->state == FRN_PEER_TRUSTED && frn_now_ns(h) >= p->until_ns)
+        frn_peer_write(h, p, FRN_WRITE_CHALLENGE, FRN_PEER_SUSPECT);
+}
+
+static bool frn_peer_serves(const frn_peer *p, const char *type)
+{
+    const char *at = p->types != NULL ? (const char *)FRN_BYTES(p->types) : "";
+    const char *end = p->types != NULL ? at + p->types->size : at;
+
+    for (; at < end; at += strlen(at) + 1)
+        if (strcmp(at, type) == 0)
+            return true;
+    return false;
+}
+
+/* One that can be called. */
+static bool frn_peer_reachable(francis_host *h, const frn_peer *p)
+{
+    return p->host.address[0] != '-' && p->host.address[0] != '\0'
+        && frn_now_ns(h) >= p->down_until_ns;
+}
+
+/* Whether any host of the cluster serves a type. */
+static bool frn_cluster_serves(const francis_host *h, const char *type)
+{
+    const frn_list *l;
+
+    for (l = h->peers.next; h->net != NULL && l != &h->peers; l = l->next)
+        if (frn_peer_serves(FRN_OF(const frn_peer, link, l), type))
+            return true;
+    return false;
+}
+
+static void frn_peers_free(francis_host *h)
+{
+    while (!frn_list_empty(&h->peers))
+        frn_peer_free(h, FRN_OF(frn_peer, link, h->peers.next));
+}
+
+/* The lease runs from the start of a look, or of a commit, that found the host standing and no
+ * challenge open. */
+static void frn_lease_renew(francis_host *h, int64_t from_ns)
+{
+    if (from_ns <= h->lease_from_ns && h->lease_from_ns != 0)
+        return;
+    h->lease_from_ns = from_ns;
+    if (frn_leased(h))
+        frn_gate_open(h, &h->lease_gate);
+}
+
+// >> 667 list | needs: 665
+//    Which hosts there are, and what they serve: read from the file together with the lease.
+
+typedef struct frn_listing {        /* one host at a time, as the rows come */
+    francis_host *host;
+    frn_peer     *peer;
+    frn_pack      types;
+} frn_listing;
+
+static void frn_listing_end(frn_listing *l)     /* of one host */
+{
+    frn_buf *types = frn_pack_end(&l->types);
+
+    if (l->peer != NULL && types != NULL) {
+        frn_buf_drop(&l->host->mem, l->peer->types);
+        l->peer->types = types;
+        types = NULL;
+    }
+    frn_buf_drop(&l->host->mem, types);
+    l->types.mem = &l->host->mem;
+    l->peer = NULL;
+}
+
+/* A row. Called without the host's lock. */
+static void frn_listing_add(frn_read *read, const frn_owner *owner, const char *type)
+{
+    frn_listing *l = (frn_listing *)read->user;
+
+    frn_lock(l->host);
+    if (l->peer == NULL || strcmp(l->peer->host.id, owner->id) != 0) {
+        frn_listing_end(l);
+        if (strcmp(owner->id, l->host->id) != 0)
+            l->peer = frn_peer_get(l->host, owner);
+        if (l->peer != NULL)
+            l->peer->listed = true;
+    }
+    if (l->peer != NULL)
+        frn_pack_bytes(&l->types, type, strlen(type) + 1);
+    frn_unlock(l->host);
+}
+
+/* Lock held, given up meanwhile. */
+static void frn_hosts_look(francis_host *h)
+{
+    frn_read    read;
+    frn_listing listing;
+    frn_list   *l, *next;
+
+    for (l = h->peers.next; l != &h->peers; l = l->next)
+        FRN_OF(frn_peer, link, l)->listed = false;
+    memset(&read, 0, sizeof read);
+    memset(&listing, 0, sizeof listing);
+    listing.host = h;
+    listing.types.mem = &h->mem;
+    read.kind = FRN_READ_HOSTS;
+    read.on_host = frn_listing_add;
+    read.user = &listing;
+    frn_unlock(h);
+    h->store->ops->read(h->store, &read);
+    frn_lock(h);
+    frn_listing_end(&listing);
+    for (l = h->peers.next; read.result == FRANCIS_OK && l != &h->peers; l = next) {
+        frn_peer *p = FRN_OF(frn_peer, link, l);
+        next = l->next;
+        if (!p->listed && p->state == FRN_PEER_TRUSTED)
+            frn_peer_free(h, p);
+    }
+}
+
+// >> 668 remote | needs: 667 300
+//    A call on its way to another host, as the head of a message; its input is the body.
+//      [version, op, flags, host, type, id, method, time left in ms, request id, trace,
+//       expire_ms, [[type, id, turn] ...]]
+//    and what comes back: [result, flags, error text, owner's id, owner's address, load].
+
+enum {
+    FRN_WIRE_VERSION = 1,
+    FRN_WIRE_PEEK = 1, FRN_WIRE_ACTIVE_ONLY = 2, FRN_WIRE_ONE_WAY = 4,  /* flags of a call */
+    FRN_WIRE_FROM_HANDLER = 1,                                          /* of an answer */
+    FRN_HOPS_MAX = 12, FRN_HOP_MS = 10, FRN_HOP_MOST_MS = 250,
+    FRN_GRACE_MS = 250              /* for what the other host says of a call that is too late */
+};
+
+/* Type and id of a call's target; of one whose type is not served here both are in target. */
+static void frn_call_key(const frn_call *c, const char **type, const char **id)
+{
+    const char *target = (const char *)FRN_BYTES(c->target);
+
+    *type = c->type != NULL ? c->type->desc.type : target;
+    *id = c->type != NULL ? target : target + strlen(target) + 1;
+}
+
+static uint64_t frn_call_place(const francis_host *h, const frn_call *c)
+{
+    const char *type, *id;
+
+    frn_call_key(c, &type, &id);
+    return frn_hash(frn_hash(h->seed, type, strlen(type) + 1), id, strlen(id));
+}
+
+static void frn_pack_chain(frn_pack *p, const frn_chain *chain)
+{
+    frn_pack_array(p, chain != NULL ? chain->depth : 0);
+    for (; chain != NULL; chain = chain->parent) {
+        frn_pack_array(p, 3);
+        frn_pack_text(p, FRN_CHAIN_TYPE(chain));
+        frn_pack_text(p, FRN_CHAIN_ID(chain));
+        frn_pack_uint(p, chain->turn);
+    }
+}
+
+static int64_t frn_call_left_ms(francis_host *h, const frn_call *c)
+{
+    int64_t left;
+
+    if (c->deadline_ns == FRN_NEVER)
+        return c->timeout_ms;
+    left = (c->deadline_ns - frn_now_ns(h) + FRN_MS - 1) / FRN_MS;
+    return left > 0 ? left : 0;
+}
+
+static frn_buf *frn_call_head(francis_host *h, const frn_call *c, const frn_peer *p)
+{
+    frn_pack    pack;
+    const char *type, *id;
+
+    memset(&pack, 0, sizeof pack);
+    pack.mem = &h->mem;
+    frn_call_key(c, &type, &id);
+    frn_pack_array(&pack, 12);
+    frn_pack_uint(&pack, FRN_WIRE_VERSION);
+    frn_pack_uint(&pack, (uint64_t)c->op);
+    frn_pack_uint(&pack, (c->peek ? FRN_WIRE_PEEK : 0u) | (c->one_way ? FRN_WIRE_ONE_WAY : 0u)
+                       | (c->active_only ? FRN_WIRE_ACTIVE_ONLY : 0u));
+    frn_pack_text(&pack, p->host.id);
+    frn_pack_text(&pack, type);
+    frn_pack_text(&pack, id);
+    frn_pack_text(&pack, c->method);
+    frn_pack_int(&pack, frn_call_left_ms(h, c));
+    frn_pack_text(&pack, c->request_id != NULL ? (const char *)FRN_BYTES(c->request_id) : NULL);
+    frn_pack_text(&pack, c->trace != NULL ? (const char *)FRN_BYTES(c->trace) : NULL);
+    frn_pack_int(&pack, c->expire_ms);
+    frn_pack_chain(&pack, c->chain);
+    return frn_pack_end(&pack);
+}
+
+static void frn_remote_send(francis_host *h, frn_call *c, frn_peer *p)
+{
+    frn_buf       *head = frn_call_head(h, c, p);
+    francis_result r = FRANCIS_ERR_NOMEM;
+
+    frn_list_remove(&c->link);
+    c->state = FRN_CALL_REMOTE;
+    p->load++;                      /* so that the next one does not go there as well */
+    if (head != NULL)
+        r = frn_net_call(h->net, p->host.id, p->host.address, c->handle, head, c->input,
+                         c->deadline_ns);
+    frn_buf_drop(&h->mem, head);
+    if (r == FRANCIS_OK)
+        h->stats.calls_out++;
+    else
+        frn_call_fail(h, c, r, "cannot send the call to host %s", p->host.id);
+}
+
+/* Later, from the start: something may have changed until then. */
+static void frn_call_later(francis_host *h, frn_call *c, francis_result why)
+{
+    int64_t wait = (int64_t)FRN_HOP_MS << (c->hops < 6 ? c->hops : 6);
+    int64_t at = frn_add_time(frn_now_ns(h), (wait < FRN_HOP_MOST_MS ? wait : FRN_HOP_MOST_MS)
+                                                 * FRN_MS);
+
+    frn_list_remove(&c->link);
+    c->result = why;
+    c->state = FRN_CALL_BACKOFF;
+    frn_timer_set(h, &c->timer, at < c->deadline_ns ? at : c->deadline_ns);
+}
+
+// >> 670 route | needs: 668
 //    Where a call goes: to its actor, which is activated for it. And what ends it before its time.
 
 static const frn_chain *frn_chain_find(const frn_chain *chain, const frn_actor *a)
 {
     for (; chain != NULL; chain = chain->parent)
-        if (chain->type == a->type && strcmp(FRN_CHAIN_ID(chain), FRN_ACTOR_ID(a)) == 0)
+        if (strcmp(FRN_CHAIN_ID(chain), FRN_ACTOR_ID(a)) == 0
+            && strcmp(FRN_CHAIN_TYPE(chain), a->type->desc.type) == 0)
             return chain;
     return NULL;
 }
@@ -6593,7 +7310,7 @@ static void frn_chain_print(const frn_chain *chain, char *text, size_t size)
     while (n > 0 && used < size) {
         int k;
         n--;
-        k = snprintf(text + used, size - used, "%s/%s -> ", path[n]->type->desc.type,
+        k = snprintf(text + used, size - used, "%s/%s -> ", FRN_CHAIN_TYPE(path[n]),
                      FRN_CHAIN_ID(path[n]));
         used += k > 0 ? (size_t)k : 0;
     }
@@ -6641,36 +7358,6 @@ static frn_actor *frn_route_actor(francis_host *h, frn_call *c)
     return a;
 }
 
-/* Sends a call to its actor. It may have failed, or have got a turn, when this returns. */
-static void frn_route(francis_host *h, frn_call *c)
-{
-    frn_actor *a = frn_route_actor(h, c);
-    frn_turn  *t;
-
-    if (a == NULL || frn_call_deadlocks(h, a, c))
-        return;
-    if (a->mailbox_count >= a->type->desc.mailbox_max) {
-        h->stats.calls_refused++;
-        frn_call_fail(h, c, FRANCIS_ERR_BUSY, "%u calls wait for %s/%s already, mailbox_max",
-                      (unsigned)a->mailbox_count, a->type->desc.type, FRN_ACTOR_ID(a));
-        return;
-    }
-    h->stats.calls_local++;
-    c->actor = a;
-    if (c->peek && c->chain != NULL && frn_chain_holds(c->chain, a)) {
-        t = frn_call_begin(h, a, c);        /* its own chain reads there: past waiting writers */
-        if (t != NULL)
-            frn_turn_make_ready(h, t);
-        return;
-    }
-    c->state = FRN_CALL_QUEUED;
-    frn_list_push(&a->mailbox, &c->link);
-    a->mailbox_count++;
-    h->stats.queue_turns++;
-    frn_list_remove(&a->idle);
-    frn_actor_step(h, a);
-}
-
 /* A write for an actor whose type this host does not serve: directly, if it is active nowhere. The
  * call's target is type, NUL, id. */
 static void frn_admin_send(francis_host *h, frn_call *c)
@@ -6697,14 +7384,234 @@ static void frn_admin_send(francis_host *h, frn_call *c)
     frn_write_queue(h, w);
 }
 
+/* Begins to halt what a names, or all; the call is complete when the last of them is gone. */
+static void frn_halt_begin(francis_host *h, frn_call *c, frn_actor *a)
+{
+    size_t    i;
+    frn_node *n, *next;
+
+    c->state = FRN_CALL_HALTING;
+    c->result = FRANCIS_PENDING;
+    c->pending = 1;                 /* ours, so that it does not end before all have begun */
+    if (a != NULL) {
+        if (frn_halter_add(h, a, c))
+            frn_actor_halt(h, a);
+    } else {
+        for (i = 0; i < h->actors.cap; i++)
+            for (n = h->actors.slots[i]; n != NULL; n = next) {
+                next = n->next;
+                if (frn_halter_add(h, FRN_OF(frn_actor, node, n), c))
+                    frn_actor_halt(h, FRN_OF(frn_actor, node, n));
+            }
+    }
+    if (--c->pending == 0)
+        frn_call_complete(h, c, c->result == FRANCIS_PENDING ? FRANCIS_OK : c->result, NULL, NULL);
+}
+
+static void frn_route_halt(francis_host *h, frn_call *c)
+{
+    const char *type, *id;
+    frn_actor  *a;
+
+    frn_call_key(c, &type, &id);
+    a = c->type != NULL ? frn_actor_find(h, c->type, id) : NULL;
+    if (a != NULL)
+        frn_halt_begin(h, c, a);
+    else
+        frn_call_fail(h, c, FRANCIS_ERR_NOT_ACTIVE, "%s/%s is not active", type, id);
+}
+
+/* Sends a call to its actor on this host. It may have failed, or have got a turn, when this
+ * returns. */
+static void frn_route_here(francis_host *h, frn_call *c)
+{
+    frn_actor *a;
+    frn_turn  *t;
+
+    if (c->op == FRN_OP_HALT) {
+        frn_route_halt(h, c);
+        return;
+    }
+    if (c->type == NULL) {
+        frn_admin_send(h, c);
+        return;
+    }
+    a = frn_route_actor(h, c);
+    if (a == NULL || frn_call_deadlocks(h, a, c))
+        return;
+    if (a->mailbox_count >= a->type->desc.mailbox_max) {
+        h->stats.calls_refused++;
+        frn_call_fail(h, c, FRANCIS_ERR_BUSY, "%u calls wait for %s/%s already, mailbox_max",
+                      (unsigned)a->mailbox_count, a->type->desc.type, FRN_ACTOR_ID(a));
+        return;
+    }
+    h->stats.calls_local++;
+    c->actor = a;
+    if (c->peek && c->chain != NULL && frn_chain_holds(c->chain, a)) {
+        t = frn_call_begin(h, a, c);        /* its own chain reads there: past waiting writers */
+        if (t != NULL)
+            frn_turn_make_ready(h, t);
+        return;
+    }
+    c->state = FRN_CALL_QUEUED;
+    frn_list_push(&a->mailbox, &c->link);
+    a->mailbox_count++;
+    h->stats.queue_turns++;
+    frn_list_remove(&a->idle);
+    frn_actor_step(h, a);
+}
+
+/* Where a new activation goes: among the hosts that serve the type, this one included. *here is
+ * set if it is this one; NULL and not here = there is none. */
+static frn_peer *frn_choose(francis_host *h, const frn_call *c, const char *type, bool *here)
+{
+    francis_placement how = c->type != NULL ? c->type->desc.placement : FRANCIS_PLACE_LEAST_LOADED;
+    frn_peer         *best = NULL;
+    frn_list         *l;
+    uint64_t          load = 0, ties = 0;
+
+    *here = c->type != NULL && h->phase == FRN_HOST_RUNNING && !frn_type_full(c->type);
+    if (*here && how == FRANCIS_PLACE_LOCAL)
+        return NULL;
+    if (*here) {
+        load = how == FRANCIS_PLACE_RANDOM ? 0 : h->actors.count;
+        ties = 1;
+    }
+    for (l = h->peers.next; l != &h->peers; l = l->next) {
+        frn_peer *p = FRN_OF(frn_peer, link, l);
+        uint64_t  its = how == FRANCIS_PLACE_RANDOM ? 0 : p->load;
+        if (!frn_peer_serves(p, type) || !frn_peer_reachable(h, p)
+            || frn_now_ns(h) < p->full_until_ns || (ties > 0 && its > load))
+            continue;
+        ties = ties > 0 && its == load ? ties + 1 : 1;
+        load = its;
+        h->random = frn_hash(h->random, &ties, sizeof ties);
+        if (h->random % ties == 0) {
+            best = p;
+            *here = false;
+        }
+    }
+    return best;
+}
+
+/* It cannot be done now, and has not been begun: again in a moment, or never. */
+static void frn_call_unreached(francis_host *h, frn_call *c, francis_result r, const char *text)
+{
+    if (c->hops++ < FRN_HOPS_MAX && h->phase == FRN_HOST_RUNNING)
+        frn_call_later(h, c, r);
+    else
+        frn_call_fail(h, c, r, "%s", text);
+}
+
+/* Its actor lives, or will, on another host. */
+static void frn_route_to(francis_host *h, frn_call *c, frn_peer *p)
+{
+    char text[700];
+
+    if (frn_peer_reachable(h, p)) {
+        frn_remote_send(h, c, p);
+        return;
+    }
+    (void)snprintf(text, sizeof text, "host %s%s%s cannot be reached", p->host.id,
+                   p->host.address[0] == '-' ? "" : " at ",
+                   p->host.address[0] == '-' ? "" : p->host.address);
+    frn_call_unreached(h, c, FRANCIS_ERR_TRANSPORT, text);
+}
+
+/* Who has the actor has been looked up: "" = nobody. */
+static void frn_found(francis_host *h, frn_call *c, const frn_owner *owner)
+{
+    const char *type, *id;
+    frn_peer   *p;
+    bool        here = true;
+
+    frn_call_key(c, &type, &id);
+    if (owner->id[0] != '\0' && strcmp(owner->id, h->id) != 0) {
+        p = frn_peer_get(h, owner);
+        if (p == NULL) {
+            frn_call_fail(h, c, FRANCIS_ERR_NOMEM, "no memory for the call");
+        } else if (!frn_peer_reachable(h, p) && c->type != NULL && !c->active_only
+                   && c->op != FRN_OP_HALT) {
+            frn_route_here(h, c);   /* if it is dead the claim will find out */
+        } else {
+            frn_place_set(h, frn_call_place(h, c), p);
+            frn_route_to(h, c, p);
+        }
+        return;
+    }
+    p = owner->id[0] != '\0' || c->active_only || c->op == FRN_OP_HALT
+            || (c->type == NULL && c->op != FRN_OP_METHOD) ? NULL
+                                                           : frn_choose(h, c, type, &here);
+    if (p != NULL)
+        frn_route_to(h, c, p);
+    else if (here || c->type != NULL)
+        frn_route_here(h, c);
+    else
+        frn_call_fail(h, c, FRANCIS_ERR_NO_HOST, "no host has room for %s/%s now", type, id);
+}
+
+/* Looks up who has the actors of the calls that wait for that. Lock held, given up meanwhile. */
+static void frn_find_run(francis_host *h)
+{
+    frn_list *l;
+
+    while ((l = frn_list_pop(&h->finding)) != NULL) {
+        frn_call   *c = FRN_OF(frn_call, link, l);
+        uint64_t    handle = c->handle;
+        frn_buf    *target = frn_buf_ref(c->target);
+        frn_read    read;
+        memset(&read, 0, sizeof read);
+        read.kind = FRN_READ_OWNER;
+        frn_call_key(c, &read.type, &read.id);
+        frn_unlock(h);
+        h->store->ops->read(h->store, &read);
+        frn_lock(h);
+        frn_buf_drop(&h->mem, target);
+        c = frn_call_find(h, handle);
+        if (c == NULL || c->state != FRN_CALL_FINDING)
+            continue;               /* too late, or cancelled, meanwhile */
+        c->state = FRN_CALL_NEW;
+        if (read.result == FRANCIS_OK)
+            frn_found(h, c, &read.owner);
+        else
+            frn_call_fail(h, c, read.result, "%s", read.error);
+    }
+}
+
+/* Sends a call to its actor, wherever that is. */
+static void frn_route(francis_host *h, frn_call *c)
+{
+    const char *type, *id;
+    frn_peer   *p;
+
+    frn_call_key(c, &type, &id);
+    if (c->foreign || h->net == NULL || frn_list_empty(&h->peers)
+        || (c->type != NULL && frn_actor_find(h, c->type, id) != NULL)) {
+        frn_route_here(h, c);
+        return;
+    }
+    p = frn_place_get(h, frn_call_place(h, c));
+    if (p != NULL && frn_peer_reachable(h, p)) {
+        frn_remote_send(h, c, p);
+        return;
+    }
+    c->state = FRN_CALL_FINDING;
+    frn_list_push(&h->finding, &c->link);
+    frn_wake(h);
+}
+
 static void frn_outbox_run(francis_host *h)
 {
     frn_list *l;
-    while ((l = frn_list_pop(&h->outbox)) != NULL) {
-        frn_call *c = FRN_OF(frn_call, link, l);
-        c->state = FRN_CALL_NEW;
-        frn_route(h, c);
-    }
+
+    do {
+        while ((l = frn_list_pop(&h->outbox)) != NULL) {
+            frn_call *c = FRN_OF(frn_call, link, l);
+            c->state = FRN_CALL_NEW;
+            frn_route(h, c);
+        }
+        frn_find_run(h);
+    } while (!frn_list_empty(&h->outbox));
 }
 
 static void frn_mailbox_remove(francis_host *h, frn_call *c)
@@ -6731,7 +7638,18 @@ static void frn_call_expire(francis_host *h, frn_call *c)
         break;
     case FRN_CALL_BACKOFF:
         frn_call_fail(h, c, c->was_unknown ? FRANCIS_ERR_UNKNOWN : c->result,
-                      "repeated %u times, %s", (unsigned)c->attempts, francis_strerror(c->result));
+                      "repeated %u times, %s", (unsigned)(c->attempts + c->hops),
+                      francis_strerror(c->result));
+        break;
+    case FRN_CALL_REMOTE:
+        if (!c->grace) {            /* the other host's clock says so, too: it knows the outcome */
+            c->grace = true;
+            frn_timer_set(h, &c->timer, frn_add_time(h->clock_ns, FRN_GRACE_MS * FRN_MS));
+            break;
+        }
+        frn_net_cancel(h->net, c->handle);
+        frn_call_fail(h, c, c->peek ? FRANCIS_ERR_DEADLINE : FRANCIS_ERR_UNKNOWN,
+                      "no answer in time from the host of the actor");
         break;
     default:
         frn_buf_drop(&h->mem, c->reply);
@@ -6752,10 +7670,8 @@ static void frn_call_on_timer(francis_host *h, frn_timer *timer)
     if (c->state == FRN_CALL_BACKOFF && h->clock_ns < c->deadline_ns) {
         c->result = FRANCIS_PENDING;
         frn_timer_set(h, &c->timer, c->deadline_ns);
-        if (h->phase == FRN_HOST_RUNNING && c->type != NULL)
+        if (h->phase == FRN_HOST_RUNNING)
             frn_route(h, c);
-        else if (h->phase == FRN_HOST_RUNNING)
-            frn_admin_send(h, c);
         else
             frn_call_fail(h, c, FRANCIS_ERR_STOPPED, "the host is stopping");
         return;
@@ -6780,6 +7696,10 @@ static void frn_call_cancel(francis_host *h, frn_call *c)
         frn_turn_kill(h, c->turn, FRANCIS_ERR_CANCELLED, "cancelled");
         break;
     case FRN_CALL_GATED:            /* sealed: its turn will commit, unheard */
+        break;
+    case FRN_CALL_REMOTE:
+        frn_net_cancel(h->net, c->handle);
+        frn_call_complete(h, c, FRANCIS_ERR_CANCELLED, NULL, NULL);
         break;
     default:
         frn_call_complete(h, c, FRANCIS_ERR_CANCELLED, NULL, NULL);
@@ -6835,135 +7755,102 @@ static void frn_turn_on_timer(francis_host *h, frn_timer *timer)
         frn_actor_abandon(h, t->actor);
 }
 
-// >> 675 peers | needs: 670
-//    Other hosts. One that has an actor which is wanted here, and whose process lives, is asked now
-//    and then to show that it stands: a number in its row, which it has to write back. If it has
-//    not when the time is up it is evicted. Time counts on our clock, from when the challenge was
-//    committed, and is longer than its lease, so that it has stopped to answer before.
+// >> 672 answers | needs: 670
+//    What other hosts say of our calls.
 
-static frn_peer *frn_peer_find(const francis_host *h, const char *id)
+typedef struct frn_answer_head {
+    francis_result result;
+    uint64_t       flags, load;
+    frn_owner      owner;
+    char           text[1024];
+} frn_answer_head;
+
+static bool frn_answer_unpack(const frn_buf *head, frn_answer_head *out)
 {
-    frn_list *l;
+    frn_unpack u;
 
-    for (l = h->peers.next; l != &h->peers; l = l->next)
-        if (strcmp(FRN_OF(frn_peer, link, l)->id, id) == 0)
-            return FRN_OF(frn_peer, link, l);
-    return NULL;
+    memset(out, 0, sizeof *out);
+    if (head == NULL)
+        return false;
+    u.at = (const unsigned char *)FRN_BYTES(head);
+    u.end = u.at + head->size;
+    u.bad = false;
+    u.bad = frn_unpack_array(&u, 64) < 6;
+    out->result = (francis_result)frn_unpack_int(&u);
+    out->flags = frn_unpack_uint(&u);
+    frn_unpack_text(&u, out->text, sizeof out->text);
+    frn_unpack_text(&u, out->owner.id, sizeof out->owner.id);
+    frn_unpack_text(&u, out->owner.address, sizeof out->owner.address);
+    out->load = frn_unpack_uint(&u);
+    return !u.bad && frn_result_known(out->result) && out->result != FRANCIS_PENDING;
 }
 
-static void frn_peer_free(francis_host *h, frn_peer *p)
+/* It was not begun there, since the actor is elsewhere, or has no room there. */
+static void frn_remote_elsewhere(francis_host *h, frn_call *c, frn_peer *p,
+                                 const frn_answer_head *a)
 {
-    frn_timer_stop(h, &p->timer);
-    frn_list_remove(&p->link);
-    h->peers_count--;
-    frn_mem_free(&h->mem, p, sizeof *p);
-}
-
-/* Hands the committer a write about it. Without memory it is tried again later. */
-static void frn_peer_write(francis_host *h, frn_peer *p, frn_write_op op, frn_peer_state state)
-{
-    char       key[sizeof p->id + 1];
-    size_t     size = strlen(p->id);
-    frn_write *w = frn_write_new(h, op, NULL);
-
-    key[0] = '\0';
-    memcpy(key + 1, p->id, size + 1);
-    if (w != NULL)
-        w->owned = frn_buf_copy(&h->mem, key, size + 2);
-    if (w == NULL || w->owned == NULL) {
-        if (w != NULL)
-            frn_write_free(h, w);
-        frn_timer_set(h, &p->timer, frn_add_time(h->clock_ns, 1000 * FRN_MS));
-        return;
-    }
-    w->type = (const char *)FRN_BYTES(w->owned);
-    w->id = w->type + 1;
-    w->challenge = p->challenge;
-    p->state = state;
-    frn_write_queue(h, w);
-}
-
-static void frn_peer_on_timer(francis_host *h, frn_timer *timer)
-{
-    frn_peer *p = FRN_OF(frn_peer, timer, timer);
-
-    if (p->state == FRN_PEER_CHALLENGED)
-        frn_peer_write(h, p, FRN_WRITE_EVICT, FRN_PEER_JUDGED);
-    else if (p->state == FRN_PEER_TRUSTED)
-        frn_peer_free(h, p);        /* nobody has asked for a long time: forgotten */
-}
-
-static void frn_peer_trust(francis_host *h, frn_peer *p, int64_t for_ns)
-{
-    p->state = FRN_PEER_TRUSTED;
-    p->until_ns = frn_add_time(h->clock_ns, for_ns);
-    frn_timer_set(h, &p->timer, frn_add_time(p->until_ns, frn_ms_to_ns(FRANCIS_MINUTES(10))));
-}
-
-/* A write about it is over. r: why it did not happen. */
-static void frn_peer_over(francis_host *h, const frn_write *w, francis_result r)
-{
-    frn_peer *p = frn_peer_find(h, w->id);
-    int64_t   wait_ms = w->lease_ms + h->desc.lease_margin_ms;
-
-    if (p == NULL)
-        return;
-    if (r != FRANCIS_OK) {
-        frn_peer_trust(h, p, 0);    /* it is suspected again when it is met again */
-    } else if (w->result == FRANCIS_ERR_EXISTS) {
-        frn_peer_trust(h, p, frn_ms_to_ns(h->desc.health_deadline_ms));
-    } else if (w->result != FRANCIS_OK || w->op == FRN_WRITE_EVICT) {
-        frn_peer_free(h, p);        /* it is gone */
+    frn_place_drop(h, frn_call_place(h, c));
+    if (p != NULL && a->result == FRANCIS_ERR_NO_HOST)
+        p->full_until_ns = frn_add_time(frn_now_ns(h), FRN_FULL_MS * FRN_MS);
+    if (p != NULL && a->result == FRANCIS_ERR_STOPPED)
+        p->down_until_ns = frn_add_time(frn_now_ns(h), FRN_DOWN_MS * FRN_MS);
+    if (a->owner.id[0] != '\0' && c->hops++ < FRN_HOPS_MAX) {
+        c->state = FRN_CALL_NEW;
+        frn_found(h, c, &a->owner);
     } else {
-        if (wait_ms < h->desc.health_deadline_ms)
-            wait_ms = h->desc.health_deadline_ms;
-        p->state = FRN_PEER_CHALLENGED;
-        p->challenge = w->challenge;
-        frn_timer_set(h, &p->timer, frn_add_time(frn_now_ns(h), frn_ms_to_ns(wait_ms)));
-        frn_log(&h->log, FRN_LOG_host_challenged, FRANCIS_OK, NULL, NULL,
-                "host %s has to show within %lld ms that it stands", p->id, (long long)wait_ms);
+        frn_call_unreached(h, c, a->result, a->text);
     }
 }
 
-/* It has what is wanted here, and its process lives. Does it serve? */
-static void frn_peer_suspect(francis_host *h, const char *id)
+static void frn_remote_reply(francis_host *h, frn_net_event *e)
 {
-    frn_peer *p = frn_peer_find(h, id);
+    frn_call       *c = frn_call_find(h, e->handle);
+    frn_peer       *p = frn_peer_find(h, e->peer);
+    frn_answer_head a;
 
-    if (p == NULL) {
-        if (!frn_timers_reserve(h, 1))
-            return;
-        p = (frn_peer *)frn_mem_alloc(&h->mem, sizeof *p);
-        if (p == NULL)
-            return;
-        (void)snprintf(p->id, sizeof p->id, "%s", id);
-        p->timer.fire = frn_peer_on_timer;
-        frn_list_init(&p->link);
-        frn_list_push(&h->peers, &p->link);
-        h->peers_count++;
-    }
-    if (p->state == FRN_PEER_TRUSTED && frn_now_ns(h) >= p->until_ns)
-        frn_peer_write(h, p, FRN_WRITE_CHALLENGE, FRN_PEER_SUSPECT);
-}
-
-static void frn_peers_free(francis_host *h)
-{
-    while (!frn_list_empty(&h->peers))
-        frn_peer_free(h, FRN_OF(frn_peer, link, h->peers.next));
-}
-
-/* The lease runs from the start of a look, or of a commit, that found the host standing and no
- * challenge open. */
-static void frn_lease_renew(francis_host *h, int64_t from_ns)
-{
-    if (from_ns <= h->lease_from_ns && h->lease_from_ns != 0)
+    if (c == NULL || c->state != FRN_CALL_REMOTE)
         return;
-    h->lease_from_ns = from_ns;
-    if (frn_leased(h))
-        frn_gate_open(h, &h->lease_gate);
+    c->state = FRN_CALL_NEW;
+    if (!frn_answer_unpack(e->head, &a)) {
+        frn_call_fail(h, c, c->peek ? FRANCIS_ERR_TRANSPORT : FRANCIS_ERR_UNKNOWN,
+                      "host %s has answered something that is no answer", e->peer);
+        return;
+    }
+    if (p != NULL)
+        p->load = a.load;
+    c->from_handler = (a.flags & FRN_WIRE_FROM_HANDLER) != 0;
+    if (!c->from_handler && (a.result == FRANCIS_ERR_MOVED || a.result == FRANCIS_ERR_STOPPED
+                             || (a.result == FRANCIS_ERR_NO_HOST && c->op == FRN_OP_METHOD))) {
+        frn_remote_elsewhere(h, c, p, &a);
+        return;
+    }
+    if (a.result == FRANCIS_OK)
+        frn_call_complete(h, c, a.result, frn_buf_ref(e->body), NULL);
+    else
+        frn_call_complete(h, c, a.result, NULL, frn_buf_copy(&h->mem, a.text, strlen(a.text)));
 }
 
-// >> 680 commit | needs: 675
+/* The connection is gone, or was never there. */
+static void frn_remote_failed(francis_host *h, const frn_net_event *e)
+{
+    frn_call *c = frn_call_find(h, e->handle);
+    frn_peer *p = frn_peer_find(h, e->peer);
+
+    if (p != NULL)
+        p->down_until_ns = frn_add_time(frn_now_ns(h), FRN_DOWN_MS * FRN_MS);
+    if (c == NULL || c->state != FRN_CALL_REMOTE)
+        return;
+    frn_place_drop(h, frn_call_place(h, c));
+    c->state = FRN_CALL_NEW;
+    if (c->one_way)
+        frn_call_fail(h, c, FRANCIS_ERR_TRANSPORT, "%s", e->text);
+    else if (e->sent && !c->peek)
+        frn_call_fail(h, c, FRANCIS_ERR_UNKNOWN, "the host of the actor was lost: %s", e->text);
+    else
+        frn_call_unreached(h, c, FRANCIS_ERR_TRANSPORT, e->text);
+}
+
+// >> 680 commit | needs: 672
 //    The committer: takes what is sealed, in one transaction, and opens the gates. One part is
 //    under way at a time. With workers it has a thread of its own; else it is a part of each step.
 
@@ -7099,6 +7986,38 @@ static void frn_owner_print(const frn_write *w, char *text, size_t size)
         (void)snprintf(text, size, "%s/%s lives on host %s at %s", w->type, w->id, id, address);
 }
 
+/* A live host has what was claimed. Those who wait for the actor go there, if they can; one that
+ * cannot be reached, or not at all, is asked to show that it stands. */
+static void frn_owner_met(francis_host *h, const frn_write *w)
+{
+    frn_actor *a = (frn_actor *)w->actor;
+    frn_owner  owner;
+    frn_peer  *p;
+    frn_list   waiting, *l;
+
+    frn_owner_read(w->owner, &owner);
+    p = frn_peer_get(h, &owner);
+    if (h->net == NULL || p == NULL || !frn_peer_reachable(h, p))
+        frn_peer_suspect(h, &owner);
+    if (a == NULL || w->op != FRN_WRITE_CLAIM || h->net == NULL || p == NULL)
+        return;
+    frn_list_init(&waiting);
+    frn_list_move(&waiting, &a->mailbox);
+    h->stats.queue_turns -= a->mailbox_count;
+    a->mailbox_count = 0;
+    while ((l = frn_list_pop(&waiting)) != NULL) {
+        frn_call *c = FRN_OF(frn_call, link, l);
+        c->actor = NULL;
+        c->state = FRN_CALL_NEW;
+        if (c->foreign) {
+            c->owner_host = frn_buf_ref(w->owner);
+            frn_call_fail(h, c, FRANCIS_ERR_MOVED, "the actor lives on host %s", owner.id);
+        } else {
+            frn_route_to(h, c, p);
+        }
+    }
+}
+
 static void frn_claim_failed(francis_host *h, frn_write *w, francis_result r, const char *text)
 {
     frn_actor *a = (frn_actor *)w->actor;
@@ -7221,6 +8140,8 @@ static void frn_look(francis_host *h)
     frn_unlock(h);
     h->store->ops->read(h->store, &read);
     frn_lock(h);
+    if (h->net != NULL)
+        frn_hosts_look(h);
     h->looking = false;
     if (h->rejoin)
         frn_commit_wake(h);         /* it waits for us */
@@ -7244,7 +8165,7 @@ static void frn_lease_on_timer(francis_host *h, frn_timer *timer)
     int64_t third = h->lease_ns / 3;
     int64_t age = frn_plat_lease_ns(&h->plat) - h->lease_from_ns;
 
-    h->look_due = h->look_due || age >= third || !frn_list_empty(&h->lease_gate);
+    h->look_due = h->look_due || age >= third || h->net != NULL || !frn_list_empty(&h->lease_gate);
     frn_timer_set(h, timer, frn_add_time(h->clock_ns, age < third ? third - age : third));
 }
 
@@ -7262,7 +8183,7 @@ static void frn_write_refused(francis_host *h, frn_write *w)
     else
         frn_owner_print(w, text, sizeof text);
     if (w->owner != NULL)
-        frn_peer_suspect(h, (const char *)FRN_BYTES(w->owner));
+        frn_owner_met(h, w);
     if (w->op == FRN_WRITE_TURN)
         frn_log(&h->log, FRN_LOG_write_refused, w->result, w->type, w->id, "%s", text);
     if (w->actor != NULL) {
@@ -7386,6 +8307,37 @@ static const char *frn_join_type_at(void *user, size_t i, int64_t *idle_timeout_
     return type->desc.type;
 }
 
+enum { FRN_IDENTITY_MS = 86400000, FRN_IDENTITY_RETRY_MS = 60000 };
+
+/* A key and a certificate for the host's id. Live connections keep theirs. No lock held. */
+static francis_result frn_identity_renew(francis_host *h, const char *id, char *error, size_t size)
+{
+    frn_identity  *identity = NULL;
+    francis_result r;
+    int64_t        in_ms = FRN_IDENTITY_RETRY_MS;
+
+    if (h->net == NULL)
+        return FRANCIS_OK;
+    r = frn_identity_new(h->trust, id, FRN_IDENTITY_MS, &identity, error, size);
+    if (r == FRANCIS_OK) {
+        frn_net_identity(h->net, identity, id);
+        in_ms = frn_identity_renew_at_ms(identity) - frn_plat_wall_ms(&h->plat);
+        frn_identity_drop(identity);
+    }
+    frn_lock(h);
+    if (in_ms < FRN_IDENTITY_RETRY_MS)
+        in_ms = FRN_IDENTITY_RETRY_MS;
+    frn_timer_set(h, &h->identity_timer, frn_add_time(frn_now_ns(h), frn_ms_to_ns(in_ms)));
+    frn_unlock(h);
+    return r;
+}
+
+static void frn_identity_on_timer(francis_host *h, frn_timer *timer)
+{
+    (void)timer;
+    h->identity_due = true;
+}
+
 /* Under a new id, which is never used again. No lock held. */
 static francis_result frn_host_join(francis_host *h, char *error, size_t error_size)
 {
@@ -7407,6 +8359,8 @@ static francis_result frn_host_join(francis_host *h, char *error, size_t error_s
     join.type_at = frn_join_type_at;
     join.user = h;
     r = h->store->ops->join(h->store, &join, error, error_size);
+    if (r == FRANCIS_OK)
+        r = frn_identity_renew(h, id, error, error_size);
     frn_lock(h);
     if (r == FRANCIS_OK) {
         (void)snprintf(h->id, sizeof h->id, "%s", id);
@@ -7653,7 +8607,8 @@ static void frn_drain_calls(francis_host *h, bool all)
         if (c->state == FRN_CALL_QUEUED) {
             frn_mailbox_remove(h, c);
             frn_call_fail(h, c, FRANCIS_ERR_STOPPED, "the host is stopping");
-        } else if (c->state == FRN_CALL_BACKOFF) {
+        } else if (c->state == FRN_CALL_BACKOFF || c->state == FRN_CALL_FINDING) {
+            frn_list_remove(&c->link);
             frn_call_fail(h, c, FRANCIS_ERR_STOPPED, "the host is stopping");
         }
     }
@@ -7662,6 +8617,7 @@ static void frn_drain_calls(francis_host *h, bool all)
 static void frn_drain_begin(francis_host *h)
 {
     frn_log(&h->log, FRN_LOG_host_stopping, FRANCIS_OK, NULL, NULL, "the host is stopping");
+    frn_timer_stop(h, &h->identity_timer);
     h->phase = FRN_HOST_DRAINING;
     frn_timer_stop(h, &h->sweep_timer);
     frn_timer_stop(h, &h->boot_timer);
@@ -7745,12 +8701,32 @@ static void frn_drain_end(francis_host *h)
     (void)pthread_cond_broadcast(&h->rest_cond);
 }
 
+/* Lock held, given up meanwhile. */
+static void frn_identity_again(francis_host *h)
+{
+    char           id[FRN_UUID_SIZE], error[200];
+    francis_result r;
+
+    h->identity_due = false;
+    memcpy(id, h->id, sizeof id);
+    frn_unlock(h);
+    r = frn_identity_renew(h, id, error, sizeof error);
+    if (r != FRANCIS_OK)
+        frn_log(&h->log, FRN_LOG_identity_failed, r, NULL, NULL, "the certificate cannot be renewed:"
+                " %s; it is tried again", error);
+    frn_lock(h);
+}
+
 /* Stop, timers. Lock held. */
 static void frn_tick(francis_host *h)
 {
     h->step_ns = frn_now_ns(h);
     if (frn_stop_due(h))
         frn_drain_begin(h);
+    if (h->net != NULL && !h->leaving)
+        h->on_net(h);
+    if (h->identity_due)
+        frn_identity_again(h);
     frn_timers_run(h);
     if (h->look_due)
         frn_look(h);
@@ -7788,22 +8764,31 @@ static void frn_step(francis_host *h)
         frn_drain_end(h);
 }
 
+static int64_t frn_loop_next(const francis_host *h)
+{
+    int64_t next = frn_timers_next(h), net = h->net != NULL ? frn_net_next_ns(h->net) : FRN_NEVER;
+
+    return next < net ? next : net;
+}
+
 static int64_t frn_wait_until(const francis_host *h)    /* when a step has something to do */
 {
-    int64_t next = frn_timers_next(h), due = frn_commit_due(h);
+    int64_t next = frn_loop_next(h), due = frn_commit_due(h);
 
     if (frn_has_work(h))
         return 0;
     return due < next ? due : next;
 }
 
-/* Waits for the wake descriptor or the clock. Lock held, given up meanwhile. */
+enum { FRN_POLL_MAX = 320 };        /* descriptors: the wake-up, listeners, connections */
+
+/* Waits for the wake descriptor, sockets or the clock. Lock held, given up meanwhile. */
 static void frn_loop_wait(francis_host *h, int64_t until_ns)
 {
-    struct pollfd p;
+    struct pollfd p[FRN_POLL_MAX];
     int64_t       for_ns = until_ns == FRN_NEVER ? FRN_NEVER : until_ns - frn_now_ns(h);
     bool          stepping = h->stepping;
-    int           ms;
+    int           ms, n = 0;
 
     if (for_ns < 0)
         for_ns = 0;
@@ -7813,14 +8798,19 @@ static void frn_loop_wait(francis_host *h, int64_t until_ns)
     if (h->plat.hooks.net_wait != NULL) {
         (void)h->plat.hooks.net_wait(NULL, NULL, NULL, 0, for_ns, h->plat.hooks.user);
     } else {
-        p.fd = h->wake_fds[0];
-        p.events = POLLIN;
-        p.revents = 0;
+        p[0].fd = h->wake_fds[0];
+        p[0].events = POLLIN;
+        p[0].revents = 0;
+        if (h->net != NULL)
+            n = frn_net_pollfds(h->net, p + 1, FRN_POLL_MAX - 1);
         ms = for_ns > INT64_C(86400000) * FRN_MS ? (for_ns == FRN_NEVER ? -1 : 86400000)
                                                  : (int)((for_ns + FRN_MS - 1) / FRN_MS);
-        (void)poll(&p, 1, ms);
+        (void)poll(p, (nfds_t)(1 + n), ms);
+        if (h->net != NULL)
+            frn_net_step(h->net, p + 1, n);
     }
     frn_lock(h);
+    h->net_stepped = h->net != NULL;
     h->stepping = stepping;
     h->loop_until_ns = 0;
     frn_loop_drain(h);
@@ -7845,7 +8835,7 @@ static void *frn_loop_main(void *arg)
     while (h->phase != FRN_HOST_STOPPED) {
         frn_tick(h);
         if (h->phase != FRN_HOST_STOPPED && !frn_stop_due(h) && !h->look_due)
-            frn_loop_wait(h, frn_timers_next(h));
+            frn_loop_wait(h, frn_loop_next(h));
     }
     frn_unlock(h);
     return NULL;
@@ -7999,7 +8989,7 @@ static void frn_boot_failed(francis_host *h, const frn_type *type, francis_resul
 
 static void frn_boot_done(francis_host *h, frn_call *c)
 {
-    if (c->result == FRANCIS_OK || c->result == FRANCIS_ERR_MOVED)
+    if (c->result == FRANCIS_OK || (h->net == NULL && c->result == FRANCIS_ERR_MOVED))
         frn_boot_next(h);           /* the host on which it lives has bootstrapped it, too */
     else
         frn_boot_failed(h, c->type, c->result, frn_call_text(c));
@@ -8044,6 +9034,8 @@ typedef struct frn_spec {           /* what is asked for; borrowed */
     size_t          size;
     frn_op          op;
     bool            peek, one_way;
+    bool            foreign;        /* another host asks: what is not served here is not served */
+    frn_buf        *input;          /* holds data, if it is shared */
     int64_t         expire_ms;
     const frn_type *found;          /* filled in by frn_spec_check */
     francis_handler run;
@@ -8195,7 +9187,8 @@ static francis_result frn_spec_check(francis_host *h, frn_turn *owner, francis_c
                                " %s is %lu", (unsigned long)s->size, s->type,
                                (unsigned long)s->found->desc.state_size);
     if (s->found == NULL)
-        return s->op != FRN_OP_METHOD ? FRANCIS_OK
+        return s->op == FRN_OP_PUT || s->op == FRN_OP_PURGE
+                || (!s->foreign && frn_cluster_serves(h, s->type)) ? FRANCIS_OK
             : frn_refuse_call(h, owner, user, FRANCIS_ERR_UNKNOWN_TYPE, "no host serves the type"
                               " '%s'", s->type);
     if (s->found->desc.singleton && strcmp(s->id, FRN_SINGLETON) != 0)
@@ -8236,25 +9229,9 @@ static francis_result frn_user_reset(francis_host *h, francis_call *user)
 
 static frn_chain *frn_turn_chain(francis_host *h, frn_turn *t)
 {
-    size_t     id_size;
-    frn_chain *c;
-
-    if (t->chain != NULL)
-        return t->chain;
-    id_size = strlen(t->ctx.id) + 1;
-    c = (frn_chain *)frn_mem_alloc(&h->mem, sizeof *c + id_size);
-    if (c == NULL)
-        return NULL;
-    c->refs = 1;
-    c->depth = t->chain_in != NULL ? t->chain_in->depth + 1 : 1;
-    c->parent = t->chain_in;
-    if (c->parent != NULL)
-        c->parent->refs++;
-    c->type = t->type;
-    c->turn = t->number;
-    c->id_size = id_size;
-    memcpy(FRN_CHAIN_ID(c), t->ctx.id, id_size);
-    return t->chain = c;
+    if (t->chain == NULL)
+        t->chain = frn_chain_new(h, t->chain_in, t->ctx.type, t->ctx.id, t->number);
+    return t->chain;
 }
 
 /* How long a call may take: its own time, cut at what the turn has left. */
@@ -8282,7 +9259,9 @@ static bool frn_call_copy(francis_host *h, frn_call *c, const frn_spec *s, const
                       : c->owner != NULL ? c->owner->ctx.trace : "";
     bool        ok = true;
 
-    if (s->data != NULL)
+    if (s->input != NULL)
+        c->input = frn_buf_ref(s->input);
+    else if (s->data != NULL)
         ok = (c->input = frn_buf_copy(&h->mem, s->data, s->size)) != NULL;
     if (ok && s->known_method == NULL && s->method != NULL)
         ok = (c->method_copy = frn_buf_text(&h->mem, s->method)) != NULL;
@@ -8385,13 +9364,12 @@ static void frn_call_send(francis_host *h, frn_call *c, const frn_spec *s, frn_t
         frn_call_fail(h, c, FRANCIS_ERR_NOMEM, "no memory for the call");
         return;
     }
-    gate = t != NULL && s->found != NULL ? frn_gate_of(h, t->actor) : NULL;
+    gate = t != NULL && (s->found != NULL || h->net != NULL) ? frn_gate_of(h, t->actor) : NULL;
     if (gate != NULL)
         frn_gate_wait(gate, c, FRN_CALL_HELD);
-    else if (s->found != NULL)
-        frn_route(h, c);
     else
-        frn_admin_send(h, c);
+        frn_route(h, c);
+    frn_find_run(h);                /* here and now rather than by a thread that has to be woken */
 }
 
 /* Why the calling thread cannot wait here; NULL = it can. */
@@ -8577,7 +9555,259 @@ static francis_result frn_submit(francis_ctx *ctx, frn_spec *s, francis_call *us
     return r;
 }
 
-// >> 800 api.turn | needs: 700
+// >> 760 serve | needs: 700
+//    Calls of other hosts: checked like our own, run here or not at all, and answered with where
+//    the actor is if it is not here.
+
+static francis_result frn_state_put_run(francis_ctx *ctx);      /* 820 */
+static francis_result frn_purge_run(francis_ctx *ctx);
+
+typedef struct frn_head {           /* of a call; see 668 */
+    uint64_t  version, op, flags;
+    int64_t   left_ms, expire_ms;
+    char      host[64], type[FRANCIS_NAME_SIZE], id[FRANCIS_NAME_SIZE], method[FRANCIS_NAME_SIZE];
+    char      request_id[FRANCIS_NAME_SIZE], trace[FRANCIS_NAME_SIZE];
+    frn_chain *chain;
+} frn_head;
+
+/* The first entry is the caller, the last the turn where it all began: made from behind. */
+static bool frn_head_chain(francis_host *h, frn_unpack *u, frn_head *out)
+{
+    size_t     n = frn_unpack_array(u, FRANCIS_CHAIN_MAX), i;
+    frn_unpack starts[FRANCIS_CHAIN_MAX];
+    char       type[FRANCIS_NAME_SIZE], id[FRANCIS_NAME_SIZE];
+    frn_chain *c;
+
+    for (i = 0; i < n; i++) {
+        starts[i] = *u;
+        u->bad = u->bad || frn_unpack_array(u, 64) < 3;
+        frn_unpack_text(u, type, sizeof type);
+        frn_unpack_text(u, id, sizeof id);
+        (void)frn_unpack_uint(u);
+    }
+    while (!u->bad && i > 0) {
+        frn_unpack at = starts[--i];
+        uint64_t   turn;
+        (void)frn_unpack_array(&at, 64);
+        frn_unpack_text(&at, type, sizeof type);
+        frn_unpack_text(&at, id, sizeof id);
+        turn = frn_unpack_uint(&at);
+        c = frn_chain_new(h, out->chain, type, id, turn);
+        if (c == NULL)
+            return false;
+        frn_chain_drop(h, out->chain);      /* the new one holds it */
+        out->chain = c;
+    }
+    return true;
+}
+
+static francis_result frn_head_unpack(francis_host *h, const frn_buf *head, frn_head *out)
+{
+    frn_unpack u;
+
+    memset(out, 0, sizeof *out);
+    if (head == NULL)
+        return FRANCIS_ERR_INVALID;
+    u.at = (const unsigned char *)FRN_BYTES(head);
+    u.end = u.at + head->size;
+    u.bad = false;
+    u.bad = frn_unpack_array(&u, 64) < 12;
+    out->version = frn_unpack_uint(&u);
+    out->op = frn_unpack_uint(&u);
+    out->flags = frn_unpack_uint(&u);
+    frn_unpack_text(&u, out->host, sizeof out->host);
+    frn_unpack_text(&u, out->type, sizeof out->type);
+    frn_unpack_text(&u, out->id, sizeof out->id);
+    frn_unpack_text(&u, out->method, sizeof out->method);
+    out->left_ms = frn_unpack_int(&u);
+    frn_unpack_text(&u, out->request_id, sizeof out->request_id);
+    frn_unpack_text(&u, out->trace, sizeof out->trace);
+    out->expire_ms = frn_unpack_int(&u);
+    if (!frn_head_chain(h, &u, out))
+        return FRANCIS_ERR_NOMEM;
+    if (u.bad || out->version < FRN_WIRE_VERSION
+        || out->op > FRN_OP_HALT || out->left_ms < FRANCIS_FOREVER || out->expire_ms < 0)
+        return FRANCIS_ERR_INVALID;
+    return FRANCIS_OK;
+}
+
+static void frn_serve_answer(francis_host *h, uint64_t token, francis_result r, bool from_handler,
+                             const char *text, const frn_buf *owner, const frn_buf *body)
+{
+    frn_pack    pack;
+    frn_owner   o;
+    frn_buf    *head;
+
+    memset(&o, 0, sizeof o);
+    if (owner != NULL)
+        frn_owner_read(owner, &o);
+    memset(&pack, 0, sizeof pack);
+    pack.mem = &h->mem;
+    frn_pack_array(&pack, 6);
+    frn_pack_int(&pack, r);
+    frn_pack_uint(&pack, from_handler ? FRN_WIRE_FROM_HANDLER : 0u);
+    frn_pack_text(&pack, text);
+    frn_pack_text(&pack, o.id);
+    frn_pack_text(&pack, o.address);
+    frn_pack_uint(&pack, (uint64_t)h->actors.count);
+    head = frn_pack_end(&pack);
+    frn_net_answer(h->net, token, head, body);  /* without a head: refused, for want of memory */
+    frn_buf_drop(&h->mem, head);
+}
+
+static void frn_serve_done(francis_host *h, frn_call *c)
+{
+    if (c->token != 0)
+        frn_serve_answer(h, c->token, c->result, c->from_handler, frn_call_text(c), c->owner_host,
+                         c->reply);
+}
+
+/* Refused before it became a call: the words are in user. */
+static void frn_serve_refuse(francis_host *h, uint64_t token, francis_result r, francis_call *user)
+{
+    frn_serve_answer(h, token, r, false, user->error != NULL ? user->error : francis_strerror(r),
+                     NULL, NULL);
+    (void)frn_user_reset(h, user);
+}
+
+static void frn_serve_spec(const frn_head *head, const frn_net_event *e, frn_spec *s,
+                           francis_call *user)
+{
+    memset(s, 0, sizeof *s);
+    s->type = head->type;
+    s->id = head->id;
+    s->method = head->op == FRN_OP_METHOD ? head->method : NULL;
+    s->input = e->body;
+    s->data = e->body != NULL ? FRN_BYTES(e->body) : NULL;
+    s->size = e->body != NULL ? e->body->size : 0;
+    s->op = (frn_op)head->op;
+    s->peek = (head->flags & FRN_WIRE_PEEK) != 0;
+    s->one_way = (head->flags & FRN_WIRE_ONE_WAY) != 0;
+    s->expire_ms = head->expire_ms;
+    s->foreign = true;
+    s->run = s->op == FRN_OP_PUT ? frn_state_put_run : s->op == FRN_OP_PURGE ? frn_purge_run : NULL;
+    user->request_id = head->request_id[0] != '\0' ? head->request_id : NULL;
+    user->trace = head->trace;
+    user->active_only = (head->flags & FRN_WIRE_ACTIVE_ONLY) != 0;
+    user->timeout_ms = head->left_ms != 0 ? head->left_ms : 1;
+}
+
+static void frn_serve_call(francis_host *h, frn_net_event *e, frn_head *head)
+{
+    francis_call   user;
+    frn_spec       s;
+    frn_call      *c;
+    frn_turn      *t;
+    francis_result r;
+
+    memset(&user, 0, sizeof user);
+    frn_serve_spec(head, e, &s, &user);
+    r = frn_host_takes(h, NULL, &user);
+    if (r == FRANCIS_OK)
+        r = frn_spec_check(h, NULL, &user, &s);
+    if (r == FRANCIS_OK && s.op == FRN_OP_BOOTSTRAP && (s.run = s.found->desc.bootstrap) == NULL)
+        r = frn_refuse_call(h, NULL, &user, FRANCIS_ERR_UNKNOWN_METHOD, "%s is not bootstrapped"
+                            " here", s.type);
+    c = r == FRANCIS_OK ? frn_call_make(h, NULL, &user, &s, &r) : NULL;
+    if (c == NULL) {
+        frn_serve_refuse(h, e->handle, r, &user);
+        return;
+    }
+    h->stats.calls_in_flight++;
+    h->stats.calls_in++;
+    c->user = NULL;
+    c->foreign = true;
+    c->token = s.one_way ? 0 : e->handle;
+    c->done = frn_serve_done;
+    c->chain = head->chain;
+    head->chain = NULL;
+    if (s.one_way)
+        frn_serve_answer(h, e->handle, FRANCIS_OK, false, "", NULL, NULL);
+    t = frn_call_inline(h, c, &s, s.op == FRN_OP_METHOD && s.found != NULL
+                                      && (!h->threads || s.found->desc.nonblocking));
+    if (t != NULL)
+        frn_turn_run(h, t);
+    else if (c->state == FRN_CALL_NEW)
+        frn_call_send(h, c, &s, NULL);
+}
+
+static void frn_serve(francis_host *h, frn_net_event *e)
+{
+    frn_head       head;
+    francis_result r = frn_head_unpack(h, e->head, &head);
+
+    if (r != FRANCIS_OK)
+        frn_serve_answer(h, e->handle, r, false, "the head of the call is malformed", NULL, NULL);
+    else if (strcmp(head.host, h->id) != 0)
+        frn_serve_answer(h, e->handle, FRANCIS_ERR_MOVED, false, "it was meant for another host",
+                         NULL, NULL);
+    else
+        frn_serve_call(h, e, &head);
+    frn_chain_drop(h, head.chain);
+}
+
+/* The caller does not wait any more. */
+static void frn_serve_cancelled(francis_host *h, uint64_t token)
+{
+    frn_list *l;
+
+    for (l = h->outside.next; l != &h->outside; l = l->next) {
+        frn_call *c = FRN_OF(frn_call, owner_link, l);
+        if (c->foreign && c->token == token) {
+            c->token = 0;
+            frn_call_cancel(h, c);
+            return;
+        }
+    }
+}
+
+static void frn_net_event_run(francis_host *h, frn_net_event *e)
+{
+    frn_peer *p;
+
+    switch (e->kind) {
+    case FRN_NET_REQUEST:
+        frn_serve(h, e);
+        break;
+    case FRN_NET_REPLY:
+        frn_remote_reply(h, e);
+        break;
+    case FRN_NET_FAILED:
+        frn_remote_failed(h, e);
+        break;
+    case FRN_NET_CANCELLED:
+        frn_serve_cancelled(h, e->handle);
+        break;
+    case FRN_NET_PEER_UP:
+        p = frn_peer_find(h, e->peer);
+        if (p != NULL)
+            p->down_until_ns = 0;
+        break;
+    default:
+        break;
+    }
+}
+
+/* What the network has brought. Lock held, given up meanwhile. */
+static void frn_net_pump(francis_host *h)
+{
+    frn_net_event *e, *next;
+
+    if (!h->net_stepped) {
+        frn_unlock(h);
+        frn_net_step(h->net, NULL, 0);
+        frn_lock(h);
+    }
+    h->net_stepped = false;
+    e = frn_net_events(h->net);
+    for (; e != NULL; e = next) {
+        next = e->next;
+        frn_net_event_run(h, e);
+        frn_net_event_free(h->net, e);
+    }
+}
+
+// >> 800 api.turn | needs: 760
 //    Public bodies for handlers. They run on the turn's thread; what they touch of the turn is the
 //    handler's own, so most need no lock.
 
@@ -9407,135 +10637,71 @@ FRANCIS_API francis_result francis_purge(francis_ctx *ctx, const char *type, con
     return frn_submit(ctx, &s, call);
 }
 
-/* Begins to halt what *all or a names; the call is complete when the last of them is gone. */
-static void frn_halt_begin(francis_host *h, frn_call *c, frn_actor *a)
+static francis_result frn_halt_all_begin(francis_host *h, francis_ctx *ctx, francis_call *call)
 {
-    size_t    i;
-    frn_node *n, *next;
+    frn_turn      *t = FRN_IN_TURN(ctx) ? FRN_TURN(ctx) : NULL;
+    frn_call      *c;
+    francis_result r = frn_submit_check(h, t, call);
 
-    c->state = FRN_CALL_HALTING;
-    c->result = FRANCIS_PENDING;
-    c->pending = 1;                 /* ours, so that it does not end before all have begun */
-    if (a != NULL) {
-        if (frn_halter_add(h, a, c))
-            frn_actor_halt(h, a);
-    } else {
-        for (i = 0; i < h->actors.cap; i++)
-            for (n = h->actors.slots[i]; n != NULL; n = next) {
-                next = n->next;
-                if (frn_halter_add(h, FRN_OF(frn_actor, node, n), c))
-                    frn_actor_halt(h, FRN_OF(frn_actor, node, n));
-            }
-    }
-    if (--c->pending == 0)
-        frn_call_complete(h, c, c->result == FRANCIS_PENDING ? FRANCIS_OK : c->result, NULL, NULL);
-}
-
-static frn_actor *frn_halt_find(francis_host *h, frn_turn *t, const char *type, const char *id,
-                                francis_call *call, francis_result *r)
-{
-    const char *what = "", *fault = frn_names_fault(type, id, NULL, &what);
-    frn_type   *found;
-    frn_actor  *a;
-
-    if (fault != NULL) {
-        *r = frn_refuse_call(h, t, call, FRANCIS_ERR_INVALID, "the %s %s", what, fault);
-        return NULL;
-    }
-    if (frn_name_reserved(type)) {
-        *r = frn_refuse_call(h, t, call, FRANCIS_ERR_RESERVED, "type '%s' is francis's own", type);
-        return NULL;
-    }
-    found = frn_type_find(h, type);
-    if (found == NULL) {
-        *r = frn_refuse_call(h, t, call, FRANCIS_ERR_UNKNOWN_TYPE, "no host serves the type '%s'",
-                             type);
-        return NULL;
-    }
-    a = frn_actor_find(h, found, id);
-    if (a == NULL)
-        *r = frn_refuse_call(h, t, call, FRANCIS_ERR_NOT_ACTIVE, "%s/%s is not active", type, id);
-    return a;
-}
-
-static francis_result frn_halt_wait(francis_host *h, frn_turn *t, francis_call *call, frn_call *c)
-{
-    bool           blocks = h->threads && t != NULL, stepped = h->stepping;
-    francis_result r;
-
-    if (frn_call_over(c)) {
-        r = frn_call_take(h, t, c);
+    if (r == FRANCIS_OK && t != NULL)
+        r = frn_refuse_call(h, t, call, FRANCIS_ERR_USAGE, "a turn cannot wait for its own end");
+    if (r != FRANCIS_OK)
         return r;
-    }
-    if (frn_is_async(call)) {
+    c = frn_call_new(h, t, call);
+    if (c == NULL)
+        return frn_user_set(call, FRANCIS_ERR_NOMEM, NULL);
+    h->stats.calls_in_flight++;
+    c->held = true;
+    frn_call_set_time(h, c, call, t);
+    frn_call_arm(h, c);
+    frn_halt_begin(h, c, NULL);
+    if (!frn_call_over(c) && frn_is_async(call)) {
         c->held = false;
         c->on_done = call->on_done != NULL;
-        c->waiting = t != NULL;
-        if (t != NULL)
-            t->outstanding++;
         call->result = FRANCIS_PENDING;
         return FRANCIS_PENDING;
     }
-    if (blocks && !frn_block_begin(h)) {
-        frn_call_cancel(h, c);
-        return frn_refuse_call(h, t, call, FRANCIS_ERR_BUSY, "every worker waits already; it goes"
-                               " down all the same");
-    }
-    h->stepping = h->stepping || !h->threads;
-    frn_call_wait(h, t, c);
-    h->stepping = stepped;
-    if (blocks)
-        frn_block_end(h);
+    if (!frn_call_over(c))
+        frn_call_wait(h, t, c);
     return frn_call_take(h, t, c);
 }
 
-static francis_result frn_halt(francis_ctx *ctx, const char *type, const char *id, bool all,
-                               francis_call *call)
+FRANCIS_API francis_result francis_halt(francis_ctx *ctx, const char *type, const char *id,
+                                        francis_call *call)
+{
+    frn_spec       s;
+    francis_result r = frn_outer_write_check(ctx, call);
+
+    if (r != FRANCIS_OK)
+        return r;
+    if (!frn_forked(ctx->host) && frn_is_self(ctx, type, id)) {
+        FRN_TURN(ctx)->halt = true;
+        return frn_user_set(call, FRANCIS_OK, NULL);
+    }
+    memset(&s, 0, sizeof s);
+    s.type = type;
+    s.id = id;
+    s.op = FRN_OP_HALT;
+    return frn_submit(ctx, &s, call);
+}
+
+FRANCIS_API francis_result francis_halt_all(francis_ctx *ctx, francis_call *call)
 {
     francis_host  *h = ctx->host;
-    frn_turn      *t = FRN_IN_TURN(ctx) ? FRN_TURN(ctx) : NULL;
-    frn_actor     *a = NULL;
-    frn_call      *c = NULL;
+    bool           stepped;
     francis_result r = frn_outer_write_check(ctx, call);
 
     if (r != FRANCIS_OK)
         return r;
     if (frn_forked(h))
         return frn_user_set(call, FRANCIS_ERR_USAGE, "the host belongs to the parent process");
-    if (!all && frn_is_self(ctx, type, id)) {
-        t->halt = true;
-        return frn_user_set(call, FRANCIS_OK, NULL);
-    }
     frn_lock(h);
-    r = frn_submit_check(h, t, call);
-    if (r == FRANCIS_OK && !all)
-        a = frn_halt_find(h, t, type, id, call, &r);
-    if (r == FRANCIS_OK && all && t != NULL)
-        r = frn_refuse_call(h, t, call, FRANCIS_ERR_USAGE, "a turn cannot wait for its own end");
-    if (r == FRANCIS_OK && (c = frn_call_new(h, t, call)) == NULL)
-        r = frn_user_set(call, FRANCIS_ERR_NOMEM, NULL);
-    if (c != NULL) {
-        h->stats.calls_in_flight++;
-        c->held = true;
-        frn_call_set_time(h, c, call, t);
-        frn_call_arm(h, c);
-        frn_halt_begin(h, c, a);
-        r = frn_halt_wait(h, t, call, c);
-        frn_after_blocking(h);
-    }
+    stepped = h->stepping;
+    r = frn_halt_all_begin(h, ctx, call);
+    h->stepping = stepped;
+    frn_after_blocking(h);
     frn_unlock(h);
     return r;
-}
-
-FRANCIS_API francis_result francis_halt(francis_ctx *ctx, const char *type, const char *id,
-                                        francis_call *call)
-{
-    return frn_halt(ctx, type, id, false, call);
-}
-
-FRANCIS_API francis_result francis_halt_all(francis_ctx *ctx, francis_call *call)
-{
-    return frn_halt(ctx, NULL, NULL, true, call);
 }
 
 // >> 830 api.list | needs: 700
@@ -9812,6 +10978,11 @@ static francis_result frn_desc_check(francis_host *h, const francis_host_desc *d
     if (d->table_prefix != NULL && !frn_prefix_valid(d->table_prefix))
         return frn_host_fail(h, FRANCIS_ERR_INVALID, "table_prefix is '%.100s', not a letter or '_'"
                              " and then letters, digits and '_', 32 at most", d->table_prefix);
+    if (d->cluster_key != NULL && d->address == NULL)
+        return frn_host_fail(h, FRANCIS_ERR_INVALID, "cluster_key is given without an address");
+    if (d->cluster_key == NULL && (d->cluster_keys_old != NULL || d->bind_address != NULL))
+        return frn_host_fail(h, FRANCIS_ERR_INVALID, "%s is given without a cluster_key",
+                             d->bind_address != NULL ? "bind_address" : "cluster_keys_old");
     if (d->address != NULL && (fault = frn_address_fault(d->address)) != NULL)
         return frn_host_fail(h, FRANCIS_ERR_INVALID, "address '%.260s' %s", d->address, fault);
     if (d->platform != NULL && d->platform->version != 1)
@@ -9868,7 +11039,9 @@ static bool frn_host_copy_desc(francis_host *h, const francis_host_desc *desc)
       && frn_host_copy_string(h, 1, &h->desc.table_prefix)
       && frn_host_copy_string(h, 2, &h->desc.name)
       && frn_host_copy_string(h, 3, &h->platform.sqlite_vfs)
-      && frn_host_copy_string(h, 4, &h->desc.address);
+      && frn_host_copy_string(h, 4, &h->desc.address)
+      && frn_host_copy_string(h, 5, &h->desc.bind_address);
+    h->desc.cluster_key = h->desc.cluster_keys_old = NULL;  /* secrets are not kept in this form */
     h->lease_ns = frn_ms_to_ns(h->desc.lease_ms);
     h->plat.hooks = h->platform;
     h->log.mem = &h->mem;
@@ -9883,7 +11056,7 @@ static bool frn_host_copy_desc(francis_host *h, const francis_host_desc *desc)
 
 static void frn_host_init_lists(francis_host *h)
 {
-    frn_list *all[14];
+    frn_list *all[15];
     size_t    i, n = 0;
 
     all[n++] = &h->type_order;
@@ -9900,6 +11073,7 @@ static void frn_host_init_lists(francis_host *h)
     all[n++] = &h->sweep.gate;
     all[n++] = &h->lease_gate;
     all[n++] = &h->peers;
+    all[n++] = &h->finding;
     for (i = 0; i < n; i++)
         frn_list_init(all[i]);
     h->sweep.op = FRN_WRITE_SWEEP;
@@ -9909,6 +11083,8 @@ static void frn_host_init_lists(francis_host *h)
     h->commit_timer.fire = frn_commit_on_timer;
     h->boot_timer.fire = frn_boot_on_timer;
     h->lease_timer.fire = frn_lease_on_timer;
+    h->identity_timer.fire = frn_identity_on_timer;
+    h->on_net = frn_net_pump;
     h->on_call_timer = frn_call_on_timer;
     h->on_turn_timer = frn_turn_on_timer;
 }
@@ -9980,6 +11156,14 @@ FRANCIS_API francis_result francis_open(francis_host **host_out, const francis_h
         return r;
     if (!frn_plat_random(&h->plat, &h->seed, sizeof h->seed))
         return frn_host_fail(h, FRANCIS_ERR_INTERNAL, "the system has no randomness");
+    h->random = h->seed;
+    h->turn_number = h->seed >> 8;  /* no two hosts number alike, see frn_chain */
+    if (desc->cluster_key != NULL) {
+        r = frn_trust_new(&h->mem, &h->plat, desc->cluster_key, desc->cluster_keys_old, &h->trust,
+                          error, sizeof error);
+        if (r != FRANCIS_OK)
+            return frn_host_fail(h, r, "%s", error);
+    }
     r = frn_sqlite_open(&h->mem, &h->plat, &h->log, &h->desc, &h->store, error, sizeof error);
     if (r != FRANCIS_OK)
         (void)frn_host_fail(h, r, "%s", error);
@@ -10180,6 +11364,8 @@ FRANCIS_API francis_result francis_register(francis_host *host, const francis_ac
 }
 
 /* Threads that could not all be started end again. */
+enum { FRN_STREAMS_MAX = 4096, FRN_CONNECTIONS_MAX = 256, FRN_HANDSHAKES_MAX = 32 };
+
 static francis_result frn_threads_start(francis_host *h)
 {
     francis_result r = FRANCIS_OK;
@@ -10231,11 +11417,75 @@ static void frn_host_begin(francis_host *h)
                       frn_add_time(h->clock_ns, frn_ms_to_ns(h->desc.sweep_interval_ms)));
     if (h->store->shared)
         frn_timer_set(h, &h->lease_timer, frn_add_time(h->clock_ns, h->lease_ns / 3));
+    h->look_due = h->net != NULL;   /* who else is there */
     h->boot = frn_list_empty(&h->type_order) ? NULL : h->type_order.next;
     if (h->boot != NULL)
         frn_timer_set(h, &h->boot_timer, h->clock_ns);
     frn_log(&h->log, FRN_LOG_host_started, FRANCIS_OK, NULL, NULL, "host %s serves", h->id);
     frn_unlock(h);
+}
+
+static void frn_host_on_wake(void *user) { frn_loop_signal((const francis_host *)user); }
+
+/* Mirrors what the network polls in the descriptor for other people's loops. */
+static void frn_host_on_watch(void *user, int fd, bool read, bool write, bool gone)
+{
+#if FRN_EPOLL
+    const francis_host *h = (const francis_host *)user;
+    struct epoll_event  e;
+
+    memset(&e, 0, sizeof e);
+    e.events = (read ? (uint32_t)EPOLLIN : 0u) | (write ? (uint32_t)EPOLLOUT : 0u);
+    e.data.fd = fd;
+    if (h->poll_fd < 0)
+        return;
+    if (gone)
+        (void)epoll_ctl(h->poll_fd, EPOLL_CTL_DEL, fd, &e);
+    else if (epoll_ctl(h->poll_fd, EPOLL_CTL_MOD, fd, &e) != 0)
+        (void)epoll_ctl(h->poll_fd, EPOLL_CTL_ADD, fd, &e);
+#elif FRN_KQUEUE
+    const francis_host *h = (const francis_host *)user;
+    struct kevent       e;
+
+    if (h->poll_fd < 0 || gone)
+        return;
+    EV_SET(&e, fd, EVFILT_READ, read ? EV_ADD : EV_DELETE, 0, 0, NULL);
+    (void)kevent(h->poll_fd, &e, 1, NULL, 0, NULL);
+    EV_SET(&e, fd, EVFILT_WRITE, write ? EV_ADD : EV_DELETE, 0, 0, NULL);
+    (void)kevent(h->poll_fd, &e, 1, NULL, 0, NULL);
+#else
+    (void)user;
+    (void)fd;
+    (void)read;
+    (void)write;
+    (void)gone;
+#endif
+}
+
+static francis_result frn_host_listen(francis_host *h, char *error, size_t error_size)
+{
+    frn_net_desc d;
+
+    if (h->trust == NULL)
+        return FRANCIS_OK;
+    memset(&d, 0, sizeof d);
+    d.mem = &h->mem;
+    d.plat = &h->plat;
+    d.log = &h->log;
+    d.bind_address = h->desc.bind_address != NULL ? h->desc.bind_address : h->desc.address;
+    d.message_bytes_max = h->desc.message_bytes_max;
+    d.streams_max = FRN_STREAMS_MAX;
+    d.connections_max = FRN_CONNECTIONS_MAX;
+    d.handshakes_max = FRN_HANDSHAKES_MAX;
+    d.handshake_timeout_ms = FRANCIS_SECONDS(10);
+    d.connect_timeout_ms = FRANCIS_SECONDS(5);
+    d.keepalive_ms = h->desc.health_deadline_ms / 4;
+    d.idle_close_ms = FRANCIS_SECONDS(60);
+    d.threads = h->threads;
+    d.wake = frn_host_on_wake;
+    d.watch = h->threads ? NULL : frn_host_on_watch;
+    d.user = h;
+    return frn_net_open(&h->net, &d, error, error_size);
 }
 
 static francis_result frn_host_start(francis_host *h)
@@ -10252,7 +11502,9 @@ static francis_result frn_host_start(francis_host *h)
     if (!frn_loop_open_wake(h) || (!h->threads && !frn_loop_open_poll(h)))
         return frn_host_fail(h, FRANCIS_ERR_INTERNAL, "cannot create a descriptor: %s",
                              strerror(errno));
-    r = frn_host_join(h, error, sizeof error);
+    r = frn_host_listen(h, error, sizeof error);
+    if (r == FRANCIS_OK)            /* nobody is told of us before we listen */
+        r = frn_host_join(h, error, sizeof error);
     if (r != FRANCIS_OK)
         return frn_host_fail(h, r, "%s", error);
     frn_host_begin(h);
@@ -10388,6 +11640,7 @@ static void frn_host_free_memory(francis_host *h)
     size_t    i;
 
     frn_peers_free(h);
+    frn_mem_free(&h->mem, h->places, FRN_PLACES * sizeof *h->places);
     while (!frn_list_empty(&h->outside))
         frn_call_release(h, FRN_OF(frn_call, owner_link, h->outside.next));
     for (i = 0; i < h->chunks_count; i++)
@@ -10410,7 +11663,12 @@ static void frn_host_free(francis_host *h)
 
     if (h->store != NULL)
         h->store->ops->close(h->store);
+    if (h->net != NULL)
+        frn_net_close(h->net);
+    if (h->trust != NULL)
+        frn_trust_free(h->trust);
     frn_lock(h);
+    h->net = NULL;
     frn_host_empty_out(h);
     frn_host_free_memory(h);
     frn_unlock(h);
@@ -10528,7 +11786,8 @@ FRANCIS_API int francis_pollfds(francis_host *host, struct pollfd *fds, int max)
         fds[0].events = POLLIN;
         fds[0].revents = 0;
     }
-    return 1;
+    return 1 + (host->net != NULL ? frn_net_pollfds(host->net, max > 0 ? fds + 1 : NULL,
+                                                    max > 0 ? max - 1 : 0) : 0);
 }
 
 FRANCIS_API int64_t francis_timeout(francis_host *host)
@@ -10560,6 +11819,12 @@ FRANCIS_API void francis_stats_get(francis_host *host, francis_stats *stats_out)
     stats_out->queue_commits = host->queue_count;
     stats_out->queue_turns += host->ready_count;
     frn_unlock(host);
+    if (host->net != NULL) {
+        frn_net_stats n;
+        frn_net_stats_get(host->net, &n);
+        stats_out->connections = n.connections;
+        stats_out->reconnects = n.reconnects;
+    }
     stats_out->memory_bytes = __atomic_load_n(&host->mem.used, __ATOMIC_RELAXED);
     stats_out->memory_bytes_peak = __atomic_load_n(&host->mem.peak, __ATOMIC_RELAXED);
     if (host->store != NULL) {
