@@ -20,7 +20,7 @@
  *       }
  *
  *   In exactly one C file define FRANCIS_IMPLEMENTATION before the include; everywhere else include
- *   it as it is. Link: -lsqlite3 -lpthread. The whole program is examples/counter.c; docs/ has a
+ *   it as it is. Link: -lsqlite3 -lmbedtls -lmbedx509 -lmbedcrypto -lpthread. The whole program is examples/counter.c; docs/ has a
  *   quick start (quickstart.md), the rules of actors (actors.md) and of embedding (embedding.md).
  *
  * >> 010 CONTENTS
