@@ -2129,9 +2129,11 @@ typedef struct frn_part {           /* what one host wants committed in one tran
 
 typedef struct frn_join {
     const char  *host_id, *address;
-    int64_t      now_ms;
+    const char  *former;            /* the id of an earlier life, which is over; "" = none */
     size_t       types_count;
-    uint32_t     evicted;           /* out: dead hosts, whose placements are left */
+    int64_t      now_ms;            /* out */
+    uint32_t     evicted;           /* out: dead hosts */
+    bool         leftovers;         /* out: there is something of evicted hosts to be swept */
     const char  *(*type_at)(void *user, size_t i, int64_t *idle_timeout_ms, uint32_t *limit);
     void        *user;
 } frn_join;
@@ -2178,7 +2180,7 @@ typedef struct frn_read {
 typedef struct frn_store frn_store;
 
 typedef struct frn_blocker {        /* who keeps us from writing */
-    int64_t process;                /* 0 = not known */
+    int64_t process;                /* 0 = nobody, or the system does not tell */
     int64_t version;                /* changes with each commit of anybody */
     char    host_id[64];            /* "" = none of ours */
 } frn_blocker;
@@ -2219,6 +2221,8 @@ enum {
     FRN_SQLITE_EXT_LEVEL = 2,       /* of ours */
     FRN_SQLITE_SQL_MAX   = 2400,
     FRN_PREFIX_MAX       = 32,
+    FRN_PATH_MAX         = 4096,
+    FRN_WAL_WRITER_BYTE  = 120,     /* of the shared memory: where the log's writer is locked */
     FRN_CHECKPOINT_PAGES = 1000,    /* an idle committer copies the log back from here on */
     FRN_SWEEP_ROWS       = 1000
 };
@@ -2318,7 +2322,7 @@ static const char *const frn_sqlite_sql[FRN_STMT_END] = {
     /* SWEEP_PLACEMENTS, _TYPES, _HOSTS, _EXT: of evicted hosts, the row of the host last */
     "DELETE FROM @active_actors WHERE (actor_type, actor_id) IN (SELECT a.actor_type, a.actor_id"
     " FROM @ext_hosts e JOIN @active_actors a ON a.host_id = e.host_id WHERE e.evicted = 1"
-    " LIMIT ?2)",
+    " LIMIT ?1)",
     "DELETE FROM @host_actor_types WHERE host_id IN (SELECT host_id FROM @ext_hosts"
     " WHERE evicted = 1)",
     "DELETE FROM @hosts WHERE host_id IN (SELECT host_id FROM @ext_hosts WHERE evicted = 1)"
@@ -2700,7 +2704,8 @@ static void frn_lock_file_unlink(frn_sqlite *s, const frn_lock_file *f)
         (void)s->vfs->xDelete(s->vfs, f->name, 0);
 }
 
-/* Whether the host's process holds its lock. When in doubt it does. */
+/* Whether the host's process holds its lock. When in doubt it does. A file that is not there is made
+ * here, and goes when the host is evicted. */
 static bool frn_sqlite_proof_held(frn_sqlite *s, const char *host_id)
 {
     frn_lock_file f;
@@ -2710,10 +2715,19 @@ static bool frn_sqlite_proof_held(frn_sqlite *s, const char *host_id)
         return true;
     if (f.file->pMethods->xCheckReservedLock(f.file, &held) != SQLITE_OK)
         held = 1;
-    if (!held)
-        frn_lock_file_unlink(s, &f);
     frn_lock_file_close(s, &f);
     return held != 0;
+}
+
+/* Of one that is evicted: also if it lives, for it has to take another one. */
+static void frn_sqlite_proof_unlink(frn_sqlite *s, const char *host_id)
+{
+    frn_lock_file f;
+
+    if (s->path[0] == '\0' || frn_lock_file_open(s, "-host-", host_id, &f) != SQLITE_OK)
+        return;
+    frn_lock_file_unlink(s, &f);
+    frn_lock_file_close(s, &f);
 }
 
 /* The same, for who asks often. */
@@ -3378,7 +3392,7 @@ static bool frn_sqlite_host_lives(frn_sqlite *s, const frn_incumbent *h, int64_t
     return s->path[0] != '\0' && frn_sqlite_proof_seen(s, h->id);
 }
 
-/* Inside a transaction. */
+/* Inside a transaction. Without a reason nobody is told. */
 static int frn_sqlite_evict(frn_sqlite *s, const frn_incumbent *h, int64_t now_ms, const char *why)
 {
     int rc = frn_sqlite_execf(s, s->conn[0].db,
@@ -3386,7 +3400,9 @@ static int frn_sqlite_evict(frn_sqlite *s, const frn_incumbent *h, int64_t now_m
                               " VALUES(%Q, 1, %lld, 0, 0) ON CONFLICT(host_id) DO UPDATE"
                               " SET evicted = 1; UPDATE @hosts SET host_address = 'evicted ' ||"
                               " host_id WHERE host_id = %Q", h->id, (long long)now_ms, h->id);
-    if (rc != SQLITE_OK)
+    if (rc == SQLITE_OK)
+        frn_sqlite_proof_unlink(s, h->id);
+    if (rc != SQLITE_OK || why == NULL)
         return rc;
     frn_log(s->base.log, FRN_LOG_host_took_over, FRANCIS_OK, NULL, NULL,
             "host %s%s%.200s (process %lld) %s; it is evicted", h->id,
@@ -3410,8 +3426,8 @@ static francis_result frn_sqlite_admit_beside(frn_sqlite *s, const frn_incumbent
     return FRANCIS_OK;
 }
 
-/* Goes through the hosts of the file: the dead are evicted, the living counted. Without join it
- * only looks. */
+/* Goes through the hosts of the file: the dead are evicted, the living counted. Without join, and
+ * outside of a transaction, it only looks for those of another implementation. */
 static francis_result frn_sqlite_look_around(frn_sqlite *s, int64_t now_ms, frn_join *join,
                                              uint32_t *lives)
 {
@@ -3426,12 +3442,15 @@ static francis_result frn_sqlite_look_around(frn_sqlite *s, int64_t now_ms, frn_
         rc = frn_sqlite_next_host(s, h.id, &h, &found);
         if (rc != SQLITE_OK || !found)
             break;
+        if (join == NULL && h.ours)
+            continue;               /* locks are looked at inside a transaction only */
         if (frn_sqlite_host_lives(s, &h, now_ms)) {
             ++*lives;
             r = frn_sqlite_admit_beside(s, &h, join != NULL ? join->address : NULL);
         } else if (join != NULL) {
-            join->evicted++;
-            rc = frn_sqlite_evict(s, &h, now_ms, frn_ended);
+            bool former = strcmp(h.id, join->former) == 0;
+            join->evicted += !former;
+            rc = frn_sqlite_evict(s, &h, now_ms, former ? NULL : frn_ended);
         }
     }
     return rc == SQLITE_OK ? r : frn_sqlite_fail(s, s->conn[0].db, rc, "cannot read the hosts");
@@ -3491,14 +3510,21 @@ static int frn_sqlite_insert_host(frn_sqlite *s, const frn_join *join)
 static francis_result frn_sqlite_enter(frn_sqlite *s, frn_join *join)
 {
     uint32_t       lives = 0;
-    francis_result r = frn_sqlite_look_around(s, join->now_ms, join, &lives);
+    int64_t        left = 0;
+    francis_result r;
     int            rc;
 
+    join->now_ms = frn_plat_wall_ms(s->base.plat);      /* now that the transaction has begun */
+    r = frn_sqlite_look_around(s, join->now_ms, join, &lives);
     if (r == FRANCIS_OK)
         r = frn_sqlite_admit(s, join, lives);
     if (r != FRANCIS_OK)
         return r;
-    rc = frn_sqlite_proof_take(s, join->host_id);
+    rc = frn_sqlite_int(s, s->conn[0].db, "SELECT EXISTS (SELECT 1 FROM @ext_hosts"
+                                          " WHERE evicted = 1)", NULL, 0, &left);
+    join->leftovers = left != 0;
+    if (rc == SQLITE_OK)
+        rc = frn_sqlite_proof_take(s, join->host_id);
     if (rc == SQLITE_OK)
         rc = frn_sqlite_insert_host(s, join);
     if (rc == SQLITE_OK)
@@ -3539,44 +3565,63 @@ static francis_result frn_sqlite_join(frn_store *store, frn_join *join, char *er
     return r;
 }
 
-/* The host's rows go, if they are few; else others sweep what is left of it. */
+/* Inside a transaction: a thousand placements of evicted hosts, and those hosts of which nothing is
+ * left. */
+static int frn_sqlite_sweep_evicted(frn_sqlite *s, bool *more)
+{
+    static const frn_stmt all[] = { FRN_STMT_SWEEP_PLACEMENTS, FRN_STMT_SWEEP_TYPES,
+                                    FRN_STMT_SWEEP_HOSTS, FRN_STMT_SWEEP_EXT };
+    size_t        i;
+    int           rc = SQLITE_OK;
+    sqlite3_stmt *stmt;
+
+    for (i = 0; rc == SQLITE_OK && i < FRN_COUNT(all); i++) {
+        stmt = frn_sqlite_stmt(s, &s->conn[0], all[i], &rc);
+        if (stmt != NULL && i == 0)
+            rc = sqlite3_bind_int64(stmt, 1, FRN_SWEEP_ROWS);
+        if (stmt != NULL && rc == SQLITE_OK)
+            rc = frn_sqlite_once(stmt);
+        if (i == 0 && rc == SQLITE_OK)
+            *more = *more || sqlite3_changes(s->conn[0].db) >= FRN_SWEEP_ROWS;
+    }
+    return rc;
+}
+
+/* It ends as if it had been evicted; what that leaves behind goes at once, if it is not much. */
 static int frn_sqlite_withdraw(frn_sqlite *s, const char *host_id)
 {
-    sqlite3 *db = s->conn[0].db;
-    int64_t  left = 0;
-    int      rc = frn_sqlite_execf(s, db, "DELETE FROM @active_actors WHERE (actor_type, actor_id)"
-                                          " IN (SELECT actor_type, actor_id FROM @active_actors"
-                                          " WHERE host_id = %Q LIMIT %d);"
-                                          " UPDATE @ext_hosts SET evicted = 1 WHERE host_id = %Q;"
-                                          " UPDATE @hosts SET host_address = 'evicted ' || host_id"
-                                          " WHERE host_id = %Q",
-                                   host_id, (int)FRN_SWEEP_ROWS, host_id, host_id);
+    bool more = false;
+    int  rc = frn_sqlite_execf(s, s->conn[0].db,
+                               "UPDATE @ext_hosts SET evicted = 1 WHERE host_id = %Q;"
+                               " UPDATE @hosts SET host_address = 'evicted ' || host_id"
+                               " WHERE host_id = %Q", host_id, host_id);
 
     if (rc == SQLITE_OK)
-        rc = frn_sqlite_int(s, db, "SELECT EXISTS (SELECT 1 FROM @active_actors"
-                                   " WHERE host_id = ?1)", host_id, 1, &left);
-    if (rc == SQLITE_OK && !left)
-        rc = frn_sqlite_execf(s, db, "DELETE FROM @host_actor_types WHERE host_id = %Q;"
-                                     " DELETE FROM @hosts WHERE host_id = %Q;"
-                                     " DELETE FROM @ext_hosts WHERE host_id = %Q",
-                              host_id, host_id, host_id);
-    return rc == SQLITE_OK ? frn_sqlite_exec(s, db, "COMMIT") : rc;
+        rc = frn_sqlite_sweep_evicted(s, &more);
+    return rc == SQLITE_OK ? frn_sqlite_exec(s, s->conn[0].db, "COMMIT") : rc;
 }
 
 static void frn_sqlite_leave(frn_store *store, const char *host_id)
 {
     frn_sqlite *s = (frn_sqlite *)store;
     sqlite3    *db;
+    frn_join    dead;               /* those that nobody has missed: the last one tidies up */
+    uint32_t    lives;
     int64_t     others = 1;
 
     (void)pthread_mutex_lock(&s->locks[0]);
     db = s->conn[0].db;
     if (db != NULL && (s->handle == NULL || frn_sqlite_check_handle(s, false) == FRANCIS_OK)
         && frn_sqlite_begin_patiently(s, db) == SQLITE_OK) {
+        memset(&dead, 0, sizeof dead);
+        dead.former = dead.host_id = dead.address = "";
+        (void)frn_sqlite_look_around(s, frn_plat_wall_ms(s->base.plat), &dead, &lives);
         (void)frn_sqlite_withdraw(s, host_id);
         if (!sqlite3_get_autocommit(db))
             (void)frn_sqlite_exec(s, db, "ROLLBACK");
-        (void)frn_sqlite_int(s, db, "SELECT EXISTS (SELECT 1 FROM @hosts)", NULL, 1, &others);
+        (void)frn_sqlite_int(s, db, "SELECT EXISTS (SELECT 1 FROM @hosts WHERE host_id NOT IN"
+                                   " (SELECT host_id FROM @ext_hosts WHERE evicted = 1))",
+                             NULL, 1, &others);
     }
     if (!others)
         frn_queue_remove(s);
@@ -3850,10 +3895,8 @@ static int frn_sqlite_sweep_some(frn_sqlite *s, frn_stmt which, frn_write *w)
 
     if (stmt == NULL)
         return rc;
-    if (sqlite3_bind_parameter_count(stmt) >= 1)
-        (void)sqlite3_bind_int64(stmt, 1, w->before_ms);
-    if (sqlite3_bind_parameter_count(stmt) >= 2)
-        (void)sqlite3_bind_int64(stmt, 2, FRN_SWEEP_ROWS);
+    (void)sqlite3_bind_int64(stmt, 1, w->before_ms);
+    (void)sqlite3_bind_int64(stmt, 2, FRN_SWEEP_ROWS);
     rc = frn_sqlite_once(stmt);
     if (rc == SQLITE_OK && sqlite3_changes(s->conn[0].db) >= FRN_SWEEP_ROWS)
         w->more = true;
@@ -3876,10 +3919,10 @@ static int frn_sqlite_write_sweep(frn_sqlite *s, frn_part *part, frn_write *w)
     if (rc != SQLITE_OK || (sqlite3_changes(s->conn[0].db) == 0 && w->interval_ms > 0))
         return rc;                  /* another host did it */
     s->looked = false;
-    for (which = FRN_STMT_SWEEP_VERSIONS; rc == SQLITE_OK && which <= FRN_STMT_SWEEP_EXT;
+    for (which = FRN_STMT_SWEEP_VERSIONS; rc == SQLITE_OK && which <= FRN_STMT_SWEEP_REQUESTS;
          which = (frn_stmt)(which + 1))
         rc = frn_sqlite_sweep_some(s, which, w);
-    return rc;
+    return rc == SQLITE_OK ? frn_sqlite_sweep_evicted(s, &w->more) : rc;
 }
 
 /* Challenges another host, or evicts it if it has ended or has not answered. EXISTS: it stands;
@@ -4241,28 +4284,30 @@ static void frn_sqlite_commit(frn_store *store, frn_part *parts)
     }
 }
 
-/* Which process has the lock of the queue, as far as the system tells: that of its owner, or the
- * one that took it from SQLite's VFS. Closing this descriptor may drop such a lock of another host
- * of this process, which costs it its place and nothing else. */
-static int64_t frn_queue_holder(frn_sqlite *s)
+/* Which process has the lock of the log's writer, which SQLite's VFS takes on a byte of the shared
+ * memory file. That file must not be opened by us, since to close it would drop SQLite's own locks;
+ * Linux lists them. A line is: number, POSIX, ADVISORY, WRITE, process, device, ":", inode, from,
+ * to. */
+static int64_t frn_sqlite_writer(const frn_sqlite *s)
 {
-    static const off_t reserved = 0x40000001;   /* where SQLite's VFS locks RESERVED */
-    struct flock       l;
-    int64_t            pid = 0;
-    int                fd = -1;
+    char        name[FRN_PATH_MAX], line[200];
+    struct stat st;
+    FILE       *f = NULL;
+    long long   process = 0, pid, from, inode;
 
-    if (s->queue.writer.name != NULL && !s->queue.is_writer)
-        fd = open(s->queue.writer.name, O_RDWR | O_CLOEXEC);
-    memset(&l, 0, sizeof l);
-    l.l_type = F_WRLCK;
-    l.l_whence = SEEK_SET;
-    l.l_start = reserved;
-    l.l_len = 1;
-    if (fd >= 0 && fcntl(fd, F_GETLK, &l) == 0 && l.l_type != F_UNLCK)
-        pid = l.l_pid;
-    if (fd >= 0)
-        (void)close(fd);
-    return pid;
+    if (s->path[0] == '\0' || strlen(s->path) + sizeof "-shm" > sizeof name)
+        return 0;
+    (void)snprintf(name, sizeof name, "%s-shm", s->path);
+    if (stat(name, &st) == 0)
+        f = fopen("/proc/locks", "re");
+    while (f != NULL && fgets(line, sizeof line, f) != NULL)
+        if (sscanf(line, "%*s POSIX %*s WRITE %lld %*[^:]:%*[^:]:%lld %lld", &pid, &inode, &from)
+                == 3
+            && inode == (long long)st.st_ino && from == FRN_WAL_WRITER_BYTE)
+            process = pid;
+    if (f != NULL)
+        (void)fclose(f);
+    return process;
 }
 
 static void frn_sqlite_blocker(frn_store *store, frn_blocker *out)
@@ -4273,9 +4318,7 @@ static void frn_sqlite_blocker(frn_store *store, frn_blocker *out)
     char          text[FRN_SQLITE_SQL_MAX];
 
     memset(out, 0, sizeof *out);
-    (void)pthread_mutex_lock(&s->locks[0]);
-    out->process = frn_queue_holder(s);
-    (void)pthread_mutex_unlock(&s->locks[0]);
+    out->process = frn_sqlite_writer(s);
     (void)pthread_mutex_lock(frn_sqlite_read_lock(s));
     c = frn_sqlite_reader(s);
     (void)frn_sqlite_expand(s, "SELECT host_id FROM @ext_hosts WHERE process = ?1"
@@ -5541,18 +5584,21 @@ static void frn_look_ask(francis_host *h)
     frn_wake(h);
 }
 
-/* Where that has to wait which wants to leave the actor; NULL = it may go. */
-static frn_list *frn_gate_of(francis_host *h, const frn_actor *a)
+static frn_list *frn_lease_gate(francis_host *h)
 {
-    if (a->last_write != NULL)
-        return &a->last_write->gate;
-    if (frn_leased(h))
-        return NULL;
     if (frn_list_empty(&h->lease_gate))
         frn_log(&h->log, FRN_LOG_lease_ran_out, FRANCIS_OK, NULL, NULL,
                 "the lease has run out; what leaves waits for a look at the host's row");
     frn_look_ask(h);
     return &h->lease_gate;
+}
+
+/* Where that has to wait which wants to leave the actor; NULL = it may go. */
+static frn_list *frn_gate_of(francis_host *h, const frn_actor *a)
+{
+    if (a->last_write != NULL)
+        return &a->last_write->gate;
+    return frn_leased(h) ? NULL : frn_lease_gate(h);
 }
 
 static frn_write *frn_write_new(francis_host *h, frn_write_op op, frn_actor *a)
@@ -5641,14 +5687,18 @@ static void frn_gate_wait(frn_list *gate, frn_call *c, frn_call_state state)
     frn_list_push(gate, &c->link);
 }
 
-/* A gate opens: answers go to their callers, calls into the outbox. */
+/* A gate opens: answers go to their callers, calls into the outbox. What did not write itself needs
+ * the lease as well, for the commit may be long over when we hear of it. */
 static void frn_gate_open(francis_host *h, frn_list *gate)
 {
+    bool      leased = frn_list_empty(gate) || frn_leased(h);
     frn_list *l;
 
     while ((l = frn_list_pop(gate)) != NULL) {
         frn_call *c = FRN_OF(frn_call, link, l);
-        if (c->state == FRN_CALL_HELD) {
+        if (!leased && !c->wrote) {
+            frn_gate_wait(frn_lease_gate(h), c, (frn_call_state)c->state);
+        } else if (c->state == FRN_CALL_HELD) {
             frn_list_push(&h->outbox, &c->link);
         } else {
             frn_buf *reply = c->reply, *error = c->error;
@@ -8232,6 +8282,17 @@ static void frn_write_done(francis_host *h, frn_write *w)
     frn_write_over(h, w);
 }
 
+/* Back into the queue, where it came from: in front. */
+static void frn_write_again(francis_host *h, frn_write *w)
+{
+    w->taken = false;
+    w->link.prev = &h->queue;
+    w->link.next = h->queue.next;
+    h->queue.next->prev = &w->link;
+    h->queue.next = &w->link;
+    h->queue_count++;
+}
+
 static void frn_part_failed(francis_host *h, frn_part *p)
 {
     frn_list      *l;
@@ -8247,8 +8308,14 @@ static void frn_part_failed(francis_host *h, frn_part *p)
         if (w->actor != NULL)
             frn_queue_drop(h, (frn_actor *)w->actor, r, p->error);
     }
-    while ((l = frn_list_pop(&p->writes)) != NULL)
-        frn_write_failed(h, FRN_OF(frn_write, link, l), r, p->error);
+    while ((l = frn_list_pop(&p->writes)) != NULL) {
+        frn_write *w = FRN_OF(frn_write, link, l);
+        if (evicted && h->phase == FRN_HOST_RUNNING && w->op != FRN_WRITE_TURN
+            && w->op != FRN_WRITE_RELEASE)
+            frn_write_again(h, w);  /* it stands on no image: it will do in the next life as well */
+        else
+            frn_write_failed(h, w, r, p->error);
+    }
     if (evicted) {
         frn_host_lose(h, p->error);
     } else if (p->lost) {
@@ -8257,12 +8324,9 @@ static void frn_part_failed(francis_host *h, frn_part *p)
     }
 }
 
-/* Others were evicted: what they leave behind is swept, soon. */
-static void frn_evicted_others(francis_host *h, uint32_t count)
+/* Hosts were evicted: what they leave behind is swept, soon. */
+static void frn_sweep_soon(francis_host *h)
 {
-    if (count == 0)
-        return;
-    h->stats.evictions += count;
     h->sweep_placements = true;
     if (!h->sweep_queued && h->phase == FRN_HOST_RUNNING)
         frn_timer_set(h, &h->sweep_timer, frn_add_time(h->clock_ns, 100 * FRN_MS));
@@ -8281,7 +8345,9 @@ static void frn_part_done(frn_part *p)
         h->stats.commits += p->count > 0;
         h->stats.commit_rows += p->rows;
         frn_lease_renew(h, h->part_from_ns);
-        frn_evicted_others(h, p->evicted);
+        h->stats.evictions += p->evicted;
+        if (p->evicted > 0)
+            frn_sweep_soon(h);
         while ((l = frn_list_pop(&p->writes)) != NULL)
             frn_write_done(h, FRN_OF(frn_write, link, l));
     } else {
@@ -8354,7 +8420,7 @@ static francis_result frn_host_join(francis_host *h, char *error, size_t error_s
     (void)snprintf(nowhere, sizeof nowhere, "-%s", id);     /* nobody else reaches it */
     join.host_id = id;
     join.address = h->desc.address != NULL ? h->desc.address : nowhere;
-    join.now_ms = frn_plat_wall_ms(&h->plat);
+    join.former = h->id;
     join.types_count = h->types.count;
     join.type_at = frn_join_type_at;
     join.user = h;
@@ -8368,7 +8434,9 @@ static francis_result frn_host_join(francis_host *h, char *error, size_t error_s
         (void)snprintf(h->stats.host_id, sizeof h->stats.host_id, "%s", id);
         h->stats.lives = ++h->life;
         frn_lease_renew(h, from);
-        frn_evicted_others(h, join.evicted);
+        h->stats.evictions += join.evicted;
+        if (join.leftovers)
+            frn_sweep_soon(h);
     }
     frn_unlock(h);
     return r;
@@ -8449,7 +8517,8 @@ static void frn_busy_look(francis_host *h, int64_t now)
     frn_blocker_print(&b, text, sizeof text);
     if (first)
         frn_log(&h->log, FRN_LOG_database_busy, FRANCIS_ERR_LOCKED, NULL, NULL, "%s", text);
-    if (h->desc.kill_stuck_host && b.process > 0 && b.host_id[0] != '\0'
+    if (h->desc.kill_stuck_host && b.process > 0 && b.process != (int64_t)getpid()
+        && b.host_id[0] != '\0'
         && now - h->stuck_since_ns >= frn_ms_to_ns(h->desc.health_deadline_ms)) {
         frn_stuck_kill(h, &b);
         h->stuck_since_ns = now;
@@ -10934,7 +11003,7 @@ static const char *frn_address_fault(const char *address)
 
     if (strlen(address) > FRN_ADDRESS_MAX)
         return "is longer than 255 bytes";
-    if (colon == NULL || colon == address)
+    if (colon == NULL || colon == address || address[0] == '-')
         return "is not host:port";
     for (p = address; *p != '\0'; p++)
         if ((unsigned char)*p <= ' ' || *p == 0x7f)

@@ -1,6 +1,6 @@
 /* Counters by line. Reads "ID METHOD" from standard input; prints "ID COUNT" or "ID error: ..." for
  * each line, in the order of the input, as soon as it is durable. Many calls are under way at once.
- * Methods: increment, get, reset, fail. Several may run on one file: a counter lives on one of them.
+ * Methods: increment, get, reset, fail. Any number may run on one file; a counter lives on one.
  * Usage: quickstart [DATABASE] [--address HOST:PORT] */
 #define _POSIX_C_SOURCE 200809L
 #define FRANCIS_IMPLEMENTATION

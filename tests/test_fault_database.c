@@ -1008,8 +1008,10 @@ static bool evict(sqlite3 *db, const char *id, int how)
     }
 }
 
-/* The host's row is taken away: the next batch must find that, whatever is in it. Would catch: a
- * fence that is read outside of the transaction, only now and then, or not for claims. */
+/* The host's row is taken away: the next batch must find that, whatever is in it. A turn is lost
+ * with it; a call whose actor was still to be claimed has not begun, and is served in the next life.
+ * Would catch: a fence that is read outside of the transaction, only now and then, or not for
+ * claims. */
 static void test_evicted(void **state)
 {
     (void)state;
@@ -1032,8 +1034,10 @@ static void test_evicted(void **state)
         own_id(host, id);
         db = raw_open(path);
         if (evict(db, id, how)) {
-            t_result(model_increment(first == 0 ? &warm : &cold, ctx, "counter"),
-                     FRANCIS_ERR_EVICTED);
+            if (first == 0)
+                t_result(model_increment(&warm, ctx, "counter"), FRANCIS_ERR_EVICTED);
+            else
+                t_ok(model_increment(&cold, ctx, "counter"));
             t_until(((void)francis_poll(host, 0), t_logged(&logs, 104) > logged));
             /* Nothing more is written under that id: the host is new, or refuses. */
             for (int i = 0; i < 4; i++) {

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Usage: sh quickstart.sh PROGRAM SCRATCHDIR
 # The whole contract: order, errors, bad lines, restart, answers while the input stays open,
-# kill -9, a second process on the file, output that nobody reads, a database that cannot be opened.
+# kill -9, a second process on the file, addresses, output that nobody reads, a database that cannot
+# be opened.
 set -eu
 program=$1
 scratch=$2
@@ -29,10 +30,10 @@ same() { # WHAT: out is as wanted
 
 # Starts the program between two fifos: its input is descriptor 3, its output descriptor 4. A
 # watchdog kills it after two minutes, so that no read here waits for ever.
-start() {
+start() { # OPTION...
     rm -f "$scratch/in.fifo" "$scratch/out.fifo"
     mkfifo "$scratch/in.fifo" "$scratch/out.fifo"
-    "$program" "$db" <"$scratch/in.fifo" >"$scratch/out.fifo" &
+    "$program" "$db" "$@" <"$scratch/in.fifo" >"$scratch/out.fifo" &
     pid=$!
     (
         trap 'kill "$nap"; exit' TERM
@@ -143,19 +144,59 @@ line 'i 4'
 line 'error: expected two words: ID METHOD'
 line 'i error: asked to fail'
 
-# -- a second process on the same file is refused, and the first goes on
-status=0
-printf 'i get\n' | "$program" "$db" >"$scratch/out" 2>"$scratch/err" || status=$?
-[ "$status" = 1 ] || fail "a second process on the file ends with $status, not 1"
-[ ! -s "$scratch/out" ] || fail "a second process on the file prints $(cat "$scratch/out")"
-grep 'served by host [0-9a-f]' "$scratch/err" >/dev/null ||
-    fail "the first is not named: $(cat "$scratch/err")"
+# -- a second process on the same file serves what the first does not have, and tells who has that
+printf 'i get\nj increment\n' | "$program" "$db" >"$scratch/out" || fail "a second process: $?"
+sed 's/host [0-9a-f-]*/host ID/' "$scratch/out" >"$scratch/short"
+mv "$scratch/short" "$scratch/out"
+printf 'i error: counter/i lives on host ID, which has no address\nj 1\n' >"$scratch/wanted"
+same "a second process on the file"
 printf 'i increment\n' >&3
 line 'i 5'
 exec 3>&-
 if IFS= read -r got <&4; then fail "prints '$got' at the end of the input"; fi
 exec 4<&-
 finish 0
+
+# -- an address: others tell it, and it is given once, until its process is killed
+fresh
+start --address 127.0.0.1:7000
+printf 'i increment\n' >&3
+line 'i 1'
+printf 'i get\nj increment\n' | "$program" --address '[::1]:7001' "$db" >"$scratch/out" ||
+    fail "a second process with an address: $?"
+sed 's/host [0-9a-f-]*/host ID/' "$scratch/out" >"$scratch/short"
+mv "$scratch/short" "$scratch/out"
+printf 'i error: counter/i lives on host ID at 127.0.0.1:7000\nj 1\n' >"$scratch/wanted"
+same "a second process with an address"
+status=0
+"$program" "$db" --address 127.0.0.1:7000 <"$scratch/in" >"$scratch/out" 2>"$scratch/err" ||
+    status=$?
+[ "$status" = 1 ] || fail "a second process with the same address ends with $status, not 1"
+[ ! -s "$scratch/out" ] || fail "a second process with the same address prints something"
+grep '^quickstart: .*127.0.0.1:7000' "$scratch/err" >/dev/null || fail "the address is not named"
+kill -9 "$pid"
+finish 137
+exec 3>&- 4<&-
+printf 'i increment\n' | "$program" "$db" --address 127.0.0.1:7000 >"$scratch/out" \
+    2>"$scratch/err" || fail "ends with $? at the address of a killed one"
+printf 'i 2\n' >"$scratch/wanted"
+same "after kill -9, at the same address"
+
+# -- other options are refused
+for bad in '--address' '--adress 127.0.0.1:7000' '-x' 'another.db'; do
+    status=0
+    # shellcheck disable=SC2086  # words
+    "$program" "$db" $bad </dev/null >"$scratch/out" 2>"$scratch/err" || status=$?
+    [ "$status" = 2 ] || fail "ends with $status, not 2: $bad"
+    [ ! -s "$scratch/out" ] || fail "prints something: $bad"
+    grep '^usage: quickstart' "$scratch/err" >/dev/null || fail "does not say how: $bad"
+done
+for bad in 127.0.0.1 127.0.0.1:0 127.0.0.1:65536 ::1:7000 ''; do
+    status=0
+    "$program" "$db" --address "$bad" </dev/null >"$scratch/out" 2>"$scratch/err" || status=$?
+    [ "$status" = 1 ] || fail "ends with $status, not 1, with the address '$bad'"
+    grep "^quickstart: .*'$bad'" "$scratch/err" >/dev/null || fail "does not name '$bad'"
+done
 
 # -- many lines for many counters, compared with what awk makes of them
 fresh

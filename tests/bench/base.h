@@ -223,7 +223,11 @@ typedef enum { GOAL_NONE, GOAL_AT_MOST, GOAL_AT_LEAST } goal_kind;
     X(idle_wakeups,       "1/s", "voluntary context switches of an idle host, workers") \
     X(idle_wakeups_inline, "1/s", "the same without workers") \
     X(idle_rss,           "MiB", "resident memory of an idle host, workers") \
-    X(idle_rss_inline,    "MiB", "the same without workers")
+    X(idle_rss_inline,    "MiB", "the same without workers") \
+    X(pair,               "turns/s", "durable turns of two processes on one file, workers") \
+    X(pair_inline,        "turns/s", "the same without workers") \
+    X(neighbour_wait,     "ms", "p99 of single turns beside a process with 2,048 calls in flight") \
+    X(failover,           "ms", "from kill -9 of a host to the first answer of another one")
 
 typedef enum {
 #define X(name, unit, text) ROW_##name,

@@ -1,4 +1,4 @@
-/* The figures of francis on one host, each beside its limit, measured in the same run.
+/* The figures of francis, each beside its limit, measured in the same run.
  *
  *     bench [--json] [--quick] [--verbose] [--dir DIRECTORY] [--list] [NAME...]
  *
@@ -11,6 +11,7 @@
 #include "base.h"
 #include "bare.h"
 
+#include <fcntl.h>
 #include <sys/times.h>
 #include <sys/wait.h>
 
@@ -703,6 +704,222 @@ static void measure_idle(void)
         report((row_id)(ROW_idle_rss + i), rss[i], 6, GOAL_AT_MOST, 1);
 }
 
+// ---- several processes on one file
+
+typedef struct {                    /* a process that makes calls, for so long as it is told */
+    pid_t pid;
+    int   tell, hear;
+} neighbour;
+
+static bool pipe_read(int fd, void *data, size_t size)
+{
+    return read(fd, data, size) == (ssize_t)size;
+}
+
+static void pipe_write(int fd, const void *data, size_t size)
+{
+    if (write(fd, data, size) != (ssize_t)size)
+        die("a process has gone: %s", strerror(errno));
+}
+
+/* The process itself: actors of its own, all active; reads seconds, writes turns per second. */
+static int neighbour_child(const char *database, const char *workers, const char *name)
+{
+    francis_host *host = host_open(database, atoi(workers));
+    load         *l = load_new(host, "increment", ACTORS, window_of(atoi(workers)));
+    double        v = 0;
+    unsigned      i;
+    for (i = 0; i < ACTORS; i++)
+        (void)snprintf(actor_ids[i], sizeof actor_ids[i], "%.4s-%u", name, i);
+    (void)load_each(l, 0, ACTORS);
+    do {
+        if (v > 0)
+            v = load_run(l, v);
+        pipe_write(STDOUT_FILENO, &v, sizeof v);
+    } while (pipe_read(STDIN_FILENO, &v, sizeof v));
+    load_free(l);
+    francis_close(host);
+    return 0;
+}
+
+static void neighbour_start(neighbour *n, unsigned which, const char *file, int workers)
+{
+    char   path[PATH_SIZE], number[16], id[16];
+    char   name[] = "bench", flag[] = "--neighbour";
+    char  *args[6];
+    int    to[2], from[2];
+    double zero;
+    args[0] = name;
+    args[1] = flag;
+    args[2] = path;
+    args[3] = number;
+    args[4] = id;
+    args[5] = NULL;
+    (void)scratch_path(path, file);
+    (void)snprintf(number, sizeof number, "%d", workers);
+    (void)snprintf(id, sizeof id, "n%u", which);
+    if (pipe(to) != 0 || pipe(from) != 0 || (n->pid = fork()) < 0)
+        die("fork: %s", strerror(errno));
+    if (n->pid == 0) {
+        (void)dup2(to[0], STDIN_FILENO);
+        (void)dup2(from[1], STDOUT_FILENO);
+        (void)close(to[0]);
+        (void)close(to[1]);
+        (void)close(from[0]);
+        (void)close(from[1]);
+        (void)execv("/proc/self/exe", args);
+        _exit(127);
+    }
+    children[which] = n->pid;
+    (void)close(to[0]);
+    (void)close(from[1]);
+    n->tell = to[1];
+    n->hear = from[0];
+    (void)fcntl(n->tell, F_SETFD, FD_CLOEXEC);      /* the next one must not keep it open */
+    (void)fcntl(n->hear, F_SETFD, FD_CLOEXEC);
+    if (!pipe_read(n->hear, &zero, sizeof zero))
+        die("a process did not start");
+}
+
+static void neighbour_ends(neighbour *n, unsigned which)
+{
+    int status;
+    (void)close(n->tell);
+    (void)close(n->hear);
+    if (waitpid(n->pid, &status, 0) != n->pid)
+        die("waitpid: %s", strerror(errno));
+    children[which] = 0;
+    if (!WIFSIGNALED(status) && (!WIFEXITED(status) || WEXITSTATUS(status) != 0))
+        die("a process did not end well");
+}
+
+static double neighbour_rate(const neighbour *n)
+{
+    double v;
+    if (!pipe_read(n->hear, &v, sizeof v))
+        die("a process has gone");
+    check_interrupted();
+    return v;
+}
+
+/* Two at a time against one of them alone: the file has one writer, and the disk is the same. */
+static void measure_pair(row_id row, const char *file, int workers)
+{
+    const unsigned rounds = opt.quick ? 1 : 3;
+    const double   seconds = opt.quick ? 0.2 : 0.4;
+    samples        alone = { { 0 }, 0 }, both = alone;
+    neighbour      n[2];
+    unsigned       i;
+    if (!row_wanted(row))
+        return;
+    neighbour_start(&n[0], 0, file, workers);
+    neighbour_start(&n[1], 1, file, workers);
+    for (i = 0; i < rounds; i++) {
+        pipe_write(n[i % 2].tell, &seconds, sizeof seconds);
+        sample_add(&alone, neighbour_rate(&n[i % 2]));
+        pipe_write(n[0].tell, &seconds, sizeof seconds);
+        pipe_write(n[1].tell, &seconds, sizeof seconds);
+        sample_add(&both, neighbour_rate(&n[0]) + neighbour_rate(&n[1]));
+    }
+    neighbour_ends(&n[0], 0);
+    neighbour_ends(&n[1], 1);
+    sample_print("alone", &alone);
+    sample_print("both", &both);
+    report(row, sample_median(&both), sample_median(&alone), GOAL_NONE, 0);
+}
+
+static void measure_neighbour_wait(void)
+{
+    enum { WAITS = 4096 };
+    static double  waits[WAITS];
+    const double   seconds = opt.quick ? 0.5 : 2;
+    francis_host  *host;
+    francis_call   call = { 0 };
+    uint64_t       random = 1;
+    neighbour      n;
+    unsigned       count = 0;
+    double         end;
+    if (!row_wanted(ROW_neighbour_wait))
+        return;
+    neighbour_start(&n, 0, "neighbour.db", 0);
+    host = host_open_scratch("neighbour.db", 0);
+    (void)turn_us(host, &random, 20);
+    pipe_write(n.tell, &seconds, sizeof seconds);
+    end = now_s() + seconds;
+    while (count < WAITS && now_s() < end) {
+        double start;
+        sleep_s(next_random(&random) % 4000 * 1e-6);
+        start = now_s();
+        call_must(&call,
+                  francis_invoke(francis_host_ctx(host), "counter", "light", "increment", NULL, 0,
+                                 &call),
+                  "a turn beside others");
+        waits[count++] = (now_s() - start) * 1e3;
+    }
+    (void)neighbour_rate(&n);
+    neighbour_ends(&n, 0);
+    francis_call_free(&call);
+    francis_close(host);
+    (void)median_of(waits, count);  /* sorts */
+    if (opt.verbose)
+        (void)fprintf(stderr, "  %u waits, p50 %.2f ms, p99 %.2f ms, max %.2f ms\n", count,
+                      waits[count / 2], waits[count * 99 / 100], waits[count - 1]);
+    report(ROW_neighbour_wait, waits[count * 99 / 100], 50, GOAL_AT_MOST, 1);
+}
+
+/* One of its 10,000 actors, called by another host again and again from the moment of the kill. */
+static double failover_ms(const char *file)
+{
+    francis_host  *host;
+    francis_call   call = { 0 };
+    francis_result r;
+    neighbour      n;
+    double         start;
+    neighbour_start(&n, 0, file, FRANCIS_NO_WORKERS);
+    host = host_open_scratch(file, FRANCIS_NO_WORKERS);
+    r = francis_invoke(francis_host_ctx(host), "counter", "n0-1", "get", NULL, 0, &call);
+    if (r != FRANCIS_ERR_MOVED)
+        die("an actor of another process: %s", francis_result_name(r));
+    start = now_s();
+    (void)kill(n.pid, SIGKILL);
+    do
+        r = francis_invoke(francis_host_ctx(host), "counter", "n0-1", "get", NULL, 0, &call);
+    while (r == FRANCIS_ERR_MOVED && now_s() - start < 60);
+    start = now_s() - start;
+    call_must(&call, r, "the first call after a failover");
+    neighbour_ends(&n, 0);
+    francis_call_free(&call);
+    francis_close(host);
+    return start * 1e3;
+}
+
+static void measure_failover(void)
+{
+    const unsigned rounds = opt.quick ? 1 : 5;
+    samples        times = { { 0 }, 0 };
+    unsigned       i;
+    if (!row_wanted(ROW_failover))
+        return;
+    for (i = 0; i < rounds; i++)
+        sample_add(&times, failover_ms("failover.db"));
+    sample_print("failover", &times);
+    report(ROW_failover, sample_median(&times), 1000, GOAL_AT_MOST, 1);
+}
+
+static void measure_sharing(void)
+{
+    int i;
+    if (access("/proc/self/exe", X_OK) != 0) {
+        for (i = ROW_pair; i <= (int)ROW_failover; i++)
+            skip((row_id)i, "no /proc here");
+        return;
+    }
+    measure_pair(ROW_pair, "pair.db", 0);
+    measure_pair(ROW_pair_inline, "pair-inline.db", FRANCIS_NO_WORKERS);
+    measure_neighbour_wait();
+    measure_failover();
+}
+
 // ---- the program
 
 /* Seconds that the processors of this machine have worked, and that we have; 0 = not known. */
@@ -735,6 +952,7 @@ static void measure_all(void)
     measure_memory();
     measure_code();
     measure_idle();
+    measure_sharing();
     work_of(&all[1], &own[1]);
     others = (all[1] - all[0] - (own[1] - own[0])) / (now_s() - start);
     if (others > 0.15)
@@ -772,6 +990,8 @@ int main(int argc, char **argv)
     int         i;
     if (argc == 4 && strcmp(argv[1], "--idle-host") == 0)
         return idle_child(argv[2], argv[3]);
+    if (argc == 5 && strcmp(argv[1], "--neighbour") == 0)
+        return neighbour_child(argv[2], argv[3], argv[4]);
     for (i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0)
             opt.json = true;
