@@ -216,7 +216,7 @@ static void all_know_all(int count)
 
 /* ---- tests ---- */
 
-/* Would catch: two activations, a lost or doubled turn, hosts that keep everything for themselves. */
+/* Would catch: two activations, a lost or doubled turn, hosts that keep everything to themselves. */
 static void test_spread(void **state)
 {
     uint64_t active = 0;
