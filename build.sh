@@ -26,7 +26,8 @@ warn_all='-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wund
     -Wformat=2 -Wvla -Werror'
 warn_c='-Wstrict-prototypes -Wmissing-prototypes'
 warn_test='-Wall -Wextra -Wshadow -Wmissing-prototypes -Werror'
-libs='-lsqlite3 -lpthread -lm'
+tls_libs='-lmbedtls -lmbedx509 -lmbedcrypto'
+libs="-lsqlite3 $tls_libs -lpthread -lm"
 
 have() { command -v "$1" > /dev/null 2>&1; }
 say()  { printf '%s\n' "$*"; }
@@ -209,8 +210,8 @@ install_deps() {
     if have apt-get; then
         for group; do
             case $group in
-            build) need="$need gcc libc6-dev libsqlite3-dev" ;;
-            test) need="$need gcc g++ libc6-dev libsqlite3-dev libcmocka-dev"
+            build) need="$need gcc libc6-dev libsqlite3-dev libmbedtls-dev" ;;
+            test) need="$need gcc g++ libc6-dev libsqlite3-dev libmbedtls-dev libcmocka-dev"
                 want="$want clang gcc-multilib musl-tools libclang-rt-dev" ;;
             lint) need="$need clang-format cppcheck shellcheck" want="$want clang-tidy" ;;
             esac
@@ -225,8 +226,8 @@ install_deps() {
     elif have apk; then
         for group; do
             case $group in
-            build) need="$need gcc musl-dev sqlite-dev" ;;
-            test) need="$need gcc g++ musl-dev sqlite-dev cmocka-dev"
+            build) need="$need gcc musl-dev sqlite-dev mbedtls-dev" ;;
+            test) need="$need gcc g++ musl-dev sqlite-dev mbedtls-dev cmocka-dev"
                 want="$want clang compiler-rt coreutils" ;;
             lint) need="$need clang-extra-tools cppcheck shellcheck" ;;
             esac
@@ -237,8 +238,8 @@ install_deps() {
     elif have dnf; then
         for group; do
             case $group in
-            build) need="$need gcc sqlite-devel" ;;
-            test) need="$need gcc gcc-c++ sqlite-devel libcmocka-devel"
+            build) need="$need gcc sqlite-devel mbedtls-devel" ;;
+            test) need="$need gcc gcc-c++ sqlite-devel mbedtls-devel libcmocka-devel"
                 want="$want clang compiler-rt libasan libubsan libtsan glibc-devel.i686 musl-gcc" ;;
             lint) need="$need clang-tools-extra cppcheck ShellCheck" ;;
             esac
@@ -249,8 +250,8 @@ install_deps() {
     elif have brew; then
         for group; do
             case $group in
-            build) need="$need sqlite" ;;
-            test) need="$need sqlite cmocka" want="$want coreutils" ;;
+            build) need="$need sqlite mbedtls@3" ;;
+            test) need="$need sqlite mbedtls@3 cmocka" want="$want coreutils" ;;
             lint) need="$need clang-format cppcheck shellcheck" ;;
             esac
         done
@@ -259,7 +260,7 @@ install_deps() {
         one_by_one brew install -q
         have cc || die "run 'xcode-select --install' for the C compiler"
     else
-        die "no apt-get, apk, dnf or brew here: install a C compiler, sqlite3 and cmocka by hand"
+        die "no apt-get, apk, dnf or brew here: install a C compiler, sqlite3, mbedTLS and cmocka"
     fi
 }
 
@@ -282,7 +283,9 @@ missing() {
     case $1 in
     build)
         can_build stdio.h || say "a C compiler"
-        can_build sqlite3.h -lsqlite3 || say "sqlite3" ;;
+        can_build sqlite3.h -lsqlite3 || say "sqlite3"
+        # shellcheck disable=SC2086  # words
+        can_build mbedtls/ssl.h $tls_libs || say "mbedTLS" ;;
     test)
         missing build
         can_build cmocka.h -lcmocka || say "cmocka"
@@ -484,15 +487,20 @@ optimise() {
     esac
 }
 
-# Prints a directory that has sqlite3.h and nothing else, for targets without one of their own.
-sqlite_dir() {
-    # shellcheck disable=SC2046,SC2086
-    sqlite_h=$(say '#include <sqlite3.h>' | $(plain_cc) $CFLAGS -E - |
-        sed -n 's/^# 1 "\(.*sqlite3\.h\)".*/\1/p' | head -n 1)
-    mkdir -p build/compile/sqlite
-    cp -p "$sqlite_h" "build/compile/sqlite/$$"
-    mv -f "build/compile/sqlite/$$" build/compile/sqlite/sqlite3.h
-    say build/compile/sqlite
+# Prints a directory with the headers of the libraries and nothing else, for targets without their
+# own.
+headers_dir() {
+    mkdir -p "build/compile/headers.$$"
+    for header in sqlite3.h mbedtls/ssl.h psa/crypto.h; do
+        # shellcheck disable=SC2046,SC2086
+        header_path=$(say "#include <$header>" | $(plain_cc) $CFLAGS -E - |
+            sed -n "s|^# 1 \"\(.*$header\)\".*|\\1|p" | head -n 1)
+        case $header in
+        */*) cp -rp "$(dirname "$header_path")" "build/compile/headers.$$/" ;;
+        *) cp -p "$header_path" "build/compile/headers.$$/" ;;
+        esac
+    done
+    say "build/compile/headers.$$"
 }
 
 # do_compile KIND STANDARD OPTIMISATION COMPILER...: one file of tests/compile with all warnings.
@@ -510,11 +518,11 @@ do_compile() {
     32-bit)
         printf '#include <stdio.h>\n' | "$@" -m32 -fsyntax-only -x c - 2> /dev/null ||
             skip "$* has no headers for -m32"
-        "$@" $flags $warn_c -m32 -isystem "$(sqlite_dir)" $CFLAGS -fsyntax-only \
+        "$@" $flags $warn_c -m32 -isystem "$(headers_dir)" $CFLAGS -fsyntax-only \
             tests/compile/implementation.c ;;
     musl)
         have musl-gcc || skip "no musl-gcc"
-        musl-gcc $flags $warn_c -isystem "$(sqlite_dir)" $CFLAGS -fsyntax-only \
+        musl-gcc $flags $warn_c -isystem "$(headers_dir)" $CFLAGS -fsyntax-only \
             tests/compile/implementation.c ;;
     *) make_with "$object" "$@" $flags $warn_c $CFLAGS -c "tests/compile/$what.c" ;;
     esac

@@ -20,8 +20,9 @@
  *       }
  *
  *   In exactly one C file define FRANCIS_IMPLEMENTATION before the include; everywhere else include
- *   it as it is. Link: -lsqlite3 -lpthread. The whole program is examples/counter.c; docs/ has a
- *   quick start (quickstart.md), the rules of actors (actors.md) and of embedding (embedding.md).
+ *   it as it is. Link: -lsqlite3 -lmbedtls -lmbedx509 -lmbedcrypto -lpthread. The whole program
+ *   is examples/counter.c; docs/ has a quick start (quickstart.md), the rules of actors
+ *   (actors.md) and of embedding (embedding.md).
  *
  * >> 010 CONTENTS
  *
@@ -43,6 +44,7 @@
  *     250 plat                   clock, random, threads
  *     260 log                    log
  *     270 ref                    names, ids
+ *     300 codec                  the encoding of heads on the wire
  *     400 store                  what the runtime wants of a database
  *     410 store.sqlite           SQLite: statements, schema
  *     412 store.sqlite.locks     SQLite: locks that die with a process, proof of life
@@ -59,11 +61,15 @@
  *     640 turn                   turns begin
  *     650 life                   life of an activation
  *     660 end                    turns end
+ *     665 peers                  other hosts: suspicion, where actors were found, the lease
+ *     667 list                   which hosts there are
+ *     668 remote                 calls on their way to other hosts
  *     670 route                  routing, deadlines
- *     675 peers                  other hosts, the lease
+ *     672 answers                what other hosts say
  *     680 commit                 the committer
  *     690 step                   threads, steps, stopping
  *     700 submit                 calls on their way in
+ *     760 serve                  calls of other hosts
  *     800 api.turn               bodies: turns
  *     810 api.call               bodies: calls
  *     820 api.durable            bodies: state, halt
@@ -296,6 +302,7 @@ enum {
     X(ERR_CORRUPT,        503, "corrupt",        FAILED,  0, "damaged, or not what was expected") \
     X(ERR_LOCKED,         504, "locked",         FAILED,  1, "the database is locked") \
     X(ERR_SCHEMA,         505, "schema",         NOT_RUN, 0, "written by another version") \
+    X(ERR_TRANSPORT,      601, "transport",      NOT_RUN, 1, "its host cannot be reached") \
     X(ERR_NOMEM,          901, "no_memory",      FAILED,  1, "out of memory") \
     X(ERR_INTERNAL,       902, "internal",       UNKNOWN, 0, "a defect in francis") \
     X(ERR_USER,         10000, "application",    FAILED,  0, "the actor refused")
@@ -401,6 +408,7 @@ typedef enum francis_log_level {
     X(109, challenge_answered, INFO,    "host") \
     X(110, lease_ran_out,      INFO,    "host") \
     X(111, stuck_host_killed,  ERROR,   "host") \
+    X(112, identity_failed,    ERROR,   "host") \
     X(200, schema_created,     INFO,    "store") \
     X(201, schema_migrated,    INFO,    "store") \
     X(202, commit_failed,      ERROR,   "store") \
@@ -414,6 +422,13 @@ typedef enum francis_log_level {
     X(210, sweep_failed,       WARNING, "store") \
     X(211, sweep_done,         DEBUG,   "store") \
     X(212, clock_not_believed, WARNING, "store") \
+    X(400, net_listening,      INFO,    "transport") \
+    X(401, net_connected,      INFO,    "transport") \
+    X(402, net_closed,         INFO,    "transport") \
+    X(403, net_lost,           INFO,    "transport") \
+    X(404, net_frame_refused,  WARNING, "transport") \
+    X(405, net_handshake_failed, WARNING, "transport") \
+    X(406, net_unreachable,    INFO,    "transport") \
     X(300, activation_failed,  WARNING, "actor") \
     X(301, activation_dropped, WARNING, "actor") \
     X(302, deactivate_failed,  WARNING, "actor") \
@@ -490,6 +505,12 @@ typedef struct francis_method {
 } francis_method;
 #define FRANCIS_METHODS_END { NULL, NULL, FRANCIS_INVOKE, 0 }
 
+typedef enum francis_placement {
+    FRANCIS_PLACE_LEAST_LOADED,     /* where the fewest actors are active, as far as is known */
+    FRANCIS_PLACE_RANDOM,
+    FRANCIS_PLACE_LOCAL             /* where it is first called */
+} francis_placement;
+
 typedef struct francis_actor_desc {
     const char           *type;     /* required */
     const francis_method *methods;  /* up to FRANCIS_METHODS_END; copied */
@@ -512,6 +533,7 @@ typedef struct francis_actor_desc {
     uint32_t        mailbox_max;            /* waiting calls per actor; 1024 */
     uint32_t        attempts_max;           /* of an alarm or job, the first included; 3 */
     int64_t         retry_delay_ms;         /* before the second attempt, then x 1.5; 2 s */
+    francis_placement placement;    /* of an actor that is active nowhere */
     uint32_t        requests_kept_max;      /* request ids remembered per actor; 64 */
     int64_t         requests_kept_ms;       /* 10 min */
     bool            nonblocking;    /* its handlers never wait and return within microseconds:
@@ -801,7 +823,11 @@ typedef struct francis_host_desc {
     bool            any_filesystem; /* also one that machines may share (NFS, SMB, FUSE), or a file
                                        that is a mount point: you know that one machine uses it */
     /* who else has the file: other processes, each a host of its own */
-    const char     *address;        /* "host:port" by which others know this one; NULL = none */
+    const char     *address;        /* "host:port" by which others reach this one; NULL = none */
+    const char     *bind_address;   /* to listen on; NULL = address. "" = the port on all of them */
+    const char     *cluster_key;    /* at least 32 bytes, the same on all hosts: they call each
+                                       other, over TLS. NULL = an actor elsewhere is MOVED */
+    const char     *cluster_keys_old;   /* also trusted, one per line: see docs/security.md */
     uint32_t        hosts_max;      /* the same for all hosts of a file; no limit */
     int64_t         health_deadline_ms; /* a silent host is evicted after it; 20 s */
     int64_t         lease_ms;       /* how long a look at the own row counts; a quarter of that */
@@ -900,11 +926,12 @@ typedef struct francis_stats {
     char     host_id[40];
     uint64_t activations, deactivations, active;
     uint64_t turns, turns_failed, turns_stuck, peeks;
-    uint64_t calls_local, calls_refused, replays;
+    uint64_t calls_local, calls_out, calls_in, calls_refused, replays;
     uint64_t commits, commits_failed, commits_unknown, commit_turns, commit_rows, bytes_written;
     uint64_t bootstraps_failed;
     uint64_t queue_turns, queue_commits, calls_in_flight;
     uint64_t threads_blocked;
+    uint64_t connections, reconnects;
     uint64_t evictions;             /* of others, by this host */
     uint64_t lives;                 /* 1 + how often this host was evicted and has joined again */
     uint64_t wal_bytes;
@@ -915,7 +942,7 @@ typedef struct francis_health {     /* ages in ms, 0 = nothing waits: if small, 
     int64_t step_age_ms;            /* since the loop last moved */
     int64_t turn_age_ms;            /* of the oldest turn that runs */
     int64_t commit_age_ms;          /* of the oldest sealed turn that is not committed */
-    int64_t lease_age_ms;           /* since the last renewal began; nothing leaves after lease_ms */
+    int64_t lease_age_ms;           /* since the last renewal began; see lease_ms */
     int64_t busy_age_ms;            /* for so long others have kept the write lock from this host */
     int64_t busy_process;           /* which process has it, once that is a second; 0 = unknown */
     bool    ready, draining;
@@ -927,6 +954,14 @@ typedef struct francis_health {     /* ages in ms, 0 = nothing waits: if small, 
 FRANCIS_API void francis_stats_get(francis_host *host, francis_stats *stats_out);
 FRANCIS_API void francis_health_get(francis_host *host, francis_health *health_out);
 FRANCIS_API void francis_desc_get(const francis_host *host, francis_host_desc *desc_out);
+
+/* francis_ca_pem: the certificate of the authority that a cluster key stands for, as PEM text, to
+ * be pinned by those who do not know the key. The same bytes at each call.
+ *   cluster_key  in   at least 32 bytes, without line breaks
+ *   pem_out      out  1 KiB is enough; "" on failure
+ * Returns OK, INVALID (key missing or too short), TOO_LARGE (more than pem_size), NOMEM, INTERNAL.
+ * Threads: any. Waits: never. */
+FRANCIS_API francis_result francis_ca_pem(const char *cluster_key, char *pem_out, size_t pem_size);
 
 /* francis_version_number: of the implementation that is linked, as FRANCIS_VERSION_NUMBER.
  * francis_build_info: how it was configured, as "NAME=value" words. Threads: any. Waits: never. */
@@ -950,9 +985,13 @@ FRANCIS_API const char *francis_build_info(void);
 // >> 200 impl.head | needs: nothing
 //    System and dependency headers, and what differs between systems.
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -961,12 +1000,54 @@ FRANCIS_API const char *francis_build_info(void);
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <sqlite3.h>
+
+#include <mbedtls/asn1.h>
+#include <mbedtls/base64.h>
+#include <mbedtls/bignum.h>
+#include <mbedtls/ecp.h>
+#include <mbedtls/entropy.h>
+#include <mbedtls/hkdf.h>
+#include <mbedtls/md.h>
+#include <mbedtls/oid.h>
+#include <mbedtls/pem.h>
+#include <mbedtls/pk.h>
+#include <mbedtls/platform_util.h>
+#include <mbedtls/ssl.h>
+#include <mbedtls/version.h>
+#include <mbedtls/x509_crt.h>
+
+#if MBEDTLS_VERSION_NUMBER < 0x021c0000 || MBEDTLS_VERSION_NUMBER >= 0x04000000 || \
+    (MBEDTLS_VERSION_NUMBER >= 0x03000000 && MBEDTLS_VERSION_NUMBER < 0x03060000)
+#error "francis: mbedTLS 2.28 or 3.6 is needed"
+#endif
+#if !defined(MBEDTLS_SSL_CLI_C) || !defined(MBEDTLS_SSL_SRV_C) || !defined(MBEDTLS_SSL_ALPN) || \
+    !defined(MBEDTLS_SSL_PROTO_TLS1_2) || !defined(MBEDTLS_KEY_EXCHANGE_ECDHE_ECDSA_ENABLED) || \
+    !defined(MBEDTLS_ECDSA_DETERMINISTIC) || !defined(MBEDTLS_ECP_DP_SECP256R1_ENABLED) || \
+    !defined(MBEDTLS_HKDF_C) || !defined(MBEDTLS_PEM_WRITE_C) || !defined(MBEDTLS_PK_WRITE_C)
+#error "francis: mbedTLS lacks one of TLS 1.2, ECDHE-ECDSA, ALPN, HKDF, PEM and key writing"
+#endif
+#define FRN_MBED3 (MBEDTLS_VERSION_NUMBER >= 0x03000000)
+#if FRN_MBED3 && defined(MBEDTLS_SSL_PROTO_TLS1_3)
+#define FRN_TLS13 1
+#else
+#define FRN_TLS13 0
+#endif
+#if FRN_TLS13 || defined(MBEDTLS_USE_PSA_CRYPTO)
+#include <psa/crypto.h>
+#define FRN_PSA 1
+#else
+#define FRN_PSA 0
+#endif
+#if FRN_PSA && !defined(MBEDTLS_THREADING_C)
+#error "francis: build mbedTLS with MBEDTLS_THREADING_C; its PSA is not safe for threads without it"
+#endif
 
 #if !defined(CLOCK_MONOTONIC) || !defined(SIGTERM) || !defined(_POSIX_VERSION)
 #error "francis: POSIX is hidden; include francis.h first, or define _POSIX_C_SOURCE=200809L"
@@ -996,6 +1077,9 @@ FRANCIS_API const char *francis_build_info(void);
 #define FRN_KQUEUE 0
 #endif
 
+#ifndef FRN_NET_ALL
+#define FRN_NET_ALL 0               /* 1: for tests of the transport alone */
+#endif
 #define FRN_CLOCK CLOCK_MONOTONIC   /* of deadlines and timers */
 
 // >> 210 base | needs: 200
@@ -1813,6 +1897,193 @@ static bool frn_uuid_make(const frn_plat *plat, char text[FRN_UUID_SIZE])
     return true;
 }
 
+// >> 300 codec | needs: 210 220
+//    The one encoding of heads on the wire: a subset of MessagePack. Arrays of fixed meaning, to
+//    which later versions may append; integers in their shortest form, texts as str, bytes as bin.
+//    A reader checks everything, and after the first fault it gives zeroes and says so at the end.
+
+typedef struct frn_pack {
+    frn_mem       *mem;
+    unsigned char *data;
+    size_t         size, cap;
+    bool           failed;          /* no memory */
+} frn_pack;
+
+static void frn_pack_bytes(frn_pack *p, const void *data, size_t size)
+{
+    size_t         cap = p->cap == 0 ? 128 : p->cap;
+    unsigned char *more;
+
+    while (!p->failed && cap - p->size < size)
+        cap *= 2;
+    if (!p->failed && cap != p->cap) {
+        more = (unsigned char *)frn_mem_resize(p->mem, p->data, p->cap, cap);
+        p->failed = more == NULL;
+        if (more != NULL) {
+            p->data = more;
+            p->cap = cap;
+        }
+    }
+    if (p->failed || size == 0)
+        return;
+    memcpy(p->data + p->size, data, size);
+    p->size += size;
+}
+
+/* A tag and a big-endian number of so many bytes. */
+static void frn_pack_tag(frn_pack *p, unsigned tag, uint64_t value, unsigned bytes)
+{
+    unsigned char b[9];
+    unsigned      i;
+
+    b[0] = (unsigned char)tag;
+    for (i = 0; i < bytes; i++)
+        b[1 + i] = (unsigned char)(value >> (8 * (bytes - 1 - i)));
+    frn_pack_bytes(p, b, 1 + bytes);
+}
+
+static void frn_pack_uint(frn_pack *p, uint64_t v)
+{
+    if (v < 0x80)
+        frn_pack_tag(p, (unsigned)v, 0, 0);
+    else if (v <= 0xff)
+        frn_pack_tag(p, 0xcc, v, 1);
+    else if (v <= 0xffff)
+        frn_pack_tag(p, 0xcd, v, 2);
+    else if (v <= 0xffffffffu)
+        frn_pack_tag(p, 0xce, v, 4);
+    else
+        frn_pack_tag(p, 0xcf, v, 8);
+}
+
+static void frn_pack_int(frn_pack *p, int64_t v)
+{
+    if (v >= 0)
+        frn_pack_uint(p, (uint64_t)v);
+    else if (v >= -32)
+        frn_pack_tag(p, (unsigned)(v & 0xff), 0, 0);
+    else
+        frn_pack_tag(p, 0xd3, (uint64_t)v, 8);
+}
+
+static void frn_pack_array(frn_pack *p, size_t count)
+{
+    if (count < 16)
+        frn_pack_tag(p, 0x90u | (unsigned)count, 0, 0);
+    else
+        frn_pack_tag(p, 0xdc, count, 2);
+}
+
+static void frn_pack_text(frn_pack *p, const char *text)    /* NULL = nil */
+{
+    size_t size = text != NULL ? strlen(text) : 0;
+
+    if (text == NULL)
+        frn_pack_tag(p, 0xc0, 0, 0);
+    else if (size < 32)
+        frn_pack_tag(p, 0xa0u | (unsigned)size, 0, 0);
+    else if (size <= 0xff)
+        frn_pack_tag(p, 0xd9, size, 1);
+    else
+        frn_pack_tag(p, 0xda, size, 2);
+    frn_pack_bytes(p, text, size);
+}
+
+/* What was packed; NULL = no memory. Nothing is left to free. */
+static frn_buf *frn_pack_end(frn_pack *p)
+{
+    frn_buf *b = p->failed ? NULL : frn_buf_copy(p->mem, p->data, p->size);
+
+    frn_mem_free(p->mem, p->data, p->cap);
+    memset(p, 0, sizeof *p);
+    return b;
+}
+
+typedef struct frn_unpack {
+    const unsigned char *at, *end;
+    bool                 bad;
+} frn_unpack;
+
+static uint64_t frn_unpack_number(frn_unpack *u, unsigned bytes)
+{
+    uint64_t v = 0;
+
+    if ((size_t)(u->end - u->at) < bytes)
+        u->bad = true;
+    while (!u->bad && bytes-- > 0)
+        v = v << 8 | *u->at++;
+    return v;
+}
+
+static unsigned frn_unpack_tag(frn_unpack *u) { return (unsigned)frn_unpack_number(u, 1); }
+
+static int64_t frn_unpack_int(frn_unpack *u)
+{
+    unsigned tag = frn_unpack_tag(u);
+    uint64_t v;
+
+    if (tag < 0x80)
+        return (int64_t)tag;
+    if (tag >= 0xe0)
+        return (int64_t)tag - 256;
+    if (tag >= 0xcc && tag <= 0xcf) {
+        v = frn_unpack_number(u, 1u << (tag - 0xcc));
+        u->bad = u->bad || v > INT64_MAX;
+        return u->bad ? 0 : (int64_t)v;
+    }
+    if (tag == 0xd3)
+        return (int64_t)frn_unpack_number(u, 8);
+    u->bad = true;
+    return 0;
+}
+
+static uint64_t frn_unpack_uint(frn_unpack *u)
+{
+    if (!u->bad && u->at < u->end && *u->at == 0xcf) {
+        u->at++;
+        return frn_unpack_number(u, 8);
+    }
+    return (uint64_t)frn_unpack_int(u);
+}
+
+/* The number of items; more than most is a fault. */
+static size_t frn_unpack_array(frn_unpack *u, size_t most)
+{
+    unsigned tag = frn_unpack_tag(u);
+    size_t   count = 0;
+
+    if ((tag & 0xf0) == 0x90)
+        count = tag & 0x0f;
+    else if (tag == 0xdc)
+        count = (size_t)frn_unpack_number(u, 2);
+    else
+        u->bad = true;
+    u->bad = u->bad || count > most;
+    return u->bad ? 0 : count;
+}
+
+/* A text of less than size bytes, copied with its NUL; nil is "". */
+static void frn_unpack_text(frn_unpack *u, char *out, size_t size)
+{
+    unsigned tag = frn_unpack_tag(u);
+    size_t   n = 0;
+
+    out[0] = '\0';
+    if ((tag & 0xe0) == 0xa0)
+        n = tag & 0x1f;
+    else if (tag == 0xd9 || tag == 0xda)
+        n = (size_t)frn_unpack_number(u, tag - 0xd8);
+    else if (tag != 0xc0)
+        u->bad = true;
+    u->bad = u->bad || n >= size || (size_t)(u->end - u->at) < n;
+    if (u->bad || n == 0)
+        return;
+    u->bad = memchr(u->at, 0, n) != NULL;
+    memcpy(out, u->at, n);
+    out[u->bad ? 0 : n] = '\0';
+    u->at += n;
+}
+
 // >> 400 store | needs: 210 220 230 260 270
 //    What the runtime wants of a database, in terms of hosts, actors and turns. A provider fills
 //    frn_store_ops; only it knows tables, batch numbers and connections. Every operation may be
@@ -1934,8 +2205,14 @@ typedef struct frn_join {
 
 typedef enum frn_read_kind {
     FRN_READ_STATE, FRN_READ_PAGE,
-    FRN_READ_STANDING               /* of the host .id: OK, or EVICTED */
+    FRN_READ_STANDING,              /* of the host .id: OK, or EVICTED */
+    FRN_READ_OWNER,                 /* the host that has the actor: .owner, "" = none */
+    FRN_READ_HOSTS                  /* all that stand: .on_host for each type of each */
 } frn_read_kind;
+
+typedef struct frn_owner {
+    char id[64], address[300];
+} frn_owner;
 
 enum { FRN_PAGE_ITEMS = 100 };
 
@@ -1954,6 +2231,8 @@ typedef struct frn_read {
     bool              with_data;
     bool              challenged;   /* out, STANDING: there is a challenge to be answered */
     size_t            limit;
+    frn_owner         owner;        /* out */
+    void            (*on_host)(struct frn_read *read, const frn_owner *host, const char *type);
     frn_buf          *state;        /* out */
     frn_item         *items;        /* out, room for FRN_PAGE_ITEMS */
     size_t            count;
@@ -2015,9 +2294,9 @@ enum {
 
 typedef enum frn_stmt {
     FRN_STMT_BEGIN, FRN_STMT_COMMIT, FRN_STMT_ROLLBACK, FRN_STMT_FENCE, FRN_STMT_ANSWER,
-    FRN_STMT_SETTLE, FRN_STMT_CHALLENGE, FRN_STMT_HOST, FRN_STMT_CLAIM, FRN_STMT_OWNER, FRN_STMT_ACTOR_LOAD, FRN_STMT_REQUESTS_LOAD, FRN_STMT_RELEASE,
-    FRN_STMT_FOREIGN, FRN_STMT_STRANGERS, FRN_STMT_STATE_PUT,
-    FRN_STMT_STATE_DELETE,
+    FRN_STMT_SETTLE, FRN_STMT_CHALLENGE, FRN_STMT_HOST, FRN_STMT_HOSTS, FRN_STMT_CLAIM,
+    FRN_STMT_OWNER, FRN_STMT_ACTOR_LOAD, FRN_STMT_REQUESTS_LOAD, FRN_STMT_RELEASE,
+    FRN_STMT_FOREIGN, FRN_STMT_STRANGERS, FRN_STMT_STATE_PUT, FRN_STMT_STATE_DELETE,
     FRN_STMT_VERSION_PUT, FRN_STMT_VERSION_DELETE, FRN_STMT_REQUEST_PUT, FRN_STMT_ALARMS_DELETE,
     FRN_STMT_DEAD_DELETE, FRN_STMT_SWEEP_DUE, FRN_STMT_SWEEP_VERSIONS, FRN_STMT_SWEEP_STATES,
     FRN_STMT_SWEEP_REQUESTS, FRN_STMT_SWEEP_PLACEMENTS, FRN_STMT_SWEEP_TYPES,
@@ -2046,6 +2325,10 @@ static const char *const frn_sqlite_sql[FRN_STMT_END] = {
     " AND challenge = answer",
     /* HOST: one that stands */
     FRN_HOST_COLUMNS " WHERE h.host_id = ?1 AND coalesce(e.evicted, 0) = 0",
+    /* HOSTS: all that stand, with their types */
+    "SELECT h.host_id, h.host_address, t.actor_type FROM @hosts h JOIN @ext_hosts e"
+    " ON e.host_id = h.host_id JOIN @host_actor_types t ON t.host_id = h.host_id"
+    " WHERE e.evicted = 0 ORDER BY h.host_id",
     /* CLAIM: the row of a host that is gone or evicted counts as absent */
     "INSERT INTO @active_actors(actor_type, actor_id, host_id, actor_idle_timeout,"
     " actor_activation) VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(actor_type, actor_id) DO UPDATE"
@@ -2486,8 +2769,8 @@ static void frn_lock_file_unlink(frn_sqlite *s, const frn_lock_file *f)
         (void)s->vfs->xDelete(s->vfs, f->name, 0);
 }
 
-/* Whether the host's process holds its lock. When in doubt it does. A file that is not there is made
- * here, and goes when the host is evicted. */
+/* Whether the host's process holds its lock. When in doubt it does. A file that is not there is
+ * made here, and goes when the host is evicted. */
 static bool frn_sqlite_proof_held(frn_sqlite *s, const char *host_id)
 {
     frn_lock_file f;
@@ -4185,6 +4468,45 @@ static int frn_sqlite_read_state(frn_sqlite *s, frn_conn *c, frn_read *read)
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
+static int frn_sqlite_read_owner(frn_sqlite *s, frn_conn *c, frn_read *read)
+{
+    frn_incumbent h;
+    bool          found = false;
+    int           rc = SQLITE_OK;
+    sqlite3_stmt *stmt = frn_sqlite_keyed(s, c, FRN_STMT_OWNER, read->type, read->id, &rc);
+
+    if (stmt != NULL)
+        rc = frn_sqlite_one_host(stmt, &h, &found);
+    if (rc == SQLITE_OK && found) {
+        (void)snprintf(read->owner.id, sizeof read->owner.id, "%s", h.id);
+        (void)snprintf(read->owner.address, sizeof read->owner.address, "%s", h.address);
+    }
+    return rc;
+}
+
+static int frn_sqlite_read_hosts(frn_sqlite *s, frn_conn *c, frn_read *read)
+{
+    int           rc = SQLITE_OK;
+    sqlite3_stmt *stmt = frn_sqlite_stmt(s, c, FRN_STMT_HOSTS, &rc);
+    frn_owner     owner;
+
+    if (stmt == NULL)
+        return rc;
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        const char *text[3];
+        int         i;
+        for (i = 0; i < 3; i++)
+            text[i] = (const char *)sqlite3_column_text(stmt, i);
+        if (text[0] == NULL || text[1] == NULL || text[2] == NULL)
+            continue;
+        (void)snprintf(owner.id, sizeof owner.id, "%s", text[0]);
+        (void)snprintf(owner.address, sizeof owner.address, "%s", text[1]);
+        read->on_host(read, &owner, text[2]);
+    }
+    (void)sqlite3_reset(stmt);
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
 static int frn_sqlite_read_standing(frn_sqlite *s, frn_conn *c, frn_read *read)
 {
     int           rc = SQLITE_OK;
@@ -4334,6 +4656,18 @@ static int frn_sqlite_read_page(frn_sqlite *s, frn_conn *c, frn_read *read)
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
+static int frn_sqlite_read_kind(frn_sqlite *s, frn_conn *c, frn_read *read)
+{
+    switch (read->kind) {
+    case FRN_READ_STATE:    return frn_sqlite_read_state(s, c, read);
+    case FRN_READ_PAGE:     return frn_sqlite_read_page(s, c, read);
+    case FRN_READ_STANDING: return frn_sqlite_read_standing(s, c, read);
+    case FRN_READ_OWNER:    return frn_sqlite_read_owner(s, c, read);
+    case FRN_READ_HOSTS:    return frn_sqlite_read_hosts(s, c, read);
+    }
+    return SQLITE_MISUSE;
+}
+
 static void frn_sqlite_read(frn_store *store, frn_read *read)
 {
     frn_sqlite *s = (frn_sqlite *)store;
@@ -4346,9 +4680,7 @@ static void frn_sqlite_read(frn_store *store, frn_read *read)
         read->result = FRANCIS_ERR_STORAGE;
         (void)snprintf(read->error, sizeof read->error, "the database is closed after a failure");
     } else {
-        rc = read->kind == FRN_READ_STATE ? frn_sqlite_read_state(s, c, read)
-           : read->kind == FRN_READ_PAGE  ? frn_sqlite_read_page(s, c, read)
-                                          : frn_sqlite_read_standing(s, c, read);
+        rc = frn_sqlite_read_kind(s, c, read);
         if (rc != SQLITE_OK)
             read->result = frn_sqlite_result(rc);
         if (rc != SQLITE_OK)
@@ -4430,6 +4762,4595 @@ static francis_result frn_sqlite_open(frn_mem *mem, frn_plat *plat, frn_logger *
     return r;
 }
 
+// >> 500 security | needs: 210 220 250
+//    A cluster is those who know its key. From the key an authority is derived, the same in every
+//    process; each host signs a certificate for itself with it. With several keys the first one
+//    signs and all are trusted, so that keys rotate. Nothing of it is written down anywhere: a
+//    host that starts anew has a new key and certificate. What differs between mbedTLS 2.28 and
+//    3.6 is in this section; what mbedTLS allocates does not come from the host's allocator.
+
+/* Without AES in hardware ChaCha20 is the faster one; mbedTLS knows it only when it is compiled. */
+#if defined(MBEDTLS_AESNI_C) && (defined(__x86_64__) || defined(__i386__))
+#define FRN_AES_FIRST 1
+#elif defined(MBEDTLS_AESCE_C) && defined(__aarch64__)
+#define FRN_AES_FIRST 1
+#else
+#define FRN_AES_FIRST 0
+#endif
+
+static const int frn_suites[] = {
+#if FRN_TLS13 && FRN_AES_FIRST
+    MBEDTLS_TLS1_3_AES_128_GCM_SHA256, MBEDTLS_TLS1_3_CHACHA20_POLY1305_SHA256,
+#elif FRN_TLS13
+    MBEDTLS_TLS1_3_CHACHA20_POLY1305_SHA256, MBEDTLS_TLS1_3_AES_128_GCM_SHA256,
+#endif
+#if FRN_AES_FIRST
+    MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    MBEDTLS_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+#else
+    MBEDTLS_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+#endif
+    0
+};
+
+static int frn_mbed_random(void *plat, unsigned char *out, size_t size)
+{
+    return frn_plat_random((const frn_plat *)plat, out, size) ? 0
+                                                              : MBEDTLS_ERR_ENTROPY_SOURCE_FAILED;
+}
+
+static int frn_mbed_sha256(const void *data, size_t size, unsigned char hash[32])
+{
+    return mbedtls_md(mbedtls_md_info_from_type(MBEDTLS_MD_SHA256), (const unsigned char *)data,
+                      size, hash);
+}
+
+static int frn_mbed_start(void)     /* once or many times, from any thread */
+{
+#if FRN_PSA
+    return psa_crypto_init() == PSA_SUCCESS ? 0 : MBEDTLS_ERR_SSL_ALLOC_FAILED;
+#else
+    return 0;
+#endif
+}
+
+/* Of a valid key. mbedTLS calls it invalid also where it had no memory or no randomness. */
+static int frn_mbed_parse_key(mbedtls_pk_context *pk, const unsigned char *der, size_t size,
+                              frn_plat *plat)
+{
+    unsigned char byte;
+#if FRN_MBED3
+    int rc = mbedtls_pk_parse_key(pk, der, size, NULL, 0, frn_mbed_random, plat);
+#else
+    int rc = mbedtls_pk_parse_key(pk, der, size, NULL, 0);
+#endif
+
+    if (rc == MBEDTLS_ERR_PK_KEY_INVALID_FORMAT) {
+        rc = frn_mbed_random(plat, &byte, sizeof byte);
+        rc = rc != 0 ? rc : MBEDTLS_ERR_PK_ALLOC_FAILED;
+    }
+    return rc;
+}
+
+enum { FRN_SIGNATURE_BYTES_MAX = MBEDTLS_PK_SIGNATURE_MAX_SIZE };
+
+static int frn_mbed_sign(mbedtls_pk_context *pk, const unsigned char hash[32],
+                         unsigned char signature[FRN_SIGNATURE_BYTES_MAX], size_t *size_out,
+                         frn_plat *plat)
+{
+#if FRN_MBED3
+    return mbedtls_pk_sign(pk, MBEDTLS_MD_SHA256, hash, 32, signature, FRN_SIGNATURE_BYTES_MAX,
+                           size_out, frn_mbed_random, plat);
+#else
+    return mbedtls_pk_sign(pk, MBEDTLS_MD_SHA256, hash, 32, signature, size_out, frn_mbed_random,
+                           plat);
+#endif
+}
+
+static bool frn_mbed_has_extension(const mbedtls_x509_crt *crt, int extension)
+{
+#if FRN_MBED3
+    return mbedtls_x509_crt_has_ext_type(crt, extension) != 0;
+#else
+    return (crt->ext_types & extension) != 0;
+#endif
+}
+
+static bool frn_mbed_open(mbedtls_ssl_context *ssl)     /* the handshake is over */
+{
+#if FRN_MBED3
+    return mbedtls_ssl_is_handshake_over(ssl) != 0;
+#else
+    return ssl->state == MBEDTLS_SSL_HANDSHAKE_OVER;
+#endif
+}
+
+/* TLS 1.2 stays allowed in 3.6, since 2.28 knows no other; 1.3 is taken where both have it. */
+static void frn_mbed_versions(mbedtls_ssl_config *c)
+{
+#if FRN_MBED3
+    static const uint16_t groups[] = { MBEDTLS_SSL_IANA_TLS_GROUP_SECP256R1,
+                                       MBEDTLS_SSL_IANA_TLS_GROUP_NONE };
+    static const uint16_t signatures[] = { MBEDTLS_TLS1_3_SIG_ECDSA_SECP256R1_SHA256,
+                                           MBEDTLS_TLS1_3_SIG_NONE };
+
+    mbedtls_ssl_conf_min_tls_version(c, MBEDTLS_SSL_VERSION_TLS1_2);
+    mbedtls_ssl_conf_groups(c, groups);
+    mbedtls_ssl_conf_sig_algs(c, signatures);
+#else
+    static const mbedtls_ecp_group_id groups[] = { MBEDTLS_ECP_DP_SECP256R1,
+                                                   MBEDTLS_ECP_DP_NONE };
+    static const int                  hashes[] = { MBEDTLS_MD_SHA256, MBEDTLS_MD_NONE };
+
+    mbedtls_ssl_conf_min_version(c, MBEDTLS_SSL_MAJOR_VERSION_3, MBEDTLS_SSL_MINOR_VERSION_3);
+    mbedtls_ssl_conf_curves(c, groups);
+    mbedtls_ssl_conf_sig_hashes(c, hashes);
+#endif
+#if FRN_TLS13
+    mbedtls_ssl_conf_tls13_key_exchange_modes(c, MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_EPHEMERAL);
+#endif
+}
+
+/* Each connection proves itself anew, once: no renegotiation, no resumption. */
+static void frn_mbed_once(mbedtls_ssl_config *c)
+{
+#if defined(MBEDTLS_SSL_RENEGOTIATION)
+    mbedtls_ssl_conf_renegotiation(c, MBEDTLS_SSL_RENEGOTIATION_DISABLED);
+#endif
+#if defined(MBEDTLS_SSL_SESSION_TICKETS)
+    mbedtls_ssl_conf_session_tickets(c, MBEDTLS_SSL_SESSION_TICKETS_DISABLED);
+#if FRN_TLS13
+    mbedtls_ssl_conf_new_session_tickets(c, 0);
+#endif
+#endif
+#if !defined(MBEDTLS_SSL_SESSION_TICKETS) && !defined(MBEDTLS_SSL_RENEGOTIATION)
+    (void)c;
+#endif
+}
+
+/* All that mbedTLS is given here is made here, so what goes wrong is memory or randomness. */
+static francis_result frn_mbed_result(int rc, char *error, size_t error_size)
+{
+    static const int memory[] = {
+        MBEDTLS_ERR_MPI_ALLOC_FAILED,  MBEDTLS_ERR_ASN1_ALLOC_FAILED, MBEDTLS_ERR_PK_ALLOC_FAILED,
+        MBEDTLS_ERR_ECP_ALLOC_FAILED,  MBEDTLS_ERR_MD_ALLOC_FAILED,   MBEDTLS_ERR_PEM_ALLOC_FAILED,
+        MBEDTLS_ERR_X509_ALLOC_FAILED, MBEDTLS_ERR_SSL_ALLOC_FAILED,
+        -0x001c     /* a lock that is no lock: what 2.28 says when its generator had no memory */
+    };
+    int    high = -(-rc & 0x7f80), low = -(-rc & 0x7f);     /* one code may carry another */
+    size_t i;
+
+    if (low == MBEDTLS_ERR_ENTROPY_SOURCE_FAILED || high == MBEDTLS_ERR_ECP_RANDOM_FAILED) {
+        (void)snprintf(error, error_size, "the system has no randomness for keys");
+        return FRANCIS_ERR_INTERNAL;
+    }
+    for (i = 0; i < FRN_COUNT(memory); i++)
+        if (memory[i] == high || memory[i] == low) {
+            (void)snprintf(error, error_size, "out of memory");
+            return FRANCIS_ERR_NOMEM;
+        }
+    (void)snprintf(error, error_size, "mbedTLS failed with -0x%04x", (unsigned)-rc);
+    return FRANCIS_ERR_INTERNAL;
+}
+
+// >> 503 security.key | needs: 500
+//    P-256 keys from bytes: from the cluster's secret, or from random ones.
+
+enum {
+    FRN_SECRET_BYTES_MIN = 32,      /* of a cluster key: a stranger can test guesses offline */
+    FRN_SEED_BYTES       = 48,      /* 128 bits over the curve's order: the remainder is even */
+    FRN_PUBLIC_BYTES     = 91,      /* SubjectPublicKeyInfo; the point is its last 65 */
+    FRN_POINT_BYTES      = 65,
+    FRN_KEY_ID_BYTES     = 20
+};
+
+typedef struct frn_key {
+    mbedtls_pk_context pk;
+    unsigned char      info[FRN_PUBLIC_BYTES], id[FRN_KEY_ID_BYTES];
+    unsigned char      hash[32];    /* of the point; its beginning is the id */
+} frn_key;
+
+static void frn_key_init(frn_key *k)
+{
+    memset(k, 0, sizeof *k);
+    mbedtls_pk_init(&k->pk);
+}
+
+static void frn_key_free(frn_key *k)    /* mbedTLS wipes the secret part */
+{
+    mbedtls_pk_free(&k->pk);
+}
+
+/* number = seed mod (order - 1) + 1, which is at least 1 and below the order. */
+static int frn_key_number(const unsigned char seed[FRN_SEED_BYTES], unsigned char number[32])
+{
+    static const unsigned char order_less_1[32] = {
+        0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63,
+        0x25, 0x50
+    };
+    mbedtls_mpi x, n;
+    int         rc;
+
+    mbedtls_mpi_init(&x);
+    mbedtls_mpi_init(&n);
+    rc = mbedtls_mpi_read_binary(&x, seed, FRN_SEED_BYTES);
+    if (rc == 0)
+        rc = mbedtls_mpi_read_binary(&n, order_less_1, sizeof order_less_1);
+    if (rc == 0)
+        rc = mbedtls_mpi_mod_mpi(&x, &x, &n);
+    if (rc == 0)
+        rc = mbedtls_mpi_add_int(&x, &x, 1);
+    if (rc == 0)
+        rc = mbedtls_mpi_write_binary(&x, number, 32);
+    mbedtls_mpi_free(&x);
+    mbedtls_mpi_free(&n);
+    return rc;
+}
+
+/* What others see of a key. The id is made here, not by mbedTLS, lest a version change it. */
+static int frn_key_describe(frn_key *k)
+{
+    unsigned char buffer[128];
+    int           n = mbedtls_pk_write_pubkey_der(&k->pk, buffer, sizeof buffer), rc;
+
+    if (n != FRN_PUBLIC_BYTES)
+        return n < 0 ? n : MBEDTLS_ERR_PK_BAD_INPUT_DATA;
+    memcpy(k->info, buffer + sizeof buffer - FRN_PUBLIC_BYTES, FRN_PUBLIC_BYTES);
+    rc = frn_mbed_sha256(k->info + FRN_PUBLIC_BYTES - FRN_POINT_BYTES, FRN_POINT_BYTES, k->hash);
+    memcpy(k->id, k->hash, sizeof k->id);
+    return rc;
+}
+
+static int frn_key_load(frn_key *k, const unsigned char seed[FRN_SEED_BYTES], frn_plat *plat)
+{
+    static const unsigned char head[] = { 0x30, 0x31, 0x02, 0x01, 0x01, 0x04, 0x20 };
+    static const unsigned char tail[] = { 0xa0, 0x0a, 0x06, 0x08, 0x2a, 0x86,   /* of P-256 */
+                                          0x48, 0xce, 0x3d, 0x03, 0x01, 0x07 };
+    unsigned char              der[sizeof head + 32 + sizeof tail];
+    int                        rc;
+
+    memcpy(der, head, sizeof head);
+    memcpy(der + sizeof head + 32, tail, sizeof tail);
+    rc = frn_key_number(seed, der + sizeof head);
+    if (rc == 0)
+        rc = frn_mbed_parse_key(&k->pk, der, sizeof der, plat);
+    mbedtls_platform_zeroize(der, sizeof der);
+    return rc != 0 ? rc : frn_key_describe(k);
+}
+
+static int frn_key_derive(frn_key *k, const char *secret, size_t size, frn_plat *plat)
+{
+    static const unsigned char salt[] = "francis-ca-salt-v1", info[] = "francis-ca-p256-v1";
+    unsigned char              seed[FRN_SEED_BYTES];
+    int rc = mbedtls_hkdf(mbedtls_md_info_from_type(MBEDTLS_MD_SHA256), salt, sizeof salt - 1,
+                          (const unsigned char *)secret, size, info, sizeof info - 1, seed,
+                          sizeof seed);
+
+    if (rc == 0)
+        rc = frn_key_load(k, seed, plat);
+    mbedtls_platform_zeroize(seed, sizeof seed);
+    return rc;
+}
+
+static int frn_key_generate(frn_key *k, frn_plat *plat)
+{
+    unsigned char seed[FRN_SEED_BYTES];
+    int           rc = frn_mbed_random(plat, seed, sizeof seed);
+
+    if (rc == 0)
+        rc = frn_key_load(k, seed, plat);
+    mbedtls_platform_zeroize(seed, sizeof seed);
+    return rc;
+}
+
+// >> 506 security.cert | needs: 503
+//    Certificates, written byte by byte: mbedTLS 2.28 and 3.6 write the same one differently, and
+//    the authority's is to be the same everywhere.
+
+#define FRN_URI_CLUSTER "spiffe://francis"
+#define FRN_URI_HOST    FRN_URI_CLUSTER "/host/"
+
+enum { FRN_DER_BYTES = 1024, FRN_HOST_ID_SIZE = 64, FRN_SERIAL_BYTES = 16 };
+
+typedef struct frn_der {            /* written from its end to its beginning */
+    size_t        at;               /* where it begins so far */
+    bool          full;
+    unsigned char bytes[FRN_DER_BYTES];
+} frn_der;
+
+static void frn_der_init(frn_der *d)
+{
+    d->at = sizeof d->bytes;
+    d->full = false;
+}
+
+static void frn_der_put(frn_der *d, const void *data, size_t size)
+{
+    if (size > d->at) {
+        d->full = true;
+        return;
+    }
+    d->at -= size;
+    memcpy(d->bytes + d->at, data, size);
+}
+
+static void frn_der_byte(frn_der *d, unsigned byte)
+{
+    unsigned char b = (unsigned char)byte;
+    frn_der_put(d, &b, 1);
+}
+
+static void frn_der_wrap(frn_der *d, unsigned tag, size_t end)  /* around what begins before end */
+{
+    unsigned size = (unsigned)(end - d->at);
+
+    frn_der_byte(d, size & 0xff);
+    if (size > 0xff)
+        frn_der_byte(d, size >> 8);
+    if (size > 0x7f)
+        frn_der_byte(d, size > 0xff ? 0x82 : 0x81);
+    frn_der_byte(d, tag);
+}
+
+static void frn_der_extension(frn_der *d, unsigned number, bool critical, size_t end)
+{
+    static const unsigned char yes[] = { 0x01, 0x01, 0xff }, id[] = { 0x06, 0x03, 0x55, 0x1d };
+
+    frn_der_wrap(d, 0x04, end);
+    if (critical)
+        frn_der_put(d, yes, sizeof yes);
+    frn_der_byte(d, number);
+    frn_der_put(d, id, sizeof id);
+    frn_der_wrap(d, 0x30, end);
+}
+
+static int64_t frn_days(int64_t year, int64_t month, int64_t day)   /* since 1970; year > 0 */
+{
+    int64_t era, of_year;
+
+    year -= month <= 2;             /* years that begin in March end with the leap day */
+    era = year / 400;
+    of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
+    year -= era * 400;
+    return era * 146097 + year * 365 + year / 4 - year / 100 + of_year - 719468;
+}
+
+enum { FRN_DAY_MS = 86400000 };
+
+static int64_t frn_x509_ms(const mbedtls_x509_time *t)
+{
+    return frn_days(t->year, t->mon, t->day) * FRN_DAY_MS +
+           (((int64_t)t->hour * 60 + t->min) * 60 + t->sec) * 1000;
+}
+
+/* From 1970 to 9999; what is before or after becomes the first or last of it. */
+static void frn_der_time(frn_der *d, int64_t ms)
+{
+    static const int64_t last = INT64_C(253402300799000);
+    int64_t              days, s, year, month = 1;
+    size_t               end = d->at;
+    char                 text[40];
+
+    ms = ms < 0 ? 0 : ms > last ? last : ms;
+    days = ms / FRN_DAY_MS;
+    s = ms % FRN_DAY_MS / 1000;
+    year = 1970 + days / 366;
+    while (frn_days(year + 1, 1, 1) <= days)
+        year++;
+    while (month < 12 && frn_days(year, month + 1, 1) <= days)
+        month++;
+    (void)snprintf(text, sizeof text, "%04d%02d%02d%02d%02d%02dZ", (int)year, (int)month,
+                   (int)(days - frn_days(year, month, 1) + 1), (int)(s / 3600), (int)(s / 60 % 60),
+                   (int)(s % 60));
+    if (year < 2050) {              /* two digits, as the standard wants it */
+        frn_der_put(d, text + 2, strlen(text + 2));
+        frn_der_wrap(d, 0x17, end);
+    } else {
+        frn_der_put(d, text, strlen(text));
+        frn_der_wrap(d, 0x18, end);
+    }
+}
+
+typedef struct frn_cert {           /* what a certificate is to say */
+    const frn_key *subject, *issuer;    /* the same = of the authority itself */
+    const char    *uri;
+    int64_t        from_ms, to_ms;
+    unsigned char  serial[FRN_SERIAL_BYTES];
+} frn_cert;
+
+static void frn_cert_key_id(frn_der *d, const frn_cert *c)
+{
+    size_t end = d->at;
+
+    frn_der_put(d, c->issuer->id, FRN_KEY_ID_BYTES);
+    if (c->subject == c->issuer) {
+        frn_der_wrap(d, 0x04, end);
+        frn_der_extension(d, 14, false, end);
+    } else {
+        frn_der_wrap(d, 0x80, end);
+        frn_der_wrap(d, 0x30, end);
+        frn_der_extension(d, 35, false, end);
+    }
+}
+
+static void frn_cert_uri(frn_der *d, const char *uri)
+{
+    size_t end = d->at;
+
+    frn_der_put(d, uri, strlen(uri));
+    frn_der_wrap(d, 0x86, end);
+}
+
+static void frn_cert_extensions(frn_der *d, const frn_cert *c)
+{
+    static const unsigned char signs_certs[] = { 0x03, 0x02, 0x01, 0x06 };
+    static const unsigned char signs[] = { 0x03, 0x02, 0x07, 0x80 };
+    static const unsigned char is_ca[] = { 0x30, 0x06, 0x01, 0x01, 0xff, 0x02, 0x01, 0x00 };
+    static const unsigned char is_not_ca[] = { 0x30, 0x00 };
+    static const unsigned char roles[] = {      /* server and client */
+        0x30, 0x14, 0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01, 0x06, 0x08, 0x2b,
+        0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x02
+    };
+    bool   ca = c->subject == c->issuer;
+    size_t end;
+
+    frn_cert_key_id(d, c);
+    end = d->at;
+    frn_cert_uri(d, c->uri);
+    frn_der_wrap(d, 0x30, end);
+    frn_der_extension(d, 17, !ca, end);         /* critical where there is no other name */
+    if (!ca) {
+        end = d->at;
+        frn_der_put(d, roles, sizeof roles);
+        frn_der_extension(d, 37, false, end);
+    }
+    end = d->at;
+    frn_der_put(d, ca ? signs_certs : signs, sizeof signs);
+    frn_der_extension(d, 15, true, end);
+    end = d->at;
+    if (ca)
+        frn_der_put(d, is_ca, sizeof is_ca);
+    else
+        frn_der_put(d, is_not_ca, sizeof is_not_ca);
+    frn_der_extension(d, 19, true, end);
+}
+
+static const unsigned char frn_ecdsa_sha256[] = { 0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86,
+                                                  0x48, 0xce, 0x3d, 0x04, 0x03, 0x02 };
+
+/* What is signed, around the extensions that d holds already. */
+static void frn_cert_body(frn_der *d, const frn_cert *c)
+{
+    static const unsigned char name[] = { 0x30, 0x15, 0x31, 0x13, 0x30, 0x11, 0x06, 0x03,
+                                          0x55, 0x04, 0x03, 0x0c, 0x0a, 'F',  'r',  'a',
+                                          'n',  'c',  'i',  's',  ' ',  'C',  'A' };
+    static const unsigned char no_name[] = { 0x30, 0x00 };
+    static const unsigned char version_3[] = { 0xa0, 0x03, 0x02, 0x01, 0x02 };
+    const size_t               end = sizeof d->bytes;
+    size_t                     part;
+
+    frn_der_wrap(d, 0x30, end);
+    frn_der_wrap(d, 0xa3, end);
+    frn_der_put(d, c->subject->info, FRN_PUBLIC_BYTES);
+    if (c->subject == c->issuer)
+        frn_der_put(d, name, sizeof name);
+    else
+        frn_der_put(d, no_name, sizeof no_name);
+    part = d->at;
+    frn_der_time(d, c->to_ms);
+    frn_der_time(d, c->from_ms);
+    frn_der_wrap(d, 0x30, part);
+    frn_der_put(d, name, sizeof name);
+    frn_der_put(d, frn_ecdsa_sha256, sizeof frn_ecdsa_sha256);
+    part = d->at;
+    frn_der_put(d, c->serial + 1, FRN_SERIAL_BYTES - 1);
+    frn_der_byte(d, (c->serial[0] & 0x3fu) | 0x40u);    /* positive, and always of this length */
+    frn_der_wrap(d, 0x02, part);
+    frn_der_put(d, version_3, sizeof version_3);
+    frn_der_wrap(d, 0x30, end);
+}
+
+static int frn_cert_sign(frn_der *out, const frn_der *body, frn_key *issuer, frn_plat *plat)
+{
+    unsigned char hash[32], signature[FRN_SIGNATURE_BYTES_MAX];
+    size_t        size = 0;
+    int           rc;
+
+    rc = frn_mbed_sha256(body->bytes + body->at, sizeof body->bytes - body->at, hash);
+    if (rc == 0)
+        rc = frn_mbed_sign(&issuer->pk, hash, signature, &size, plat);
+    if (rc != 0)
+        return rc;
+    frn_der_init(out);
+    frn_der_put(out, signature, size);
+    frn_der_byte(out, 0);
+    frn_der_wrap(out, 0x03, sizeof out->bytes);
+    frn_der_put(out, frn_ecdsa_sha256, sizeof frn_ecdsa_sha256);
+    frn_der_put(out, body->bytes + body->at, sizeof body->bytes - body->at);
+    frn_der_wrap(out, 0x30, sizeof out->bytes);
+    return body->full || out->full ? MBEDTLS_ERR_X509_BUFFER_TOO_SMALL : 0;
+}
+
+/* The authority's certificate: each field follows from the key, and so does the signature. */
+static int frn_cert_of_authority(frn_der *out, frn_key *key, frn_plat *plat)
+{
+    frn_cert c;
+    frn_der  body;
+
+    memset(&c, 0, sizeof c);
+    c.subject = c.issuer = key;
+    c.uri = FRN_URI_CLUSTER;
+    c.from_ms = frn_days(2020, 1, 1) * FRN_DAY_MS;
+    c.to_ms = frn_days(2100, 1, 1) * FRN_DAY_MS;
+    memcpy(c.serial, key->hash, sizeof c.serial);
+    frn_der_init(&body);
+    frn_cert_extensions(&body, &c);
+    frn_cert_body(&body, &c);
+    return frn_cert_sign(out, &body, key, plat);
+}
+
+static int frn_cert_of_host(frn_der *out, const frn_key *host, frn_key *authority,
+                            const char *host_id, int64_t from_ms, int64_t to_ms, frn_plat *plat)
+{
+    char     uri[sizeof FRN_URI_HOST + FRN_HOST_ID_SIZE];
+    frn_cert c;
+    frn_der  body;
+
+    memset(&c, 0, sizeof c);
+    (void)snprintf(uri, sizeof uri, FRN_URI_HOST "%s", host_id);
+    c.subject = host;
+    c.issuer = authority;
+    c.uri = uri;
+    c.from_ms = from_ms;
+    c.to_ms = to_ms;
+    if (!frn_plat_random(plat, c.serial, sizeof c.serial))
+        return MBEDTLS_ERR_ENTROPY_SOURCE_FAILED;
+    frn_der_init(&body);
+    frn_cert_extensions(&body, &c);
+    frn_cert_body(&body, &c);
+    return frn_cert_sign(out, &body, authority, plat);
+}
+
+/* Takes a certificate into a list, and lets its key and the secret one work once: mbedTLS 2.28
+ * fills tables of a key when it is used first, which two threads must not do at once. */
+static int frn_cert_take(mbedtls_x509_crt *list, const frn_der *der, frn_key *key, frn_plat *plat)
+{
+    unsigned char     hash[32], signature[FRN_SIGNATURE_BYTES_MAX];
+    size_t            size = 0;
+    mbedtls_x509_crt *crt = list;
+    int rc = mbedtls_x509_crt_parse_der(list, der->bytes + der->at, sizeof der->bytes - der->at);
+
+    if (rc == 0)
+        rc = frn_mbed_sha256(der->bytes + der->at, sizeof der->bytes - der->at, hash);
+    if (rc == 0)
+        rc = frn_mbed_sign(&key->pk, hash, signature, &size, plat);
+    if (rc != 0)
+        return rc;
+    while (crt->next != NULL)
+        crt = crt->next;
+    return mbedtls_pk_verify(&crt->pk, MBEDTLS_MD_SHA256, hash, sizeof hash, signature, size);
+}
+
+// >> 509 security.trust | needs: 506
+//    Who is trusted, and who this host is.
+
+enum { FRN_KEYS_MAX = 8 };          /* a stranger's certificate is tried with each of them */
+
+typedef struct frn_trust {          /* immutable; identities keep it */
+    frn_mem         *mem;
+    frn_plat        *plat;
+    uint32_t         refs, keys;
+    frn_key          signer;        /* of the primary key */
+    mbedtls_x509_crt roots;         /* primary first */
+} frn_trust;
+
+static void frn_trust_drop(frn_trust *t)
+{
+    if (__atomic_sub_fetch(&t->refs, 1u, __ATOMIC_ACQ_REL) != 0)
+        return;
+    mbedtls_x509_crt_free(&t->roots);
+    frn_mem_free(t->mem, t, sizeof *t);
+}
+
+static void frn_trust_free(frn_trust *t)    /* identities may still live: the secret does not */
+{
+    if (t == NULL)
+        return;
+    frn_key_free(&t->signer);
+    frn_trust_drop(t);
+}
+
+static bool frn_trust_has(const frn_trust *t, const frn_der *der)
+{
+    size_t                  size = sizeof der->bytes - der->at;
+    const mbedtls_x509_crt *crt = t->keys == 0 ? NULL : &t->roots;
+
+    while (crt != NULL && (crt->raw.len != size ||
+                           memcmp(crt->raw.p, der->bytes + der->at, size) != 0))
+        crt = crt->next;
+    return crt != NULL;
+}
+
+/* Returns a code of mbedTLS. A key that is there already counts once. */
+static int frn_trust_add(frn_trust *t, const char *secret, size_t size)
+{
+    frn_key  other, *key = t->keys == 0 ? &t->signer : &other;
+    frn_der  der;
+    int      rc;
+
+    frn_key_init(&other);
+    rc = frn_key_derive(key, secret, size, t->plat);
+    if (rc == 0)
+        rc = frn_cert_of_authority(&der, key, t->plat);
+    if (rc == 0 && !frn_trust_has(t, &der)) {
+        rc = frn_cert_take(&t->roots, &der, key, t->plat);
+        t->keys++;
+    }
+    frn_key_free(&other);
+    return rc;
+}
+
+/* Of one key: NULL = it is fine, else why not. */
+static const char *frn_secret_fault(const char *secret, size_t size, char text[80])
+{
+    if (size < FRN_SECRET_BYTES_MIN) {
+        (void)snprintf(text, 80, "has %u bytes, %d is the least", (unsigned)size,
+                       (int)FRN_SECRET_BYTES_MIN);
+        return text;
+    }
+    if (memchr(secret, '\n', size) != NULL || memchr(secret, '\r', size) != NULL)
+        return "has a line break in it, so it could never be listed as an old one";
+    return NULL;
+}
+
+static francis_result frn_trust_old(frn_trust *t, const char *old, char *error, size_t error_size)
+{
+    unsigned number = 1;
+    int      rc = 0;
+
+    for (; *old != '\0' && rc == 0; number++) {
+        char        text[80];
+        const char *fault;
+        size_t      size = strcspn(old, "\r\n");
+
+        fault = frn_secret_fault(old, size, text);
+        if (t->keys == FRN_KEYS_MAX)
+            fault = "is one too many: 8 keys in all are the most";
+        if (fault != NULL) {
+            (void)snprintf(error, error_size, "cluster_keys_old: key %u %s", number, fault);
+            return FRANCIS_ERR_INVALID;
+        }
+        rc = frn_trust_add(t, old, size);
+        old += size;
+        old += strspn(old, "\r\n");
+    }
+    return rc == 0 ? FRANCIS_OK : frn_mbed_result(rc, error, error_size);
+}
+
+static francis_result frn_trust_new(frn_mem *mem, frn_plat *plat, const char *key, const char *old,
+                                    frn_trust **out, char *error, size_t error_size)
+{
+    char           text[80];
+    const char    *fault = key == NULL ? "is missing" : frn_secret_fault(key, strlen(key), text);
+    frn_trust     *t;
+    francis_result r = FRANCIS_OK;
+    int            rc;
+
+    *out = NULL;
+    if (fault != NULL) {
+        (void)snprintf(error, error_size, "cluster_key %s", fault);
+        return FRANCIS_ERR_INVALID;
+    }
+    t = (frn_trust *)frn_mem_alloc(mem, sizeof *t);
+    if (t == NULL)
+        return frn_mbed_result(MBEDTLS_ERR_SSL_ALLOC_FAILED, error, error_size);
+    t->mem = mem;
+    t->plat = plat;
+    t->refs = 1;
+    frn_key_init(&t->signer);
+    mbedtls_x509_crt_init(&t->roots);
+    rc = frn_mbed_start();
+    if (rc == 0)
+        rc = frn_trust_add(t, key, strlen(key));
+    if (rc != 0)
+        r = frn_mbed_result(rc, error, error_size);
+    else if (old != NULL)
+        r = frn_trust_old(t, old + strspn(old, "\r\n"), error, error_size);
+    if (r == FRANCIS_OK)
+        *out = t;
+    else
+        frn_trust_free(t);
+    return r;
+}
+
+#define FRN_ALPN_PEER "francis-peer/1"
+
+enum {
+    FRN_CLOCK_SLACK_MS = 5 * 60000      /* by which the clocks of two hosts may differ */
+};
+
+typedef struct frn_identity {
+    frn_trust         *trust;
+    uint32_t           refs;
+    int64_t            renew_at_ms;
+    frn_key            key;
+    mbedtls_x509_crt   cert;
+    const char        *protocols[2];    /* mbedTLS wants a list that it could change */
+    mbedtls_ssl_config client, server;
+} frn_identity;
+
+static void frn_identity_keep(frn_identity *i)
+{
+    (void)__atomic_add_fetch(&i->refs, 1u, __ATOMIC_RELAXED);
+}
+
+static void frn_identity_drop(frn_identity *i)
+{
+    frn_trust *t;
+
+    if (i == NULL || __atomic_sub_fetch(&i->refs, 1u, __ATOMIC_ACQ_REL) != 0)
+        return;
+    t = i->trust;
+    mbedtls_ssl_config_free(&i->client);
+    mbedtls_ssl_config_free(&i->server);
+    mbedtls_x509_crt_free(&i->cert);
+    frn_key_free(&i->key);
+    frn_mem_free(t->mem, i, sizeof *i);
+    frn_trust_drop(t);
+}
+
+/* Wall clock: before half of the lifetime. To be renewed, too, when the clock was set back since
+ * the identity was made: for the others it may not be valid yet. */
+static int64_t frn_identity_renew_at_ms(const frn_identity *i)
+{
+    return i->renew_at_ms;
+}
+
+static bool frn_host_id_fits(const char *id, size_t size)   /* it becomes the end of a URI */
+{
+    static const char allowed[] = "0123456789abcdefghijklmnopqrstuvwxyz"
+                                  "ABCDEFGHIJKLMNOPQRSTUVWXYZ-._";
+    size_t            i;
+
+    for (i = 0; i < size; i++)
+        if (id[i] == '\0' || strchr(allowed, id[i]) == NULL)
+            return false;
+    return size > 0 && size < FRN_HOST_ID_SIZE;
+}
+
+static int frn_identity_config(frn_identity *i, mbedtls_ssl_config *c, int role)
+{
+    int rc = mbedtls_ssl_config_defaults(c, role, MBEDTLS_SSL_TRANSPORT_STREAM,
+                                         MBEDTLS_SSL_PRESET_DEFAULT);
+
+    if (rc != 0)
+        return rc;
+    mbedtls_ssl_conf_rng(c, frn_mbed_random, i->trust->plat);
+    mbedtls_ssl_conf_authmode(c, MBEDTLS_SSL_VERIFY_REQUIRED);
+    mbedtls_ssl_conf_ca_chain(c, &i->trust->roots, NULL);
+    mbedtls_ssl_conf_cert_profile(c, &mbedtls_x509_crt_profile_suiteb);
+    mbedtls_ssl_conf_ciphersuites(c, frn_suites);
+    frn_mbed_versions(c);
+    frn_mbed_once(c);
+    if (role == MBEDTLS_SSL_IS_SERVER)      /* all authorities have the same name */
+        mbedtls_ssl_conf_cert_req_ca_list(c, MBEDTLS_SSL_CERT_REQ_CA_LIST_DISABLED);
+    rc = mbedtls_ssl_conf_alpn_protocols(c, i->protocols);
+    return rc != 0 ? rc : mbedtls_ssl_conf_own_cert(c, &i->cert, &i->key.pk);
+}
+
+static int frn_identity_make(frn_identity *i, const char *host_id, int64_t now_ms,
+                             int64_t lifetime_ms)
+{
+    frn_trust *t = i->trust;
+    frn_der    der;
+    int        rc = frn_key_generate(&i->key, t->plat);
+
+    if (rc == 0)
+        rc = frn_cert_of_host(&der, &i->key, &t->signer, host_id, now_ms - FRN_CLOCK_SLACK_MS,
+                              now_ms + lifetime_ms + FRN_CLOCK_SLACK_MS, t->plat);
+    if (rc == 0)
+        rc = frn_cert_take(&i->cert, &der, &i->key, t->plat);
+    if (rc == 0)
+        rc = frn_identity_config(i, &i->client, MBEDTLS_SSL_IS_CLIENT);
+    if (rc == 0)
+        rc = frn_identity_config(i, &i->server, MBEDTLS_SSL_IS_SERVER);
+    return rc;
+}
+
+static francis_result frn_identity_new(frn_trust *t, const char *host_id, int64_t lifetime_ms,
+                                       frn_identity **out, char *error, size_t error_size)
+{
+    int64_t       now_ms = frn_plat_wall_ms(t->plat);
+    frn_identity *i;
+    int           rc;
+
+    *out = NULL;
+    if (!frn_host_id_fits(host_id, strlen(host_id))) {
+        (void)snprintf(error, error_size, "a host id is 1 to 63 of letters, digits, '-', '.', '_'");
+        return FRANCIS_ERR_INVALID;
+    }
+    if (lifetime_ms <= 0 || lifetime_ms > FRANCIS_DAYS(365)) {
+        (void)snprintf(error, error_size, "a certificate lives longer than 0, at most 365 days");
+        return FRANCIS_ERR_INVALID;
+    }
+    i = (frn_identity *)frn_mem_alloc(t->mem, sizeof *i);
+    if (i == NULL)
+        return frn_mbed_result(MBEDTLS_ERR_SSL_ALLOC_FAILED, error, error_size);
+    (void)__atomic_add_fetch(&t->refs, 1u, __ATOMIC_RELAXED);
+    i->trust = t;
+    i->refs = 1;
+    i->renew_at_ms = now_ms + lifetime_ms * 2 / 5;
+    i->protocols[0] = FRN_ALPN_PEER;
+    frn_key_init(&i->key);
+    mbedtls_x509_crt_init(&i->cert);
+    mbedtls_ssl_config_init(&i->client);
+    mbedtls_ssl_config_init(&i->server);
+    rc = frn_identity_make(i, host_id, now_ms, lifetime_ms);
+    if (rc == 0) {
+        *out = i;
+        return FRANCIS_OK;
+    }
+    frn_identity_drop(i);
+    return frn_mbed_result(rc, error, error_size);
+}
+
+// >> 512 security.tls | needs: 509
+//    One connection: its TLS, and the judgement of who is at the other end.
+
+/* A handshake of ours takes less than 1.5 KiB each way. Without a bound a stranger could send many
+ * certificates that all look like each other's issuer, and have each pair of them tried. */
+enum { FRN_STRANGER_BYTES_MAX = 4096 };
+
+typedef struct frn_tls {
+    mbedtls_ssl_context  context, *ssl;     /* ssl = &context: some questions need it not const */
+    frn_identity        *identity;
+    void                *io;
+    mbedtls_ssl_send_t  *send;
+    mbedtls_ssl_recv_t  *recv;
+    size_t               received;      /* while the peer was a stranger */
+    bool                 server;
+    bool                 pinned;
+    char                 expected[FRN_HOST_ID_SIZE + 1];     /* cut, it is longer than any id */
+    char                 peer[FRN_HOST_ID_SIZE];
+    char                 fault[160];
+} frn_tls;
+
+static int frn_tls_send(void *user, const unsigned char *data, size_t size)
+{
+    frn_tls *t = (frn_tls *)user;
+    return t->send(t->io, data, size);
+}
+
+static int frn_tls_recv(void *user, unsigned char *data, size_t size)
+{
+    frn_tls *t = (frn_tls *)user;
+    int      n = t->recv(t->io, data, size);
+
+    if (n <= 0 || frn_mbed_open(t->ssl))
+        return n;
+    t->received += (size_t)n;
+    if (t->received <= FRN_STRANGER_BYTES_MAX)
+        return n;
+    (void)snprintf(t->fault, sizeof t->fault, "it sent more than %d bytes before it had shown who "
+                   "it is", (int)FRN_STRANGER_BYTES_MAX);
+    return MBEDTLS_ERR_SSL_INVALID_RECORD;
+}
+
+/* The one URI of a certificate; NULL = none, or several. */
+static const mbedtls_x509_buf *frn_cert_only_uri(const mbedtls_x509_crt *crt)
+{
+    const mbedtls_x509_sequence *s = &crt->subject_alt_names;
+    const mbedtls_x509_buf      *uri = NULL;
+
+    for (; s != NULL; s = s->next) {
+        if (s->buf.p == NULL || s->buf.tag != (MBEDTLS_ASN1_CONTEXT_SPECIFIC | 6))
+            continue;
+        if (uri != NULL)
+            return NULL;
+        uri = &s->buf;
+    }
+    return uri;
+}
+
+/* Puts the peer's id in place, or words what is wrong with its name. */
+static bool frn_tls_judge_name(frn_tls *t, const mbedtls_x509_crt *crt)
+{
+    const size_t            prefix = sizeof FRN_URI_HOST - 1;
+    const mbedtls_x509_buf *uri = frn_cert_only_uri(crt);
+    const char             *id;
+
+    if (uri == NULL || uri->len <= prefix || memcmp(uri->p, FRN_URI_HOST, prefix) != 0) {
+        (void)snprintf(t->fault, sizeof t->fault, "its certificate does not name exactly one host");
+        return false;
+    }
+    id = (const char *)uri->p + prefix;
+    if (!frn_host_id_fits(id, uri->len - prefix)) {
+        (void)snprintf(t->fault, sizeof t->fault, "its certificate names a host by no valid id");
+        return false;
+    }
+    memcpy(t->peer, id, uri->len - prefix);
+    t->peer[uri->len - prefix] = '\0';
+    if (!t->pinned || strcmp(t->peer, t->expected) == 0)
+        return true;
+    (void)snprintf(t->fault, sizeof t->fault, "it is host %s, expected was %s", t->peer,
+                   t->expected);
+    return false;
+}
+
+static bool frn_tls_judge_use(frn_tls *t, const mbedtls_x509_crt *crt)
+{
+    const char *role = t->server ? MBEDTLS_OID_CLIENT_AUTH : MBEDTLS_OID_SERVER_AUTH;
+
+    if (!frn_mbed_has_extension(crt, MBEDTLS_X509_EXT_KEY_USAGE) ||
+        !frn_mbed_has_extension(crt, MBEDTLS_X509_EXT_EXTENDED_KEY_USAGE) ||
+        mbedtls_x509_crt_check_key_usage(crt, MBEDTLS_X509_KU_DIGITAL_SIGNATURE) != 0 ||
+        mbedtls_x509_crt_check_extended_key_usage(crt, role, strlen(role)) != 0) {
+        (void)snprintf(t->fault, sizeof t->fault, "its certificate is not one for a %s",
+                       t->server ? "client" : "server");
+        return false;
+    }
+    return true;
+}
+
+static bool frn_tls_judge_time(frn_tls *t, const mbedtls_x509_crt *crt)
+{
+    int64_t now_ms = frn_plat_wall_ms(t->identity->trust->plat);
+    int64_t early_ms = frn_x509_ms(&crt->valid_from) - now_ms;
+    int64_t late_ms = now_ms - frn_x509_ms(&crt->valid_to);
+
+    if (early_ms > 0)
+        (void)snprintf(t->fault, sizeof t->fault, "its certificate begins in %lld s by the clock "
+                       "of this host", (long long)(early_ms + 999) / 1000);
+    else if (late_ms > 0)
+        (void)snprintf(t->fault, sizeof t->fault, "its certificate ran out %lld s ago by the clock "
+                       "of this host", (long long)late_ms / 1000);
+    return early_ms <= 0 && late_ms <= 0;
+}
+
+static void frn_tls_not_trusted(frn_tls *t)
+{
+    (void)snprintf(t->fault, sizeof t->fault, "its certificate is signed with no key of this "
+                   "cluster");
+}
+
+static bool frn_tls_judge(frn_tls *t, const mbedtls_x509_crt *crt, uint32_t flags)
+{
+    const char *protocol = mbedtls_ssl_get_alpn_protocol(t->ssl);
+
+    if ((flags & MBEDTLS_X509_BADCERT_NOT_TRUSTED) != 0)
+        frn_tls_not_trusted(t);
+    else if (flags != 0)
+        (void)snprintf(t->fault, sizeof t->fault, "its certificate is of another kind (0x%x)",
+                       (unsigned)flags);
+    else if (protocol == NULL || strcmp(protocol, FRN_ALPN_PEER) != 0)
+        (void)snprintf(t->fault, sizeof t->fault, "it does not speak " FRN_ALPN_PEER);
+    else
+        return frn_tls_judge_use(t, crt) && frn_tls_judge_time(t, crt) &&
+               frn_tls_judge_name(t, crt);
+    return false;
+}
+
+/* Called for each certificate of the chain, the authority's first. mbedTLS judges time by a clock
+ * that is not the platform's. The authority's own dates are constants that say nothing: it is
+ * trusted for as long as its key is configured, also by a device that believes to be in 1970. */
+static int frn_tls_verify(void *user, mbedtls_x509_crt *crt, int depth, uint32_t *flags)
+{
+    frn_tls *t = (frn_tls *)user;
+
+    *flags &= ~(uint32_t)(MBEDTLS_X509_BADCERT_EXPIRED | MBEDTLS_X509_BADCERT_FUTURE);
+    if (depth > 1 || (depth == 1 && *flags != 0)) {     /* authorities sign hosts, nobody else */
+        frn_tls_not_trusted(t);
+        *flags |= MBEDTLS_X509_BADCERT_NOT_TRUSTED;
+    } else if (depth == 0 && !frn_tls_judge(t, crt, *flags)) {
+        *flags |= MBEDTLS_X509_BADCERT_OTHER;
+    }
+    return 0;
+}
+
+static void frn_tls_free(frn_tls *t)
+{
+    frn_identity *i;
+
+    if (t == NULL)
+        return;
+    i = t->identity;
+    mbedtls_ssl_free(t->ssl);
+    frn_mem_free(i->trust->mem, t, sizeof *t);
+    frn_identity_drop(i);
+}
+
+/* TLS of one connection over io; it keeps the identity. expected_id: the only host that the peer
+ * may be; NULL = any. Returns NULL without memory. */
+static frn_tls *frn_tls_new(frn_identity *i, bool server, const char *expected_id, void *io,
+                            mbedtls_ssl_send_t *send, mbedtls_ssl_recv_t *recv)
+{
+    frn_tls *t = (frn_tls *)frn_mem_alloc(i->trust->mem, sizeof *t);
+
+    if (t == NULL)
+        return NULL;
+    frn_identity_keep(i);
+    t->identity = i;
+    t->ssl = &t->context;
+    t->io = io;
+    t->send = send;
+    t->recv = recv;
+    t->server = server;
+    t->pinned = expected_id != NULL;
+    (void)snprintf(t->expected, sizeof t->expected, "%s", expected_id != NULL ? expected_id : "");
+    mbedtls_ssl_init(t->ssl);
+    mbedtls_ssl_set_verify(t->ssl, frn_tls_verify, t);
+    mbedtls_ssl_set_bio(t->ssl, t, frn_tls_send, frn_tls_recv, NULL);
+    if (mbedtls_ssl_setup(t->ssl, server ? &i->server : &i->client) == 0 &&
+        (server || mbedtls_ssl_set_hostname(t->ssl, NULL) == 0))    /* names are judged above */
+        return t;
+    frn_tls_free(t);
+    return NULL;
+}
+
+static mbedtls_ssl_context *frn_tls_ssl(frn_tls *t)
+{
+    return t->ssl;
+}
+
+static const char *frn_tls_peer(const frn_tls *t)   /* "" until the handshake is over */
+{
+    return frn_mbed_open(t->ssl) ? t->peer : "";
+}
+
+static const char *frn_tls_fault(const frn_tls *t)  /* why the peer was refused, "it ..."; or "" */
+{
+    uint32_t flags = mbedtls_ssl_get_verify_result(t->ssl);
+
+    if (t->fault[0] == '\0' && flags != UINT32_MAX && (flags & MBEDTLS_X509_BADCERT_MISSING) != 0)
+        return "it has no certificate";
+    return t->fault;
+}
+
+FRANCIS_API francis_result francis_ca_pem(const char *cluster_key, char *pem_out, size_t pem_size)
+{
+    char     text[80];
+    frn_plat plat;
+    frn_key  key;
+    frn_der  der;
+    size_t   size = 0;
+    int      rc;
+
+    if (pem_out == NULL || pem_size == 0)
+        return FRANCIS_ERR_INVALID;
+    pem_out[0] = '\0';
+    if (cluster_key == NULL || frn_secret_fault(cluster_key, strlen(cluster_key), text) != NULL)
+        return FRANCIS_ERR_INVALID;
+    memset(&plat, 0, sizeof plat);
+    frn_key_init(&key);
+    rc = frn_mbed_start();
+    if (rc == 0)
+        rc = frn_key_derive(&key, cluster_key, strlen(cluster_key), &plat);
+    if (rc == 0)
+        rc = frn_cert_of_authority(&der, &key, &plat);
+    frn_key_free(&key);
+    if (rc == 0)
+        rc = mbedtls_pem_write_buffer("-----BEGIN CERTIFICATE-----\n",
+                                      "-----END CERTIFICATE-----\n", der.bytes + der.at,
+                                      sizeof der.bytes - der.at, (unsigned char *)pem_out, pem_size,
+                                      &size);
+    if (rc == 0)
+        return FRANCIS_OK;
+    pem_out[0] = '\0';
+    return rc == MBEDTLS_ERR_BASE64_BUFFER_TOO_SMALL ? FRANCIS_ERR_TOO_LARGE
+                                                     : frn_mbed_result(rc, text, sizeof text);
+}
+
+// >> 520 wire | needs: 210
+//    Frames: what two hosts exchange inside TLS. A frame is a header of 8 bytes and a payload, all
+//    integers big-endian: u16 size of the payload, u8 type, u8 flags, u32 lane. With its header it
+//    fits into one TLS record. A lane is one call or one stream; those of the dialling side have
+//    odd numbers, those of the accepting side even ones, rising and never used again; 0 is the
+//    connection itself. The accepting side speaks first; the first frame of each side is HELLO.
+//      HELLO   0 magic, version, limits, host id. GOAWAY in its place: not accepted
+//      OPEN    l a call or stream begins: u32 size of the body (ffffffff = none), u16 size of the
+//                head, u32 ms left (0 = for ever), then bytes of head and body
+//      REPLY   l the answer begins: u32 size of the body, u16 size of the head, then bytes
+//      DATA    l further bytes of what OPEN or REPLY began, or of the stream
+//      RESET   l u8 reason, u32 result, then bytes of the runtime's; nothing follows either way
+//      WINDOW  * u32 further bytes that may be sent. Credit counts the bytes of heads, bodies and
+//                chunks, for each lane and for the connection
+//      PING    0 8 bytes, which PONG brings back
+//      GOAWAY  0 u32 last lane of the peer's that was accepted, u32 code; no further ones are
+//    Flags: 1 END, the last frame of its direction (OPEN, REPLY, DATA); 2 a stream (OPEN, REPLY);
+//    128 whoever does not know the type may ignore the frame. Anything else ends the connection.
+
+enum {
+    FRN_WIRE_VERSION  = 1,
+    FRN_FRAME_HEADER  = 8,
+    FRN_FRAME_MAX     = 16384,      /* with its header */
+    FRN_FRAME_MIN     = 4096,       /* the smallest frame_max that a peer may announce */
+    FRN_OPEN_FIXED    = 10,
+    FRN_REPLY_FIXED   = 6,
+    FRN_RESET_FIXED   = 5,
+    FRN_RESET_WHY_MAX = 2048,       /* bytes of the runtime's in a RESET */
+    FRN_HELLO_FIXED   = 29,
+    FRN_HEAD_MAX      = 65535
+};
+
+#define FRN_LANE_LAST   UINT32_C(0xfff00000)    /* then another connection is made */
+#define FRN_WIRE_MAGIC  UINT32_C(0x46524e31)
+#define FRN_BODY_ABSENT UINT32_C(0xffffffff)
+
+enum {
+    FRN_FRAME_HELLO = 1, FRN_FRAME_OPEN, FRN_FRAME_REPLY, FRN_FRAME_DATA, FRN_FRAME_RESET,
+    FRN_FRAME_WINDOW, FRN_FRAME_PING, FRN_FRAME_PONG, FRN_FRAME_GOAWAY
+};
+
+enum { FRN_FLAG_END = 1, FRN_FLAG_STREAM = 2, FRN_FLAG_OPTIONAL = 128 };
+
+/* Reasons of a RESET. */
+enum {
+    FRN_RESET_CANCELLED = 1,        /* whoever began does not want it any more */
+    FRN_RESET_REFUSED,              /* it has not run */
+    FRN_RESET_FAILED                /* it may have */
+};
+
+/* Codes of a GOAWAY. */
+enum {
+    FRN_GOAWAY_CLOSE = 0,           /* nothing begins in either direction; then the end */
+    FRN_GOAWAY_DRAIN = 1            /* the sender accepts nothing; it may still begin itself */
+};
+
+static void frn_wire_put16(unsigned char *p, uint32_t v)
+{
+    p[0] = (unsigned char)(v >> 8);
+    p[1] = (unsigned char)v;
+}
+
+static void frn_wire_put32(unsigned char *p, uint32_t v)
+{
+    frn_wire_put16(p, v >> 16);
+    frn_wire_put16(p + 2, v & 0xffff);
+}
+
+static void frn_wire_put64(unsigned char *p, uint64_t v)
+{
+    frn_wire_put32(p, (uint32_t)(v >> 32));
+    frn_wire_put32(p + 4, (uint32_t)v);
+}
+
+static uint32_t frn_wire_get16(const unsigned char *p) { return (uint32_t)p[0] << 8 | p[1]; }
+
+static uint32_t frn_wire_get32(const unsigned char *p)
+{
+    return frn_wire_get16(p) << 16 | frn_wire_get16(p + 2);
+}
+
+static uint64_t frn_wire_get64(const unsigned char *p)
+{
+    return (uint64_t)frn_wire_get32(p) << 32 | frn_wire_get32(p + 4);
+}
+
+typedef struct frn_frame {
+    unsigned             type, flags;
+    size_t               size;      /* of data */
+    uint32_t             lane;
+    const unsigned char *data;
+} frn_frame;
+
+static void frn_wire_header(unsigned char *p, unsigned type, unsigned flags, size_t size,
+                            uint32_t lane)
+{
+    frn_wire_put16(p, (uint32_t)size);
+    p[2] = (unsigned char)type;
+    p[3] = (unsigned char)flags;
+    frn_wire_put32(p + 4, lane);
+}
+
+static void frn_wire_frame(const unsigned char *p, frn_frame *f)    /* of its header */
+{
+    f->size = frn_wire_get16(p);
+    f->type = p[2];
+    f->flags = p[3];
+    f->lane = frn_wire_get32(p + 4);
+    f->data = p + FRN_FRAME_HEADER;
+}
+
+enum { FRN_LANE_NONE, FRN_LANE_SOME, FRN_LANE_ANY };
+
+typedef struct frn_frame_rule {
+    const char *name;
+    size_t      min, max;           /* of the payload */
+    unsigned    flags, lane;
+} frn_frame_rule;
+
+enum { FRN_PAYLOAD_MAX = FRN_FRAME_MAX - FRN_FRAME_HEADER };
+
+static const frn_frame_rule frn_frame_rules[] = {
+    { "0",      0, 0, 0, FRN_LANE_NONE },
+    { "HELLO",  FRN_HELLO_FIXED, 1024, 0, FRN_LANE_NONE },
+    { "OPEN",   FRN_OPEN_FIXED, FRN_PAYLOAD_MAX, FRN_FLAG_END | FRN_FLAG_STREAM, FRN_LANE_SOME },
+    { "REPLY",  FRN_REPLY_FIXED, FRN_PAYLOAD_MAX, FRN_FLAG_END | FRN_FLAG_STREAM, FRN_LANE_SOME },
+    { "DATA",   0, FRN_PAYLOAD_MAX, FRN_FLAG_END, FRN_LANE_SOME },
+    { "RESET",  FRN_RESET_FIXED, FRN_RESET_FIXED + FRN_RESET_WHY_MAX, 0, FRN_LANE_SOME },
+    { "WINDOW", 4, 4, 0, FRN_LANE_ANY },
+    { "PING",   8, 8, 0, FRN_LANE_NONE },
+    { "PONG",   8, 8, 0, FRN_LANE_NONE },
+    { "GOAWAY", 8, 8, 0, FRN_LANE_NONE }
+};
+
+static bool frn_wire_known(unsigned type) { return type > 0 && type < FRN_COUNT(frn_frame_rules); }
+
+/* What is wrong with a frame by its header alone; NULL = nothing. Whatever its type, its payload
+ * is no larger than a buffer that is there already. */
+static const char *frn_wire_fault(const frn_frame *f)
+{
+    const frn_frame_rule *rule;
+
+    if (f->size > FRN_PAYLOAD_MAX)
+        return "is too large";
+    if (!frn_wire_known(f->type))
+        return (f->flags & FRN_FLAG_OPTIONAL) != 0 ? NULL : "is of an unknown type";
+    rule = &frn_frame_rules[f->type];
+    if (f->size > rule->max)
+        return "is too large";
+    if (f->size < rule->min)
+        return "is too short";
+    if ((f->flags & ~(rule->flags | (unsigned)FRN_FLAG_OPTIONAL)) != 0)
+        return "has unknown flags";
+    if ((rule->lane == FRN_LANE_NONE && f->lane != 0)
+        || (rule->lane == FRN_LANE_SOME && f->lane == 0))
+        return "belongs to the wrong lane";
+    return NULL;
+}
+
+typedef struct frn_hello {
+    uint32_t version, streams_max, message_max, lane_credit, link_credit, frame_max;
+    char     id[FRN_HOST_ID_SIZE];
+} frn_hello;
+
+static size_t frn_wire_put_hello(unsigned char *p, const frn_hello *h)
+{
+    size_t size = strlen(h->id);
+
+    frn_wire_put32(p, FRN_WIRE_MAGIC);
+    frn_wire_put32(p + 4, h->version);
+    frn_wire_put32(p + 8, h->streams_max);
+    frn_wire_put32(p + 12, h->message_max);
+    frn_wire_put32(p + 16, h->lane_credit);
+    frn_wire_put32(p + 20, h->link_credit);
+    frn_wire_put32(p + 24, h->frame_max);
+    p[28] = (unsigned char)size;
+    memcpy(p + FRN_HELLO_FIXED, h->id, size);
+    return FRN_HELLO_FIXED + size;
+}
+
+/* What follows the id belongs to later versions. */
+static const char *frn_wire_get_hello(const frn_frame *f, frn_hello *h)
+{
+    const unsigned char *p = f->data;
+    size_t               size = p[28];
+
+    if (frn_wire_get32(p) != FRN_WIRE_MAGIC)
+        return "does not begin as it should";
+    h->version = frn_wire_get32(p + 4);
+    h->streams_max = frn_wire_get32(p + 8);
+    h->message_max = frn_wire_get32(p + 12);
+    h->lane_credit = frn_wire_get32(p + 16);
+    h->link_credit = frn_wire_get32(p + 20);
+    h->frame_max = frn_wire_get32(p + 24);
+    if (h->version < FRN_WIRE_VERSION)
+        return "is of an unknown version";
+    if (size == 0 || size >= sizeof h->id || size > f->size - FRN_HELLO_FIXED)
+        return "has a damaged id";
+    if (h->frame_max < FRN_FRAME_MIN || h->lane_credit > INT32_MAX || h->link_credit > INT32_MAX
+        || h->lane_credit < FRN_FRAME_MIN || h->link_credit < FRN_FRAME_MIN)
+        return "has impossible limits";
+    memcpy(h->id, p + FRN_HELLO_FIXED, size);
+    h->id[size] = '\0';
+    return NULL;
+}
+
+// >> 540 net | needs: 210-270 500 520 | locks: net
+//    Connections to other hosts, one for each of them. A call is a message there and one back, a
+//    stream has chunks both ways; either is a lane. Everything is done by frn_net_step, which waits
+//    for nothing, and by whoever calls in: what he sends goes to the socket at once if that takes
+//    it. What comes is told by events, which the owner takes and frees. The lock of the host may
+//    be held when calling in; the net calls nobody but wake() and watch().
+//    frn_net        one for each host: the listening socket, connections, peers, lanes, events
+//    frn_net_peer   another host: its connection, what waits for one, how dialling goes
+//    frn_link       a connection. It ends in frn_net_step only, so a descriptor in poll() stays
+//    frn_lane       a call or a stream, ours or the peer's; known by its handle (or token)
+//    Of two connections that are dialled at once the one of the smaller host id lives: the host
+//    with the smaller id answers the other one (HELLO) only if its own comes to nothing; the host
+//    with the larger one gives up its own before it answers. So no frame but HELLO is ever sent on
+//    one that is given up. What a lost connection means for a call: if its last byte was not given
+//    to TLS, or GOAWAY says so, it has not run (sent = false).
+
+enum {
+    FRN_LANE_CREDIT   = 512 * 1024, /* of each lane and of a connection, both ways */
+    FRN_LINK_CREDIT   = 768 * 1024,
+    FRN_LINK_RESERVE  = 64 * 1024,  /* of it, not for chunks: calls pass readers that are slow */
+    FRN_HELD_MAX      = 15 * 1024 * 1024,   /* chunks that nobody has read, of a connection */
+    FRN_CHUNKS_BYTES  = 64 * 1024,  /* what a stream takes before its peer has credit */
+    FRN_NET_PASS      = 64 * 1024,  /* read or written in one go, before others have their turn */
+    FRN_NET_WIRE      = 32 * 1024,
+    FRN_NET_EVENTS    = 16384,      /* that nobody has taken: nothing more is read */
+    FRN_NET_ADDRS     = 4,          /* of one host name */
+    FRN_NET_REFUSALS  = 32,
+    FRN_NET_ACCEPTS   = 16,         /* in one pass */
+    FRN_NET_TEXT      = 160,
+    FRN_LANES_MAX     = 100000      /* at a time, whatever the peer takes */
+};
+
+typedef enum frn_net_kind {
+    FRN_NET_REQUEST,                /* handle: a token for frn_net_answer */
+    FRN_NET_REPLY,                  /* of our call */
+    FRN_NET_FAILED,                 /* our call or stream came to nothing: sent, result, text */
+    FRN_NET_CANCELLED,              /* who asked does not wait any more, or is gone (UNKNOWN) */
+    FRN_NET_STREAM,                 /* one was opened: head; handle: a token for all functions */
+    FRN_NET_HEAD,                   /* of the answer to our stream */
+    FRN_NET_CHUNK,                  /* body; say frn_net_stream_consumed when it is read */
+    FRN_NET_END,                    /* no further chunks come. Never without the peer saying so */
+    FRN_NET_WRITABLE,               /* after a frn_net_stream_write that did not take all */
+    FRN_NET_RESET,                  /* the stream was broken off: head = why, result, text */
+    FRN_NET_PEER_UP,                /* answers to frn_net_ping; handle is 0 */
+    FRN_NET_PEER_DOWN
+} frn_net_kind;
+
+typedef struct frn_net_event {
+    struct frn_net_event *next;
+    frn_net_kind   kind;
+    uint64_t       handle;
+    char           peer[FRN_HOST_ID_SIZE];
+    frn_buf       *head, *body;     /* the event's own; NULL = absent */
+    bool           sent;            /* FAILED: it may have run */
+    francis_result result;
+    int64_t        deadline_ns;     /* REQUEST: what the caller waits for at most; FRN_NEVER */
+    char           text[FRN_NET_TEXT];
+} frn_net_event;
+
+typedef struct frn_net_desc {
+    frn_mem    *mem;
+    frn_plat   *plat;
+    frn_logger *log;
+    const char *bind_address;       /* host:port; port 0 = any; NULL = does not listen */
+    uint32_t    message_bytes_max;  /* a body; 4 MiB */
+    uint32_t    streams_max;        /* calls and streams that a peer may have open; 512 */
+    uint32_t    connections_max;    /* 1024 */
+    uint32_t    handshakes_max;     /* incoming ones that are not authenticated yet; 64 */
+    int64_t     handshake_timeout_ms;   /* 10 s */
+    int64_t     keepalive_ms;       /* 10 s */
+    int64_t     idle_close_ms;      /* 60 s */
+    int64_t     connect_timeout_ms; /* 5 s */
+    bool        threads;            /* names are resolved by a thread; else whoever asks waits */
+    void      (*wake)(void *user);  /* frn_net_step is due; under the net's lock, any thread */
+    void      (*watch)(void *user, int fd, bool read, bool write, bool gone);   /* NULL, or told
+                                       what is polled; under the net's lock, any thread */
+    void       *user;
+} frn_net_desc;
+
+typedef struct frn_net_stats {
+    uint64_t connections;           /* open now */
+    uint64_t connected, reconnects; /* opened so far; of these to a peer seen before */
+    uint64_t handshakes_failed;
+    uint64_t bytes_in, bytes_out;   /* of TLS */
+    uint64_t frames_in, frames_out, frames_refused;
+} frn_net_stats;
+
+enum { FRN_TIMER_LINK, FRN_TIMER_LANE, FRN_TIMER_PEER, FRN_TIMER_NET };
+
+typedef struct frn_net_timer {
+    frn_timer timer;
+    int       kind;                 /* what it lies in */
+} frn_net_timer;
+
+typedef struct frn_addr {
+    struct sockaddr_storage sa;
+    socklen_t               size;
+} frn_addr;
+
+typedef struct frn_net      frn_net;
+typedef struct frn_net_peer frn_net_peer;
+typedef struct frn_link     frn_link;
+
+typedef enum frn_lane_out {
+    FRN_OUT_NONE,                   /* nothing to send: a call that is not answered yet */
+    FRN_OUT_START,                  /* OPEN or REPLY is next */
+    FRN_OUT_BODY,                   /* and what did not fit into it */
+    FRN_OUT_CHUNKS,
+    FRN_OUT_END                     /* the frame with END has been formed */
+} frn_lane_out;
+
+typedef struct frn_lane {
+    frn_node       by_id;           /* link->ids, once it has an id */
+    frn_node       by_handle;       /* net->lanes, while named */
+    frn_list       all;             /* link->all, or peer->waiting while link is NULL */
+    frn_list       ready;           /* link->ready or ->parked: something to send, and credit */
+    frn_list       control;         /* link->control: owes a RESET or a WINDOW */
+    frn_net_timer  timer;           /* the deadline */
+    frn_net       *net;
+    frn_link      *link;
+    uint64_t       handle;
+    uint32_t       id;              /* 0 = no frame has been formed yet */
+    int64_t        deadline_ns;
+    bool           ours, stream, named;
+    bool           headed;          /* a stream: it is too late for a head */
+    bool           told;            /* the owner has had an event of it: REQUEST, STREAM */
+    frn_net_event *end;             /* the event that ends it; there from the start */
+    /* out */
+    frn_lane_out   out;
+    frn_buf       *head, *body;
+    size_t         at, size;        /* in both */
+    int64_t        credit;          /* bytes that the peer takes */
+    unsigned char *chunks;          /* a ring of FRN_CHUNKS_BYTES, once there was something */
+    size_t         chunks_at, chunks_size;
+    bool           chunks_end;      /* no more come */
+    frn_net_event *writable;        /* the writer waits for it */
+    /* in */
+    bool           in_start, in_end;
+    frn_buf       *in_head, *in_body;
+    size_t         in_at, in_head_size, in_body_size;
+    int64_t        in_credit;       /* bytes that the peer may still send */
+    size_t         owed;            /* taken, and not given back as credit yet */
+    size_t         unread;          /* chunks that the owner has not consumed */
+    /* RESET that has to be sent; the lane is nobody's any more */
+    bool           reset, window;
+    unsigned       reset_reason;
+    francis_result reset_result;
+    frn_buf       *reset_why;
+} frn_lane;
+
+typedef enum frn_link_state {
+    FRN_LINK_CONNECTING,            /* TCP */
+    FRN_LINK_SHAKING,               /* TLS */
+    FRN_LINK_GREETING,              /* authenticated; the peer's HELLO has not come */
+    FRN_LINK_OPEN,
+    FRN_LINK_OVER                   /* in net->over, until the next step */
+} frn_link_state;
+
+typedef struct frn_refusal {
+    uint32_t       id;
+    francis_result result;
+} frn_refusal;
+
+struct frn_link {
+    frn_list       all;             /* net->links, or ->over */
+    frn_list       dirty;           /* net->dirty: has something to send, and was told to wait */
+    frn_list       of_peer;         /* peer->links */
+    frn_net_timer  timer;
+    frn_net       *net;
+    frn_net_peer  *peer;            /* NULL = an incoming one that is not authenticated */
+    frn_tls       *tls;
+    int            fd, error;       /* errno of its last failure */
+    frn_link_state state, was;      /* was: before it was over */
+    francis_result result;          /* of what waited for it */
+    bool           dialled;         /* by us */
+    bool           busy;            /* a thread is in its handshake, without the lock */
+    bool           greeted;         /* our HELLO is on its way */
+    bool           held;            /* incoming, gets HELLO only if ours comes to nothing */
+    bool           counted;         /* among net->shaking */
+    int            poll_index;
+    bool           read, write;     /* what it is polled for */
+    bool           shake_write;
+    char           remote[64];      /* for the log */
+    char           reason[FRN_NET_TEXT];
+    bool           quiet;           /* it ended as it should */
+    /* in */
+    unsigned char *part;            /* FRN_FRAME_MAX bytes: the beginning of a frame; or NULL */
+    size_t         part_size, pass;
+    bool           dry;             /* the socket has no more for now */
+    int64_t        in_ns, used_ns;  /* something came; the last lane ended */
+    int64_t        in_credit;
+    size_t         owed, unread, kept;  /* kept: of unread, not given back */
+    uint32_t       last_in;         /* the newest lane of the peer's */
+    uint32_t       theirs, ours;    /* open lanes */
+    /* out */
+    size_t         record;          /* size of the record that TLS has and the kernel has not */
+    size_t         record_max;
+    int64_t        blocked_ns;      /* since when; 0 = it is not */
+    bool           hello_due, ping_due, pong_due, goaway_due, window_due;
+    uint64_t       pong;
+    int            pings;           /* without an answer */
+    int64_t        credit;
+    uint32_t       next_id;
+    uint32_t       streams_max, message_max, lane_credit;   /* the peer's */
+    frn_refusal    refusals[FRN_NET_REFUSALS];
+    size_t         refusals_count;
+    bool           goaway_sent, goaway_got;
+    bool           closing;         /* nothing begins any more, either way */
+    uint32_t       goaway_code;
+    frn_list       ready, parked, control;
+    frn_list       lanes;
+    frn_map        ids;
+};
+
+struct frn_net_peer {
+    frn_node      node;             /* net->peers */
+    frn_list      resolve;          /* net->resolve */
+    frn_net_timer timer;            /* the next attempt; the end of a ping */
+    frn_net      *net;
+    char          id[FRN_HOST_ID_SIZE];
+    char          address[FRANCIS_NAME_SIZE];
+    frn_link     *main;             /* open, and lanes may begin on it */
+    frn_link     *dial;             /* ours, on its way */
+    frn_link     *greeting;         /* theirs, has our HELLO */
+    frn_list      waiting;          /* lanes of ours that no connection has taken */
+    frn_list      links;            /* that point here */
+    frn_addr      addrs[FRN_NET_ADDRS];
+    int           addrs_count, addrs_next;
+    bool          resolving, resolved;
+    bool          seen;             /* was connected before */
+    unsigned      fails;            /* attempts in a row */
+    int64_t       retry_ns;         /* not before */
+    francis_result why;             /* the last one failed so */
+    char          why_text[FRN_NET_TEXT];
+    bool          ping;
+    int64_t       ping_until_ns;
+    frn_net_event *ping_event;
+};
+
+struct frn_net {
+    frn_net_desc     d;
+    frn_mem         *mem;
+    frn_plat        *plat;
+    frn_logger      *log;
+    pthread_mutex_t  lock;
+    frn_identity    *identity;
+    char             id[FRN_HOST_ID_SIZE];
+    uint64_t         hash_seed, jitter;
+    int              fd;            /* listens; -1 */
+    int              poll_index;
+    bool             listening;     /* it is polled */
+    bool             draining, stopped;
+    bool             woken, stepping;
+    int64_t          now_ns;        /* of the last look at the clock */
+    unsigned         hold;          /* frames are gathered */
+    bool             held;          /* by frn_net_hold */
+    int64_t          polled_ns;     /* when whoever polls will come by himself */
+    int64_t          accept_ns;     /* not before */
+    int64_t          told_ns;       /* the last log record of a kind that could come in floods */
+    uint64_t         untold;
+    frn_net_timer    timer;
+    frn_heap         timers;
+    size_t           timers_count;
+    frn_list         links, over, dirty;
+    size_t           links_count, shaking;
+    frn_map          peers, lanes;
+    uint64_t         next_token;
+    frn_net_event   *first, **last;
+    size_t           events;
+    frn_net_stats    stats;
+    /* the thread that resolves names */
+    pthread_t        resolver;
+    pthread_cond_t   resolve_cond;
+    bool             resolver_runs, resolve_cond_made;
+    frn_list         resolve;
+    size_t           wire_at, wire_size;
+    unsigned char    wire[FRN_NET_WIRE];        /* bytes of TLS of the link that is being read */
+    unsigned char    plain[FRN_FRAME_MAX];      /* and its frames */
+    unsigned char    form[FRN_FRAME_MAX];       /* frames that go into one record */
+};
+
+#define FRN_NET_DRAINS "the other host accepts no more calls"
+#define FRN_NET_TOKEN (UINT64_C(1) << 63)       /* tokens have it, handles have not */
+
+static void frn_net_lock(frn_net *n)   { (void)pthread_mutex_lock(&n->lock); }
+static void frn_net_unlock(frn_net *n) { (void)pthread_mutex_unlock(&n->lock); }
+
+static int64_t frn_net_now(frn_net *n) { return n->now_ns = frn_plat_now_ns(n->plat); }
+
+static void frn_net_wake(frn_net *n)
+{
+    if (n->woken || n->stepping || n->d.wake == NULL)
+        return;
+    n->woken = true;
+    n->d.wake(n->d.user);
+}
+
+/* Whoever waits in poll() for another instant or other descriptors has to look again; also in the
+ * midst of a step, which another thread may do. */
+static void frn_net_timer_set(frn_net *n, frn_net_timer *t, int64_t at_ns)
+{
+    bool ok = frn_heap_set(n->mem, &n->timers, &t->timer, at_ns);
+
+    FRN_ASSERT(ok);                 /* frn_net_timer_add made room */
+    (void)ok;
+    if (at_ns < n->polled_ns)
+        frn_net_wake(n);
+}
+
+static bool frn_net_timer_add(frn_net *n, frn_net_timer *t, int kind)
+{
+    if (!frn_heap_reserve(n->mem, &n->timers, n->timers_count + 1))
+        return false;
+    n->timers_count++;
+    t->kind = kind;
+    return true;
+}
+
+static void frn_net_timer_drop(frn_net *n, frn_net_timer *t)
+{
+    frn_heap_remove(&n->timers, &t->timer);
+    n->timers_count--;
+}
+
+static uint64_t frn_net_mix(uint64_t v)
+{
+    v *= UINT64_C(0x9fb21c651e98df25);
+    return v ^ (v >> 32);
+}
+
+static uint64_t frn_net_random(frn_net *n)      /* for jitter only */
+{
+    n->jitter = n->jitter * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return n->jitter >> 33;
+}
+
+static frn_net_event *frn_net_event_new(frn_net *n, frn_net_kind kind, uint64_t handle,
+                                        const char *peer)
+{
+    frn_net_event *e = (frn_net_event *)frn_mem_alloc(n->mem, sizeof *e);
+
+    if (e == NULL)
+        return NULL;
+    e->kind = kind;
+    e->handle = handle;
+    memcpy(e->peer, peer, strlen(peer) + 1);
+    return e;
+}
+
+static void frn_net_event_drop(frn_net *n, frn_net_event *e)
+{
+    if (e == NULL)
+        return;
+    frn_buf_drop(n->mem, e->head);
+    frn_buf_drop(n->mem, e->body);
+    frn_mem_free(n->mem, e, sizeof *e);
+}
+
+static void frn_net_event_push(frn_net *n, frn_net_event *e)
+{
+    e->next = NULL;
+    *n->last = e;
+    n->last = &e->next;
+    n->events++;
+    frn_net_wake(n);
+}
+
+// >> 541 net.lane | needs: 540
+//    What a call or a stream is made of, and how it ends.
+
+static void frn_net_note(char *out, size_t size, const char *format, va_list args)
+    FRANCIS_PRINTF(3, 0);
+
+static void frn_net_note(char *out, size_t size, const char *format, va_list args)
+{
+    (void)vsnprintf(out, size, format, args);
+}
+
+static frn_lane *frn_lane_find(frn_net *n, uint64_t handle)
+{
+    frn_node *at = frn_map_first(&n->lanes, frn_net_mix(handle));
+
+    for (; at != NULL; at = frn_map_next(at->next, frn_net_mix(handle))) {
+        frn_lane *l = FRN_OF(frn_lane, by_handle, at);
+        if (l->handle == handle)
+            return l;
+    }
+    return NULL;
+}
+
+static frn_lane *frn_lane_by_id(const frn_link *c, uint32_t id)
+{
+    frn_node *at = frn_map_first(&c->ids, id >> 1);
+
+    for (; at != NULL; at = frn_map_next(at->next, id >> 1)) {
+        frn_lane *l = FRN_OF(frn_lane, by_id, at);
+        if (l->id == id)
+            return l;
+    }
+    return NULL;
+}
+
+static void frn_lane_set_id(frn_lane *l, uint32_t id)
+{
+    l->id = id;
+    (void)frn_map_add(l->net->mem, &l->link->ids, &l->by_id, id >> 1);  /* it has slots already */
+}
+
+static void frn_lane_unname(frn_lane *l)    /* the owner does not know it any more */
+{
+    if (l->named)
+        frn_map_remove(&l->net->lanes, &l->by_handle);
+    l->named = false;
+    frn_net_timer_set(l->net, &l->timer, FRN_NEVER);
+}
+
+static void frn_lane_drop_bytes(frn_lane *l)
+{
+    frn_mem *m = l->net->mem;
+
+    frn_buf_drop(m, l->head);
+    frn_buf_drop(m, l->body);
+    frn_buf_drop(m, l->in_head);
+    frn_buf_drop(m, l->in_body);
+    frn_mem_free(m, l->chunks, FRN_CHUNKS_BYTES);
+    l->head = l->body = l->in_head = l->in_body = NULL;
+    l->chunks = NULL;
+    l->chunks_size = 0;
+}
+
+/* With the event that ends it, so that this cannot fail later. */
+static frn_lane *frn_lane_new(frn_net *n, uint64_t handle, const char *peer)
+{
+    frn_lane *l = (frn_lane *)frn_mem_alloc(n->mem, sizeof *l);
+
+    if (l == NULL)
+        return NULL;
+    frn_list_init(&l->all);
+    frn_list_init(&l->ready);
+    frn_list_init(&l->control);
+    l->net = n;
+    l->handle = handle;
+    l->deadline_ns = FRN_NEVER;
+    l->end = frn_net_event_new(n, FRN_NET_FAILED, handle, peer);
+    if (l->end != NULL && frn_net_timer_add(n, &l->timer, FRN_TIMER_LANE)) {
+        if (frn_map_add(n->mem, &n->lanes, &l->by_handle, frn_net_mix(handle))) {
+            l->named = true;
+            return l;
+        }
+        frn_net_timer_drop(n, &l->timer);
+    }
+    frn_net_event_drop(n, l->end);
+    frn_mem_free(n->mem, l, sizeof *l);
+    return NULL;
+}
+
+/* Credit of the connection for chunks that nobody will read any more. */
+static void frn_lane_read(frn_lane *l, size_t size)
+{
+    frn_link *c = l->link;
+    size_t    back = size < c->kept ? size : c->kept;
+
+    l->unread -= size;
+    c->unread -= size;
+    c->kept -= back;
+    c->owed += back;
+    if (c->owed >= FRN_LINK_CREDIT / 4)
+        c->window_due = true;
+}
+
+static void frn_lane_free(frn_lane *l)
+{
+    frn_net  *n = l->net;
+    frn_link *c = l->link;
+
+    frn_lane_unname(l);
+    if (c != NULL) {
+        if (l->unread > 0)
+            frn_lane_read(l, l->unread);
+        if (l->id != 0)
+            frn_map_remove(&c->ids, &l->by_id);
+        if (l->ours)
+            c->ours--;
+        else
+            c->theirs--;
+        c->used_ns = n->now_ns;
+    }
+    frn_list_remove(&l->all);
+    frn_list_remove(&l->ready);
+    frn_list_remove(&l->control);
+    frn_lane_drop_bytes(l);
+    frn_buf_drop(n->mem, l->reset_why);
+    frn_net_event_drop(n, l->end);
+    frn_net_event_drop(n, l->writable);
+    frn_net_timer_drop(n, &l->timer);
+    frn_mem_free(n->mem, l, sizeof *l);
+}
+
+/* Tells the owner how it ended; he does not know the lane afterwards. format NULL = no words. */
+static void frn_lane_tell(frn_lane *l, frn_net_kind kind, francis_result result, bool sent,
+                          const char *format, ...) FRANCIS_PRINTF(5, 6);
+
+static void frn_lane_tell(frn_lane *l, frn_net_kind kind, francis_result result, bool sent,
+                          const char *format, ...)
+{
+    frn_net_event *e = l->end;
+    va_list        args;
+
+    if (!l->named || e == NULL)
+        return;
+    l->end = NULL;
+    frn_lane_unname(l);
+    if (format != NULL) {
+        va_start(args, format);
+        frn_net_note(e->text, sizeof e->text, format, args);
+        va_end(args);
+    }
+    e->kind = kind;
+    e->result = result;
+    e->sent = sent;
+    frn_net_event_push(l->net, e);
+}
+
+/* Whether the peer may have begun with it. A call begins when all of it has come. */
+static bool frn_lane_sent(const frn_lane *l)
+{
+    return l->stream ? l->id != 0 : l->out == FRN_OUT_END;
+}
+
+/* The end of a lane for a reason that lies outside of it. */
+static void frn_lane_lost(frn_lane *l, bool sent, francis_result result, const char *text)
+{
+    if (l->ours)
+        frn_lane_tell(l, FRN_NET_FAILED, result, sent, "%s", text);
+    else if (l->told)
+        frn_lane_tell(l, l->stream ? FRN_NET_RESET : FRN_NET_CANCELLED, FRANCIS_ERR_UNKNOWN, true,
+                      "%s", text);
+    frn_lane_free(l);
+}
+
+/* A RESET goes out, unless the peer has heard nothing of the lane; nobody hears of it any more. */
+static void frn_lane_reset(frn_lane *l, unsigned reason, francis_result result, frn_buf *why)
+{
+    frn_link *c = l->link;
+
+    frn_lane_unname(l);
+    if (c == NULL || l->id == 0 || c->state == FRN_LINK_OVER) {
+        frn_lane_free(l);
+        return;
+    }
+    frn_lane_drop_bytes(l);
+    if (l->unread > 0)
+        frn_lane_read(l, l->unread);
+    frn_list_remove(&l->ready);
+    frn_list_remove(&l->control);
+    l->reset = true;
+    l->reset_reason = reason;
+    l->reset_result = result;
+    l->reset_why = frn_buf_ref(why != NULL && why->size <= FRN_RESET_WHY_MAX ? why : NULL);
+    frn_list_push(&c->control, &l->control);
+}
+
+/* Something to send, the credit of the connection apart. */
+static bool frn_lane_pending(const frn_lane *l)
+{
+    switch (l->out) {
+    case FRN_OUT_START: return l->at == l->size || l->credit > 0;
+    case FRN_OUT_BODY: return l->credit > 0;
+    case FRN_OUT_CHUNKS: return l->chunks_size > 0 ? l->credit > 0 : l->chunks_end;
+    case FRN_OUT_NONE:
+    case FRN_OUT_END: break;
+    }
+    return false;
+}
+
+static void frn_lane_ready(frn_lane *l)
+{
+    if (l->link != NULL && !l->reset && frn_list_empty(&l->ready) && frn_lane_pending(l))
+        frn_list_push(&l->link->ready, &l->ready);
+}
+
+/* The message that begins a direction. */
+static void frn_lane_start(frn_lane *l, frn_buf *head, frn_buf *body)
+{
+    l->head = frn_buf_ref(head);
+    l->body = frn_buf_ref(body);
+    l->at = 0;
+    l->size = (head != NULL ? head->size : 0) + (body != NULL ? body->size : 0);
+    l->out = FRN_OUT_START;
+    frn_lane_ready(l);
+}
+
+// >> 542 net.link | needs: 541
+//    Connections: their bytes (these four functions are all that knows sockets and TLS), frames on
+//    their way out, and the mark that one is over. Nothing is freed here: frn_net_step does that.
+
+enum { FRN_LINK_WAIT = 0, FRN_LINK_LOST = -1 };
+
+static int frn_link_got(frn_link *c, ssize_t n, int wait)
+{
+    if (n >= 0)
+        return (int)n;
+    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
+        return wait;
+    c->error = errno;
+    return MBEDTLS_ERR_SSL_INTERNAL_ERROR;
+}
+
+static int frn_link_send(void *io, const unsigned char *data, size_t size)
+{
+    frn_link *c = (frn_link *)io;
+    int       r;
+#if defined(MSG_NOSIGNAL)
+    r = frn_link_got(c, send(c->fd, data, size, MSG_NOSIGNAL), MBEDTLS_ERR_SSL_WANT_WRITE);
+#else
+    r = frn_link_got(c, send(c->fd, data, size, 0), MBEDTLS_ERR_SSL_WANT_WRITE);
+#endif
+    if (r > 0)
+        (void)__atomic_add_fetch(&c->net->stats.bytes_out, (uint64_t)r, __ATOMIC_RELAXED);
+    return r;
+}
+
+static int frn_link_recv_socket(frn_link *c, unsigned char *data, size_t size)
+{
+    int r = frn_link_got(c, recv(c->fd, data, size, 0), MBEDTLS_ERR_SSL_WANT_READ);
+
+    c->dry = r < 0;
+    if (r > 0)
+        (void)__atomic_add_fetch(&c->net->stats.bytes_in, (uint64_t)r, __ATOMIC_RELAXED);
+    return r;
+}
+
+/* TLS asks for a record in two parts. Both, and more, come with one call of the kernel. In a
+ * handshake the buffer, which the lock guards, is not ours. */
+static int frn_link_recv(void *io, unsigned char *data, size_t size)
+{
+    frn_link *c = (frn_link *)io;
+    frn_net  *n = c->net;
+
+    if (c->busy)
+        return frn_link_recv_socket(c, data, size);
+    if (n->wire_at == n->wire_size) {
+        int r;
+        if (c->dry || c->pass >= FRN_NET_PASS)
+            return MBEDTLS_ERR_SSL_WANT_READ;
+        r = frn_link_recv_socket(c, n->wire, sizeof n->wire);
+        if (r <= 0)
+            return r;
+        n->wire_at = 0;
+        n->wire_size = (size_t)r;
+        c->pass += (size_t)r;
+        c->dry = n->wire_size < sizeof n->wire;     /* poll() tells when more comes */
+    }
+    if (size > n->wire_size - n->wire_at)
+        size = n->wire_size - n->wire_at;
+    memcpy(data, n->wire + n->wire_at, size);
+    n->wire_at += size;
+    return (int)size;
+}
+
+/* 1 = done. Without the lock, with c->busy. */
+static int frn_link_shake(frn_link *c)
+{
+    int r = mbedtls_ssl_handshake(frn_tls_ssl(c->tls));
+
+    c->shake_write = r == MBEDTLS_ERR_SSL_WANT_WRITE;
+    if (r == 0)
+        return 1;
+    if (r == MBEDTLS_ERR_SSL_WANT_READ || r == MBEDTLS_ERR_SSL_WANT_WRITE)
+        return FRN_LINK_WAIT;
+    return r < FRN_LINK_LOST ? r : FRN_LINK_LOST;
+}
+
+static int frn_link_read(frn_link *c, unsigned char *data, size_t size)
+{
+    int r;
+
+    do {
+        r = mbedtls_ssl_read(frn_tls_ssl(c->tls), data, size);
+#if defined(MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET)
+    } while (r == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET);
+#else
+    } while (false);
+#endif
+    if (r > 0)
+        return r;
+    if (r == MBEDTLS_ERR_SSL_WANT_READ || r == MBEDTLS_ERR_SSL_WANT_WRITE)
+        return FRN_LINK_WAIT;
+    return r < FRN_LINK_LOST ? r : FRN_LINK_LOST;
+}
+
+/* All of it or nothing: what TLS has formed waits there, and the same call is made again. */
+static int frn_link_write(frn_link *c, const unsigned char *data, size_t size)
+{
+    int r = mbedtls_ssl_write(frn_tls_ssl(c->tls), data, size);
+
+    if (r > 0)
+        return (size_t)r == size ? r : FRN_LINK_LOST;
+    if (r == MBEDTLS_ERR_SSL_WANT_READ || r == MBEDTLS_ERR_SSL_WANT_WRITE)
+        return FRN_LINK_WAIT;
+    return r < FRN_LINK_LOST ? r : FRN_LINK_LOST;
+}
+
+/* TLS's own goodbye, for whoever listens in between; the peers go by GOAWAY. */
+static void frn_link_bye(frn_link *c) { (void)mbedtls_ssl_close_notify(frn_tls_ssl(c->tls)); }
+
+/* What it is polled for follows from its state. */
+static void frn_link_poll(frn_link *c)
+{
+    bool read = true, write = c->record > 0 || !frn_list_empty(&c->dirty);
+
+    if (c->state == FRN_LINK_CONNECTING) {
+        read = false;
+        write = true;
+    } else if (c->state == FRN_LINK_SHAKING) {
+        write = c->shake_write;
+        read = !write;
+    } else if (c->net->events >= FRN_NET_EVENTS) {
+        read = false;
+    }
+    if (c->state == FRN_LINK_OVER || (c->read == read && c->write == write))
+        return;
+    c->read = read;
+    c->write = write;
+    if (c->net->d.watch != NULL)
+        c->net->d.watch(c->net->d.user, c->fd, read, write, false);
+    else
+        frn_net_wake(c->net);
+}
+
+/* The link is over; frn_net_step does what follows. quiet: nothing went wrong. */
+static void frn_link_over(frn_link *c, bool quiet, const char *format, ...) FRANCIS_PRINTF(3, 4);
+
+static void frn_link_over(frn_link *c, bool quiet, const char *format, ...)
+{
+    frn_net_peer *p = c->peer;
+    va_list       args;
+
+    if (c->state == FRN_LINK_OVER)
+        return;
+    c->was = c->state;
+    c->state = FRN_LINK_OVER;
+    c->quiet = quiet;
+    va_start(args, format);
+    frn_net_note(c->reason, sizeof c->reason, format, args);
+    va_end(args);
+    if (p != NULL && p->main == c)
+        p->main = NULL;
+    if (p != NULL && p->greeting == c)
+        p->greeting = NULL;
+    frn_list_remove(&c->dirty);
+    frn_list_remove(&c->all);
+    frn_list_push(&c->net->over, &c->all);
+    frn_net_wake(c->net);
+}
+
+/* Why TLS has ended, in words. */
+static const char *frn_link_fault(frn_link *c, int r, char text[FRN_NET_TEXT])
+{
+    const char *fault = c->tls != NULL ? frn_tls_fault(c->tls) : "";
+
+    if (fault[0] != '\0')
+        (void)snprintf(text, FRN_NET_TEXT, "%s", fault);
+    else if (c->error != 0)
+        (void)snprintf(text, FRN_NET_TEXT, "%s", strerror(c->error));
+    else if (r == FRN_LINK_LOST || r == MBEDTLS_ERR_SSL_CONN_EOF
+             || r == MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY)
+        (void)snprintf(text, FRN_NET_TEXT, "the other side has closed it");
+    else
+        (void)snprintf(text, FRN_NET_TEXT, "TLS error -0x%04x", (unsigned)-r);
+    return text;
+}
+
+static size_t frn_link_form_hello(frn_link *c, unsigned char *out)
+{
+    frn_net  *n = c->net;
+    frn_hello h;
+    size_t    size;
+
+    memset(&h, 0, sizeof h);
+    h.version = FRN_WIRE_VERSION;
+    h.streams_max = n->d.streams_max;
+    h.message_max = n->d.message_bytes_max;
+    h.lane_credit = FRN_LANE_CREDIT;
+    h.link_credit = FRN_LINK_CREDIT;
+    h.frame_max = FRN_FRAME_MAX;
+#if defined(MBEDTLS_SSL_IN_CONTENT_LEN)
+    if (MBEDTLS_SSL_IN_CONTENT_LEN < FRN_FRAME_MAX)
+        h.frame_max = MBEDTLS_SSL_IN_CONTENT_LEN;
+#endif
+    (void)snprintf(h.id, sizeof h.id, "%s", n->id);
+    size = frn_wire_put_hello(out + FRN_FRAME_HEADER, &h);
+    frn_wire_header(out, FRN_FRAME_HELLO, 0, size, 0);
+    return FRN_FRAME_HEADER + size;
+}
+
+static size_t frn_link_form_word(unsigned char *out, unsigned type, uint64_t word)
+{
+    frn_wire_header(out, type, 0, 8, 0);
+    frn_wire_put64(out + FRN_FRAME_HEADER, word);
+    return FRN_FRAME_HEADER + 8;
+}
+
+static size_t frn_link_form_window(unsigned char *out, uint32_t lane, size_t *owed)
+{
+    frn_wire_header(out, FRN_FRAME_WINDOW, 0, 4, lane);
+    frn_wire_put32(out + FRN_FRAME_HEADER, (uint32_t)*owed);
+    *owed = 0;
+    return FRN_FRAME_HEADER + 4;
+}
+
+static size_t frn_link_form_goaway(frn_link *c, unsigned char *out)
+{
+    frn_wire_header(out, FRN_FRAME_GOAWAY, 0, 8, 0);
+    frn_wire_put32(out + FRN_FRAME_HEADER, c->last_in);
+    frn_wire_put32(out + FRN_FRAME_HEADER + 4, c->goaway_code);
+    c->goaway_sent = true;
+    return FRN_FRAME_HEADER + 8;
+}
+
+static size_t frn_link_form_reset(unsigned char *out, uint32_t lane, unsigned reason,
+                                  francis_result result, const frn_buf *why)
+{
+    size_t size = why != NULL ? why->size : 0;
+
+    frn_wire_header(out, FRN_FRAME_RESET, 0, FRN_RESET_FIXED + size, lane);
+    out[FRN_FRAME_HEADER] = (unsigned char)reason;
+    frn_wire_put32(out + FRN_FRAME_HEADER + 1, (uint32_t)result);
+    if (size > 0)
+        memcpy(out + FRN_FRAME_HEADER + FRN_RESET_FIXED, FRN_TAIL(why), size);
+    return FRN_FRAME_HEADER + FRN_RESET_FIXED + size;
+}
+
+enum { FRN_CONTROL_MAX = FRN_FRAME_HEADER + FRN_RESET_FIXED + FRN_RESET_WHY_MAX };
+
+/* What lanes owe besides bytes. A lane whose RESET is formed is over. */
+static size_t frn_link_form_control(frn_link *c, unsigned char *out, size_t room)
+{
+    size_t    used = 0;
+    frn_list *item;
+
+    for (; c->refusals_count > 0 && used + FRN_CONTROL_MAX <= room; c->net->stats.frames_out++) {
+        const frn_refusal *r = &c->refusals[--c->refusals_count];
+        used += frn_link_form_reset(out + used, r->id, FRN_RESET_REFUSED, r->result, NULL);
+    }
+    for (; used + FRN_CONTROL_MAX <= room && (item = frn_list_pop(&c->control)) != NULL;
+         c->net->stats.frames_out++) {
+        frn_lane *l = FRN_OF(frn_lane, control, item);
+        if (l->reset) {
+            used += frn_link_form_reset(out + used, l->id, l->reset_reason, l->reset_result,
+                                        l->reset_why);
+            frn_lane_free(l);
+        } else {
+            l->window = false;
+            l->in_credit += (int64_t)l->owed;
+            used += frn_link_form_window(out + used, l->id, &l->owed);
+        }
+    }
+    return used;
+}
+
+static size_t frn_link_form_first(frn_link *c, unsigned char *out)
+{
+    size_t used = 0, before = 0;
+
+    if (c->hello_due) {
+        c->hello_due = false;
+        used += frn_link_form_hello(c, out + used);
+        c->net->stats.frames_out++;
+    }
+    if (c->goaway_due) {
+        c->goaway_due = false;
+        used += frn_link_form_goaway(c, out + used);
+        c->net->stats.frames_out++;
+    }
+    before = used;
+    if (c->pong_due)
+        used += frn_link_form_word(out + used, FRN_FRAME_PONG, c->pong);
+    if (c->ping_due)
+        used += frn_link_form_word(out + used, FRN_FRAME_PING, 0);
+    c->net->stats.frames_out += (used - before) / (FRN_FRAME_HEADER + 8);
+    c->pong_due = c->ping_due = false;
+    if (c->window_due && c->owed > 0) {
+        c->in_credit += (int64_t)c->owed;
+        used += frn_link_form_window(out + used, 0, &c->owed);
+        c->net->stats.frames_out++;
+    }
+    c->window_due = false;
+    return used;
+}
+
+/* Copies n bytes of head and body from where the lane is. */
+static void frn_lane_copy(frn_lane *l, unsigned char *out, size_t n)
+{
+    size_t head = l->head != NULL ? l->head->size : 0, part = 0;
+
+    if (n == 0)
+        return;
+    if (l->at < head) {
+        part = n < head - l->at ? n : head - l->at;
+        memcpy(out, (const unsigned char *)FRN_BYTES(l->head) + l->at, part);
+    }
+    if (n > part)
+        memcpy(out + part, (const unsigned char *)FRN_BYTES(l->body) + (l->at + part - head),
+               n - part);
+    l->at += n;
+}
+
+static void frn_lane_copy_chunks(frn_lane *l, unsigned char *out, size_t n)
+{
+    size_t first = FRN_CHUNKS_BYTES - l->chunks_at;
+
+    if (n == 0)
+        return;
+    if (first > n)
+        first = n;
+    memcpy(out, l->chunks + l->chunks_at, first);
+    memcpy(out + first, l->chunks, n - first);
+    l->chunks_at = (l->chunks_at + n) % FRN_CHUNKS_BYTES;
+    l->chunks_size -= n;
+}
+
+/* The fixed part of OPEN or REPLY; its size. */
+static size_t frn_lane_form_fixed(frn_lane *l, unsigned char *p)
+{
+    int64_t left = 0;
+
+    frn_wire_put32(p, l->body != NULL ? (uint32_t)l->body->size : FRN_BODY_ABSENT);
+    frn_wire_put16(p + 4, l->head != NULL ? (uint32_t)l->head->size : 0);
+    if (!l->ours)
+        return FRN_REPLY_FIXED;
+    if (l->deadline_ns != FRN_NEVER) {
+        left = (l->deadline_ns - frn_net_now(l->net)) / FRN_MS;
+        left = left < 1 ? 1 : left > INT32_MAX ? INT32_MAX : left;
+    }
+    frn_wire_put32(p + 6, (uint32_t)left);
+    return FRN_OPEN_FIXED;
+}
+
+/* How many bytes of its next frame a lane may send now. SIZE_MAX = it must wait. */
+static size_t frn_lane_share(const frn_lane *l, size_t room)
+{
+    size_t  want = l->out == FRN_OUT_CHUNKS ? l->chunks_size : l->size - l->at, n = want;
+    int64_t credit = l->link->credit - (l->out == FRN_OUT_CHUNKS ? FRN_LINK_RESERVE : 0);
+
+    if (l->credit < credit)
+        credit = l->credit;
+    if (want > 0 && credit <= 0)
+        return SIZE_MAX;
+    if (n > room)
+        n = room;
+    return want > 0 && (int64_t)n > credit ? (size_t)credit : n;
+}
+
+/* Where a lane is after a frame with so many bytes; whether this was its last one. */
+static bool frn_lane_advance(frn_lane *l)
+{
+    if (l->out != FRN_OUT_CHUNKS && l->at == l->size) {
+        l->out = l->stream ? FRN_OUT_CHUNKS : FRN_OUT_END;
+    } else if (l->out == FRN_OUT_START) {
+        l->out = FRN_OUT_BODY;
+    }
+    if (l->out == FRN_OUT_CHUNKS && l->chunks_end && l->chunks_size == 0)
+        l->out = FRN_OUT_END;
+    return l->out == FRN_OUT_END;
+}
+
+/* One frame of a lane; 0 = the credit of the connection does not suffice. */
+static size_t frn_lane_form(frn_lane *l, unsigned char *out, size_t room)
+{
+    bool          start = l->out == FRN_OUT_START;
+    size_t        fixed = !start ? 0 : l->ours ? FRN_OPEN_FIXED : FRN_REPLY_FIXED;
+    size_t        n = frn_lane_share(l, room - FRN_FRAME_HEADER - fixed);
+    unsigned      type = !start ? FRN_FRAME_DATA : l->ours ? FRN_FRAME_OPEN : FRN_FRAME_REPLY;
+    unsigned      flags = start && l->stream ? FRN_FLAG_STREAM : 0;
+    unsigned char *data = out + FRN_FRAME_HEADER + fixed;
+
+    if (n == SIZE_MAX)
+        return 0;
+    if (l->id == 0) {
+        frn_lane_set_id(l, l->link->next_id);
+        l->link->next_id += 2;
+    }
+    if (start)
+        (void)frn_lane_form_fixed(l, out + FRN_FRAME_HEADER);
+    if (l->out == FRN_OUT_CHUNKS)
+        frn_lane_copy_chunks(l, data, n);
+    else
+        frn_lane_copy(l, data, n);
+    l->credit -= (int64_t)n;
+    l->link->credit -= (int64_t)n;
+    if (frn_lane_advance(l))
+        flags |= FRN_FLAG_END;
+    frn_wire_header(out, type, flags, fixed + n, l->id);
+    l->net->stats.frames_out++;
+    return FRN_FRAME_HEADER + fixed + n;
+}
+
+/* After a frame: its turn comes again, or it is over; and its writer is told of room. */
+static void frn_lane_formed(frn_lane *l)
+{
+    if (l->writable != NULL && l->chunks_size <= FRN_CHUNKS_BYTES / 2) {
+        frn_net_event_push(l->net, l->writable);
+        l->writable = NULL;
+    }
+    if (l->out == FRN_OUT_END && (l->in_end || (!l->ours && !l->stream)))
+        frn_lane_free(l);
+    else
+        frn_lane_ready(l);
+}
+
+enum { FRN_ROOM_MIN = 256 };        /* no frames of a few bytes at the end of a record */
+
+/* Frames for one record: control frames, then of each lane one frame in turn. */
+static size_t frn_link_form(frn_link *c, unsigned char *out, size_t room)
+{
+    size_t    used = frn_link_form_first(c, out), n;
+    frn_list *item;
+
+    used += frn_link_form_control(c, out + used, room - used);
+    while (used + FRN_ROOM_MIN <= room && (item = frn_list_pop(&c->ready)) != NULL) {
+        frn_lane *l = FRN_OF(frn_lane, ready, item);
+        n = frn_lane_form(l, out + used, room - used);
+        if (n == 0)
+            frn_list_push(&c->parked, &l->ready);
+        else
+            frn_lane_formed(l);
+        used += n;
+    }
+    return used;
+}
+
+/* Lanes that wait for a connection go to it as far as the peer takes them. */
+static void frn_link_feed(frn_link *c)
+{
+    frn_net_peer *p = c->peer;
+
+    if (c->next_id >= FRN_LANE_LAST && p->main == c) {
+        p->main = NULL;             /* the numbers run out */
+        c->closing = c->goaway_due = true;
+        c->goaway_code = FRN_GOAWAY_CLOSE;
+        frn_net_timer_set(c->net, &p->timer, 0);
+    }
+    while (p->main == c && !c->goaway_got && c->ours < c->streams_max
+           && !frn_list_empty(&p->waiting)) {
+        frn_lane *l = FRN_OF(frn_lane, all, p->waiting.next);
+        if (l->body != NULL && l->body->size > c->message_max) {
+            frn_lane_lost(l, false, FRANCIS_ERR_TOO_LARGE, "larger than what the other host takes");
+            continue;
+        }
+        frn_list_remove(&l->all);
+        frn_list_push(&c->lanes, &l->all);
+        l->link = c;
+        l->credit = c->lane_credit;
+        c->ours++;
+        frn_lane_ready(l);
+    }
+}
+
+/* Writes until the socket takes no more, or others should have their turn. */
+static void frn_link_flush(frn_link *c)
+{
+    size_t done = 0;
+
+    frn_list_remove(&c->dirty);
+    while (c->state == FRN_LINK_GREETING || c->state == FRN_LINK_OPEN) {
+        int r;
+        if (c->record == 0) {
+            if (c->state == FRN_LINK_OPEN)
+                frn_link_feed(c);
+            if (done >= FRN_NET_PASS)
+                break;
+            c->record = frn_link_form(c, c->net->form, c->record_max);
+            if (c->record == 0)
+                break;
+        }
+        r = frn_link_write(c, c->net->form, c->record);
+        if (r == FRN_LINK_WAIT) {
+            if (c->blocked_ns == 0)
+                c->blocked_ns = frn_net_now(c->net);
+            break;
+        }
+        if (r < 0) {
+            char text[FRN_NET_TEXT];
+            frn_link_over(c, false, "%s", frn_link_fault(c, r, text));
+            return;
+        }
+        done += c->record;
+        c->record = 0;
+        c->blocked_ns = 0;
+    }
+    if (done >= FRN_NET_PASS && c->state != FRN_LINK_OVER)
+        frn_list_push(&c->net->dirty, &c->dirty);
+    else if (c->closing && c->goaway_got && c->record == 0 && !c->goaway_due
+             && frn_list_empty(&c->lanes))
+        frn_link_over(c, true, "closed");
+    frn_link_poll(c);
+}
+
+/* There is something to send: now, or together with what comes next. */
+static void frn_link_kick(frn_link *c)
+{
+    if (c->state == FRN_LINK_OVER || c->record > 0)
+        return;
+    if (c->net->hold == 0)
+        frn_link_flush(c);
+    else if (frn_list_empty(&c->dirty))
+        frn_list_push(&c->net->dirty, &c->dirty);
+}
+
+static void frn_net_flush_dirty(frn_net *n)
+{
+    frn_list  later;
+    frn_list *item;
+
+    frn_list_init(&later);
+    frn_list_move(&later, &n->dirty);
+    while ((item = frn_list_pop(&later)) != NULL)
+        frn_link_flush(FRN_OF(frn_link, dirty, item));
+}
+
+// >> 544 net.peer | needs: 542
+//    Addresses, dialling, and which connection to a peer is the one.
+
+/* Splits "host:port" and "[v6]:port". */
+static bool frn_addr_split(const char *address, char host[FRANCIS_NAME_SIZE], char port[6])
+{
+    const char *colon = strrchr(address, ':'), *from = address, *to = colon;
+    size_t      size = strlen(address), i;
+
+    if (colon == NULL || size >= FRANCIS_NAME_SIZE)
+        return false;
+    size = strlen(colon + 1);
+    if (size == 0 || size > 5)
+        return false;
+    for (i = 0; i < size; i++)
+        if (colon[1 + i] < '0' || colon[1 + i] > '9')
+            return false;
+    if (strtol(colon + 1, NULL, 10) > 65535)
+        return false;
+    memcpy(port, colon + 1, size + 1);
+    if (address[0] == '[') {
+        from++;
+        to--;
+        if (to < from || *to != ']')
+            return false;
+    } else if (memchr(address, ':', (size_t)(colon - address)) != NULL) {
+        return false;
+    }
+    memcpy(host, from, (size_t)(to - from));
+    host[to - from] = '\0';
+    return true;
+}
+
+/* The sockets' addresses of an address; how many, or 0 and why. Waits, unless it is numeric. */
+static int frn_addr_resolve(const char *address, int flags, frn_addr *out, int max, char *why,
+                            size_t why_size)
+{
+    struct addrinfo  hints, *list = NULL, *a;
+    char             host[FRANCIS_NAME_SIZE], port[6];
+    int              count = 0, r;
+
+    if (!frn_addr_split(address, host, port)) {
+        (void)snprintf(why, why_size, "not host:port");
+        return 0;
+    }
+    memset(&hints, 0, sizeof hints);
+    hints.ai_family = AF_UNSPEC;
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = flags | AI_NUMERICSERV;
+    r = getaddrinfo(host[0] != '\0' ? host : NULL, port, &hints, &list);
+    if (r != 0) {
+        (void)snprintf(why, why_size, "%s", gai_strerror(r));
+        return 0;
+    }
+    for (a = list; a != NULL && count < max; a = a->ai_next) {
+        if ((size_t)a->ai_addrlen > sizeof out[count].sa)
+            continue;
+        memcpy(&out[count].sa, a->ai_addr, (size_t)a->ai_addrlen);
+        out[count++].size = a->ai_addrlen;
+    }
+    freeaddrinfo(list);
+    return count;
+}
+
+static void frn_addr_text(const struct sockaddr_storage *sa, socklen_t size, char *out, size_t max)
+{
+    char host[48], port[6];
+
+    if (getnameinfo((const struct sockaddr *)(const void *)sa, size, host, sizeof host, port,
+                    sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+        (void)snprintf(out, max, "?");
+    else
+        (void)snprintf(out, max, strchr(host, ':') != NULL ? "[%s]:%s" : "%s:%s", host, port);
+}
+
+static void frn_socket_set(int fd, int level, int name, int value)
+{
+    (void)setsockopt(fd, level, name, &value, (socklen_t)sizeof value);
+}
+
+/* What a connection of ours asks of its socket. A small frame waits for no more than what the
+ * kernel has not sent yet, so that is kept small. */
+static bool frn_socket_prepare(frn_net *n, int fd)
+{
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) != 0 || fcntl(fd, F_SETFL, O_NONBLOCK) != 0)
+        return false;
+    frn_socket_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+#if defined(TCP_NOTSENT_LOWAT)
+    frn_socket_set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, 16384);
+#else
+    frn_socket_set(fd, SOL_SOCKET, SO_SNDBUF, 32768);
+#endif
+#if defined(TCP_USER_TIMEOUT)
+    if (n->d.keepalive_ms < INT_MAX / 4)
+        frn_socket_set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)(n->d.keepalive_ms * 5 / 2));
+#else
+    (void)n;
+#endif
+#if defined(SO_NOSIGPIPE)
+    frn_socket_set(fd, SOL_SOCKET, SO_NOSIGPIPE, 1);
+#endif
+    return true;
+}
+
+static frn_net_peer *frn_net_peer_by_id(frn_net *n, const char *id)
+{
+    uint64_t  hash = frn_hash(n->hash_seed, id, strlen(id));
+    frn_node *at = frn_map_first(&n->peers, hash);
+
+    for (; at != NULL; at = frn_map_next(at->next, hash)) {
+        frn_net_peer *p = FRN_OF(frn_net_peer, node, at);
+        if (strcmp(p->id, id) == 0)
+            return p;
+    }
+    return NULL;
+}
+
+/* address may be NULL: the peer came to us. */
+static frn_net_peer *frn_net_peer_get(frn_net *n, const char *id, const char *address)
+{
+    frn_net_peer *p = frn_net_peer_by_id(n, id);
+
+    if (p == NULL) {
+        p = (frn_net_peer *)frn_mem_alloc(n->mem, sizeof *p);
+        if (p == NULL)
+            return NULL;
+        p->net = n;
+        frn_list_init(&p->waiting);
+        frn_list_init(&p->links);
+        frn_list_init(&p->resolve);
+        (void)snprintf(p->id, sizeof p->id, "%s", id);
+        if (!frn_net_timer_add(n, &p->timer, FRN_TIMER_PEER)) {
+            frn_mem_free(n->mem, p, sizeof *p);
+            return NULL;
+        }
+        if (!frn_map_add(n->mem, &n->peers, &p->node, frn_hash(n->hash_seed, id, strlen(id)))) {
+            frn_net_timer_drop(n, &p->timer);
+            frn_mem_free(n->mem, p, sizeof *p);
+            return NULL;
+        }
+    }
+    if (address != NULL && strcmp(p->address, address) != 0 && !p->resolving) {
+        (void)snprintf(p->address, sizeof p->address, "%s", address);
+        p->resolved = false;
+        p->retry_ns = 0;
+    }
+    return p;
+}
+
+static void frn_net_peer_free(frn_net_peer *p)
+{
+    frn_net *n = p->net;
+
+    frn_map_remove(&n->peers, &p->node);
+    frn_net_timer_drop(n, &p->timer);
+    frn_net_event_drop(n, p->ping_event);
+    frn_mem_free(n->mem, p, sizeof *p);
+}
+
+static void frn_net_peer_answer_ping(frn_net_peer *p, frn_net_kind kind, const char *text)
+{
+    frn_net_event *e = p->ping_event;
+
+    if (e == NULL)
+        return;
+    p->ping_event = NULL;
+    e->kind = kind;
+    (void)snprintf(e->text, sizeof e->text, "%s", text);
+    frn_net_event_push(p->net, e);
+}
+
+/* When to look at the peer again: an attempt, the end of a ping, or it may be forgotten. */
+static void frn_net_peer_arm(frn_net_peer *p, int64_t at_ns)
+{
+    if (p->ping_event != NULL && p->ping_until_ns < at_ns)
+        at_ns = p->ping_until_ns;
+    frn_net_timer_set(p->net, &p->timer, at_ns);
+}
+
+/* Nothing happens with it any more: it is forgotten in a while. */
+static void frn_net_peer_idle(frn_net_peer *p)
+{
+    if (p->timer.timer.index == 0)
+        frn_net_peer_arm(p, frn_add_time(frn_net_now(p->net), 1000 * FRN_MS));
+}
+
+/* 50 ms, doubled up to 6.4 s, half of it chance. */
+static int64_t frn_net_peer_pause(frn_net_peer *p)
+{
+    int64_t ns = 50 * FRN_MS << (p->fails < 7 ? p->fails : 7);
+    return ns / 2 + (int64_t)(frn_net_random(p->net) % (uint64_t)(ns / 2));
+}
+
+/* Nothing of what waits has run. */
+static void frn_net_peer_fail_waiting(frn_net_peer *p, francis_result result, const char *text)
+{
+    while (!frn_list_empty(&p->waiting))
+        frn_lane_lost(FRN_OF(frn_lane, all, p->waiting.next), false, result, text);
+}
+
+static void frn_net_peer_failed(frn_net_peer *p, francis_result result, const char *text)
+{
+    p->why = result;
+    (void)snprintf(p->why_text, sizeof p->why_text, "%s", text);
+    p->resolved = false;
+    p->retry_ns = frn_net_now(p->net) + frn_net_peer_pause(p);
+    p->fails++;
+    frn_log(p->net->log, FRN_LOG_net_unreachable, result, NULL, NULL, "%s at %s: %s", p->id,
+            p->address, text);
+    frn_net_peer_fail_waiting(p, result, text);
+    frn_net_peer_answer_ping(p, FRN_NET_PEER_DOWN, text);
+    frn_net_peer_arm(p, p->retry_ns);
+}
+
+static frn_link *frn_link_new(frn_net *n, int fd, bool dialled)
+{
+    frn_link *c = (frn_link *)frn_mem_alloc(n->mem, sizeof *c);
+
+    if (c == NULL)
+        return NULL;
+    if (!frn_map_grow(n->mem, &c->ids)) {
+        frn_mem_free(n->mem, c, sizeof *c);
+        return NULL;
+    }
+    if (!frn_net_timer_add(n, &c->timer, FRN_TIMER_LINK)) {
+        frn_mem_free(n->mem, c->ids.slots, c->ids.cap * sizeof *c->ids.slots);
+        frn_mem_free(n->mem, c, sizeof *c);
+        return NULL;
+    }
+    frn_list_init(&c->dirty);
+    frn_list_init(&c->of_peer);
+    frn_list_init(&c->ready);
+    frn_list_init(&c->parked);
+    frn_list_init(&c->control);
+    frn_list_init(&c->lanes);
+    c->net = n;
+    c->fd = fd;
+    c->dialled = dialled;
+    c->next_id = dialled ? 1 : 2;
+    c->poll_index = -1;
+    c->result = FRANCIS_ERR_MOVED;
+    c->in_credit = FRN_LINK_CREDIT;
+    c->in_ns = c->used_ns = frn_net_now(n);
+    frn_list_push(&n->links, &c->all);
+    n->links_count++;
+    return c;
+}
+
+static void frn_link_set_peer(frn_link *c, frn_net_peer *p)
+{
+    c->peer = p;
+    frn_list_push(&p->links, &c->of_peer);
+}
+
+static void frn_link_arm(frn_link *c, int64_t in_ms)
+{
+    frn_net_timer_set(c->net, &c->timer,
+                      frn_add_time(frn_net_now(c->net), frn_ms_to_ns(in_ms)));
+}
+
+/* TCP is there: TLS begins. */
+static void frn_link_secure(frn_link *c)
+{
+    frn_net *n = c->net;
+
+    c->state = FRN_LINK_SHAKING;
+    c->shake_write = c->dialled;
+    c->tls = frn_tls_new(n->identity, !c->dialled, c->dialled ? c->peer->id : NULL, c,
+                         frn_link_send, frn_link_recv);
+    frn_link_arm(c, n->d.handshake_timeout_ms);
+    if (c->tls == NULL) {
+        c->result = FRANCIS_ERR_NOMEM;
+        frn_link_over(c, false, "out of memory");
+    }
+    frn_link_poll(c);
+}
+
+/* The next address of the peer to which a connection can at least be begun. */
+static void frn_net_peer_connect(frn_net_peer *p)
+{
+    frn_net  *n = p->net;
+    frn_link *c = NULL;
+    int       fd, r = ECONNREFUSED;
+
+    while (p->addrs_next < p->addrs_count) {
+        const frn_addr *a = &p->addrs[p->addrs_next++];
+        fd = socket(a->sa.ss_family, SOCK_STREAM, 0);
+        if (fd >= 0 && frn_socket_prepare(n, fd) && (c = frn_link_new(n, fd, true)) != NULL) {
+            frn_addr_text(&a->sa, a->size, c->remote, sizeof c->remote);
+            frn_link_set_peer(c, p);
+            p->dial = c;
+            r = connect(fd, (const struct sockaddr *)(const void *)&a->sa, a->size);
+            if (r != 0 && errno != EINPROGRESS && errno != EINTR) {
+                frn_link_over(c, false, "%s", strerror(errno));
+                return;             /* the step goes on from there */
+            }
+            frn_link_arm(c, n->d.connect_timeout_ms);
+            frn_link_poll(c);
+            return;
+        }
+        r = fd >= 0 && c == NULL ? ENOMEM : errno;
+        if (fd >= 0)
+            (void)close(fd);
+    }
+    frn_net_peer_failed(p, r == ENOMEM ? FRANCIS_ERR_NOMEM : FRANCIS_ERR_MOVED, strerror(r));
+}
+
+static void *frn_net_resolver(void *arg)
+{
+    frn_net  *n = (frn_net *)arg;
+    frn_list *item;
+
+    frn_thread_name("francis", "names");
+    frn_net_lock(n);
+    while (!n->stopped) {
+        frn_addr addrs[FRN_NET_ADDRS];
+        char     address[FRANCIS_NAME_SIZE], why[FRN_NET_TEXT] = "";
+        int      count;
+        if ((item = frn_list_pop(&n->resolve)) == NULL) {
+            frn_cond_wait(&n->resolve_cond, &n->lock, FRN_NEVER);
+            continue;
+        }
+        memcpy(address, FRN_OF(frn_net_peer, resolve, item)->address, sizeof address);
+        frn_net_unlock(n);
+        count = frn_addr_resolve(address, 0, addrs, FRN_NET_ADDRS, why, sizeof why);
+        frn_net_lock(n);
+        {
+            frn_net_peer *p = FRN_OF(frn_net_peer, resolve, item);  /* it stays while resolving */
+            memcpy(p->addrs, addrs, (size_t)count * sizeof *addrs);
+            memcpy(p->why_text, why, sizeof why);
+            p->addrs_count = count;
+            p->resolving = false;
+            p->resolved = true;
+            frn_net_timer_set(n, &p->timer, 0);
+        }
+    }
+    frn_net_unlock(n);
+    return NULL;
+}
+
+static bool frn_net_resolver_start(frn_net *n)
+{
+    if (n->resolver_runs)
+        return true;
+    if (!n->resolve_cond_made && !frn_cond_init(&n->resolve_cond))
+        return false;
+    n->resolve_cond_made = true;
+    n->resolver_runs = frn_thread_start(&n->resolver, frn_net_resolver, n);
+    return n->resolver_runs;
+}
+
+/* Numeric addresses at once. Names by a thread, which comes back with the peer's timer. */
+static void frn_net_peer_resolve(frn_net_peer *p)
+{
+    frn_net *n = p->net;
+
+    p->addrs_next = 0;
+    p->resolved = true;
+    p->why_text[0] = '\0';
+    p->addrs_count = frn_addr_resolve(p->address, AI_NUMERICHOST, p->addrs, FRN_NET_ADDRS,
+                                      p->why_text, sizeof p->why_text);
+    if (p->addrs_count > 0)
+        return;
+    if (n->d.threads && frn_net_resolver_start(n)) {
+        p->resolving = true;
+        frn_list_push(&n->resolve, &p->resolve);
+        (void)pthread_cond_signal(&n->resolve_cond);
+        return;
+    }
+    p->addrs_count = frn_addr_resolve(p->address, 0, p->addrs, FRN_NET_ADDRS, p->why_text,
+                                      sizeof p->why_text);
+}
+
+/* A connection is wanted: does what is next towards it. */
+static void frn_net_peer_kick(frn_net_peer *p)
+{
+    frn_net *n = p->net;
+    int64_t  now;
+
+    if (p->main != NULL) {
+        if (!p->main->goaway_got)
+            frn_link_kick(p->main);
+        else
+            frn_net_peer_fail_waiting(p, FRANCIS_ERR_STOPPED, FRN_NET_DRAINS);
+        return;
+    }
+    if ((frn_list_empty(&p->waiting) && p->ping_event == NULL) || p->dial != NULL
+        || p->greeting != NULL || p->resolving || n->identity == NULL)
+        return;
+    now = frn_net_now(n);
+    if (now < p->retry_ns) {
+        if (p->retry_ns - now > 1000 * FRN_MS) {
+            frn_net_peer_fail_waiting(p, p->why, p->why_text);
+            frn_net_peer_answer_ping(p, FRN_NET_PEER_DOWN, p->why_text);
+        }
+        frn_net_peer_arm(p, p->retry_ns);
+        return;
+    }
+    if (!p->resolved)
+        frn_net_peer_resolve(p);
+    if (p->resolving)
+        return;
+    if (p->addrs_count == 0)
+        frn_net_peer_failed(p, FRANCIS_ERR_MOVED, p->why_text);
+    else if (n->links_count >= n->d.connections_max)
+        frn_net_peer_failed(p, FRANCIS_ERR_BUSY, "connections_max of them are open");
+    else
+        frn_net_peer_connect(p);
+}
+
+/* Our HELLO to one who has dialled; our own attempt, if there was one, is given up. */
+static void frn_link_answer_hello(frn_link *c)
+{
+    frn_net_peer *p = c->peer;
+
+    c->held = false;
+    c->greeted = true;
+    p->greeting = c;
+    if (p->dial != NULL)
+        frn_link_over(p->dial, true, "the other host was first");
+    c->hello_due = true;
+    frn_link_kick(c);
+}
+
+/* The other side is authenticated. Who was dialled speaks first. */
+static void frn_link_greet(frn_link *c)
+{
+    frn_net      *n = c->net;
+    frn_net_peer *p = c->peer;
+    const char   *id = frn_tls_peer(c->tls);
+    int           room = mbedtls_ssl_get_max_out_record_payload(frn_tls_ssl(c->tls));
+
+    c->state = FRN_LINK_GREETING;
+    c->record_max = FRN_FRAME_MAX;
+    if (room > 0 && room < FRN_FRAME_MAX)
+        c->record_max = (size_t)room;
+    frn_link_poll(c);
+    if (c->dialled)
+        return;
+    p = strcmp(id, n->id) == 0 || id[0] == '\0' ? NULL : frn_net_peer_get(n, id, NULL);
+    if (p == NULL) {
+        frn_link_over(c, false, "it says that it is %s", id);
+        return;
+    }
+    frn_link_set_peer(c, p);
+    if (n->draining) {
+        c->goaway_due = c->closing = true;
+        c->goaway_code = FRN_GOAWAY_DRAIN;
+        frn_link_kick(c);
+    } else if (p->dial != NULL && strcmp(n->id, p->id) < 0) {
+        c->held = true;
+    } else {
+        frn_link_answer_hello(c);
+    }
+}
+
+/* Our own attempt has come to nothing; theirs may be waiting for that. */
+static void frn_net_peer_dial_over(frn_net_peer *p, frn_link *c)
+{
+    frn_list *item;
+    char      text[sizeof c->remote + sizeof c->reason + 2];
+
+    p->dial = NULL;
+    for (item = p->links.next; item != &p->links; item = item->next) {
+        frn_link *other = FRN_OF(frn_link, of_peer, item);
+        if (other->held && other->state != FRN_LINK_OVER) {
+            frn_link_answer_hello(other);
+            return;
+        }
+    }
+    if (p->main != NULL || p->greeting != NULL)
+        return;
+    if (c->was == FRN_LINK_CONNECTING && p->addrs_next < p->addrs_count && !p->net->stopped) {
+        frn_net_peer_connect(p);
+        return;
+    }
+    (void)snprintf(text, sizeof text, "%s: %s", c->remote, c->reason);
+    frn_net_peer_failed(p, c->result, text);
+}
+
+/* The dialled one lives: those of the peer that were kept for the other case do not. */
+static void frn_net_peer_drop_held(frn_net_peer *p)
+{
+    frn_list *item;
+
+    for (item = p->links.next; item != &p->links; item = item->next) {
+        frn_link *other = FRN_OF(frn_link, of_peer, item);
+        if (other->held)
+            frn_link_over(other, true, "the connection of the other direction is used");
+    }
+}
+
+/* It is the connection of the two from now on. */
+static void frn_link_open(frn_link *c, const frn_hello *h)
+{
+    frn_net      *n = c->net;
+    frn_net_peer *p = c->peer;
+
+    c->state = FRN_LINK_OPEN;
+    c->streams_max = h->streams_max < FRN_LANES_MAX ? h->streams_max : (uint32_t)FRN_LANES_MAX;
+    c->message_max = h->message_max;
+    c->lane_credit = h->lane_credit;
+    c->credit = (int64_t)h->link_credit;
+    if (h->frame_max < c->record_max)
+        c->record_max = h->frame_max;
+    if (p->greeting == c)
+        p->greeting = NULL;
+    if (p->dial == c) {
+        p->dial = NULL;
+        frn_net_peer_drop_held(p);
+    }
+    if (p->main != NULL)            /* who dialled knows it to be dead */
+        frn_link_over(p->main, true, "the other host has connected anew");
+    p->main = c;
+    p->fails = 0;
+    p->retry_ns = 0;
+    n->stats.connections++;
+    n->stats.connected++;
+    n->stats.reconnects += p->seen ? 1u : 0u;
+    p->seen = true;
+    c->hello_due = c->dialled;
+    if (n->draining) {
+        c->goaway_due = true;
+        c->goaway_code = FRN_GOAWAY_DRAIN;
+    }
+    c->in_ns = c->used_ns = frn_net_now(n);
+    frn_link_arm(c, n->d.keepalive_ms);
+    frn_net_peer_answer_ping(p, FRN_NET_PEER_UP, "");
+    frn_log(n->log, FRN_LOG_net_connected, FRANCIS_OK, NULL, NULL, "%s %s %s",
+            c->dialled ? "connected to" : "connection from", p->id, c->remote);
+    frn_link_kick(c);
+}
+
+// >> 546 net.in | needs: 544
+//    Frames on their way in. A function that returns a text has met what the other side must not
+//    do, and the connection ends.
+
+/* Bytes that count. Their credit goes back at once, unless they are chunks beyond FRN_HELD_MAX. */
+static const char *frn_link_take(frn_link *c, size_t size, bool kept)
+{
+    c->in_credit -= (int64_t)size;
+    if (c->in_credit < 0)
+        return "exceeds the credit of the connection";
+    if (kept)
+        c->kept += size;
+    else
+        c->owed += size;
+    if (c->owed >= FRN_LINK_CREDIT / 4)
+        c->window_due = true;
+    return NULL;
+}
+
+static void frn_lane_owe(frn_lane *l, size_t size)
+{
+    l->owed += size;
+    if (l->window || l->reset || l->in_end || l->owed < FRN_LANE_CREDIT / 4)
+        return;
+    if (!l->stream && l->in_head_size + l->in_body_size - l->in_at <= (size_t)l->in_credit)
+        return;                     /* what is still to come is paid for */
+    l->window = true;
+    frn_list_push(&l->link->control, &l->control);
+}
+
+/* A lane of the peer's is not begun. */
+static void frn_link_refuse(frn_link *c, uint32_t id, francis_result result)
+{
+    frn_refusal *r;
+
+    if (c->refusals_count == FRN_NET_REFUSALS)
+        frn_link_flush(c);
+    if (c->refusals_count == FRN_NET_REFUSALS) {
+        frn_link_over(c, false, "it begins more than is answered");
+        return;
+    }
+    r = &c->refusals[c->refusals_count++];
+    r->id = id;
+    r->result = result;
+}
+
+/* The body grows as it comes: what is only announced costs nothing. */
+static bool frn_lane_grow(frn_lane *l, size_t need)
+{
+    frn_mem *m = l->net->mem;
+    size_t   size = l->in_body != NULL ? l->in_body->size : 0, more = size * 2;
+    frn_buf *b;
+
+    if (size >= need && l->in_body != NULL)
+        return true;
+    if (more < FRN_HEAD_MAX)
+        more = FRN_HEAD_MAX;
+    if (more < need)
+        more = need;
+    if (more > l->in_body_size)
+        more = l->in_body_size;
+    if (l->in_body == NULL) {
+        l->in_body = frn_buf_new(m, more);
+        return l->in_body != NULL;
+    }
+    b = (frn_buf *)frn_mem_resize(m, l->in_body, sizeof *b + 1 + size, sizeof *b + 1 + more);
+    if (b == NULL)
+        return false;
+    b->size = more;
+    ((char *)FRN_BYTES(b))[more] = '\0';
+    l->in_body = b;
+    return true;
+}
+
+/* The sizes of a message that begins. */
+static bool frn_lane_begin(frn_lane *l, uint32_t head, uint32_t body)
+{
+    l->in_start = true;
+    l->in_head_size = head;
+    l->in_body_size = body == FRN_BODY_ABSENT ? 0 : body;
+    l->in_at = 0;
+    if (head > 0 && (l->in_head = frn_buf_new(l->net->mem, head)) == NULL)
+        return false;
+    return body == FRN_BODY_ABSENT || frn_lane_grow(l, 0);
+}
+
+/* Bytes of head and body; false = no memory. */
+static bool frn_lane_fill(frn_lane *l, const unsigned char *data, size_t size)
+{
+    size_t part = 0;
+
+    if (l->in_at < l->in_head_size) {
+        part = l->in_head_size - l->in_at;
+        if (part > size)
+            part = size;
+        memcpy((unsigned char *)FRN_BYTES(l->in_head) + l->in_at, data, part);
+        l->in_at += part;
+    }
+    if (part == size)
+        return true;
+    if (!frn_lane_grow(l, l->in_at - l->in_head_size + size - part))
+        return false;
+    memcpy((unsigned char *)FRN_BYTES(l->in_body) + (l->in_at - l->in_head_size), data + part,
+           size - part);
+    l->in_at += size - part;
+    return true;
+}
+
+static void frn_lane_give(frn_lane *l, frn_net_event *e)
+{
+    e->head = l->in_head;
+    e->body = l->in_body;
+    l->in_head = l->in_body = NULL;
+}
+
+/* An event in the midst of a lane; without memory the lane ends. */
+static frn_net_event *frn_lane_event(frn_lane *l, frn_net_kind kind)
+{
+    frn_net_event *e = frn_net_event_new(l->net, kind, l->handle, l->link->peer->id);
+
+    if (e != NULL) {
+        e->deadline_ns = l->deadline_ns;
+        return e;
+    }
+    frn_lane_tell(l, l->ours ? FRN_NET_FAILED : FRN_NET_RESET, FRANCIS_ERR_NOMEM, true,
+                  "out of memory");
+    frn_lane_reset(l, FRN_RESET_FAILED, FRANCIS_ERR_NOMEM, NULL);
+    return NULL;
+}
+
+/* No memory for a message. One that we were asked has not run. */
+static void frn_lane_no_memory(frn_lane *l)
+{
+    frn_lane_tell(l, FRN_NET_FAILED, FRANCIS_ERR_NOMEM, true, "out of memory for the answer");
+    frn_lane_reset(l, l->ours ? FRN_RESET_CANCELLED : FRN_RESET_REFUSED, FRANCIS_ERR_NOMEM, NULL);
+}
+
+/* A whole message of a call. */
+static void frn_lane_whole(frn_lane *l)
+{
+    frn_net_event *e;
+
+    l->in_end = true;
+    if (l->ours) {
+        frn_lane_give(l, l->end);
+        frn_lane_tell(l, FRN_NET_REPLY, FRANCIS_OK, true, NULL);
+        frn_lane_free(l);
+        return;
+    }
+    e = frn_net_event_new(l->net, FRN_NET_REQUEST, l->handle, l->link->peer->id);
+    if (e == NULL) {
+        frn_lane_no_memory(l);
+        return;
+    }
+    e->deadline_ns = l->deadline_ns;
+    frn_lane_give(l, e);
+    l->told = true;
+    frn_net_event_push(l->net, e);
+}
+
+/* The head of a stream, or of the answer to one. */
+static bool frn_lane_headed(frn_lane *l)
+{
+    frn_net_event *e = frn_lane_event(l, l->ours ? FRN_NET_HEAD : FRN_NET_STREAM);
+
+    if (e == NULL)
+        return false;
+    frn_lane_give(l, e);
+    l->told = true;
+    frn_net_event_push(l->net, e);
+    return true;
+}
+
+/* The end of the peer's direction of a stream. */
+static void frn_lane_ended(frn_lane *l)
+{
+    frn_net_event *e = frn_lane_event(l, FRN_NET_END);
+
+    if (e == NULL)
+        return;
+    l->in_end = true;
+    frn_net_event_push(l->net, e);
+    if (l->out == FRN_OUT_END)
+        frn_lane_free(l);
+}
+
+static bool frn_lane_chunk(frn_lane *l, const unsigned char *data, size_t size)
+{
+    frn_net_event *e = frn_lane_event(l, FRN_NET_CHUNK);
+
+    if (e == NULL)
+        return false;
+    e->body = frn_buf_copy(l->net->mem, data, size);
+    if (e->body == NULL) {
+        frn_net_event_drop(l->net, e);
+        frn_lane_tell(l, l->ours ? FRN_NET_FAILED : FRN_NET_RESET, FRANCIS_ERR_NOMEM, true,
+                      "out of memory");
+        frn_lane_reset(l, FRN_RESET_FAILED, FRANCIS_ERR_NOMEM, NULL);
+        return false;
+    }
+    l->unread += size;
+    l->link->unread += size;
+    frn_net_event_push(l->net, e);
+    return true;
+}
+
+/* Bytes of a stream: what is left of its head, then chunks. */
+static const char *frn_lane_in_stream(frn_lane *l, const unsigned char *data, size_t size, bool end)
+{
+    size_t part = l->in_start ? l->in_head_size - l->in_at : 0;
+
+    if (part > size)
+        part = size;
+    if (part > 0) {
+        (void)frn_lane_fill(l, data, part);
+        if (l->in_at == l->in_head_size && !frn_lane_headed(l))
+            return NULL;
+    }
+    if (size > part && !frn_lane_chunk(l, data + part, size - part))
+        return NULL;
+    if (!end)
+        return NULL;
+    if (l->in_start && l->in_at < l->in_head_size)
+        return "ends too early";
+    frn_lane_ended(l);
+    return NULL;
+}
+
+static const char *frn_lane_in(frn_lane *l, const unsigned char *data, size_t size, bool end)
+{
+    bool        chunk = l->stream && (!l->in_start || l->in_at == l->in_head_size);
+    bool        kept = chunk && l->link->unread + size > FRN_HELD_MAX;
+    const char *fault = frn_link_take(l->link, size, kept);
+
+    if (fault != NULL)
+        return fault;
+    l->in_credit -= (int64_t)size;
+    if (l->in_credit < 0)
+        return "exceeds the credit of its lane";
+    if (l->stream)
+        return frn_lane_in_stream(l, data, size, end);
+    if (size > l->in_head_size + l->in_body_size - l->in_at)
+        return "is longer than it said";
+    if (!frn_lane_fill(l, data, size)) {
+        frn_lane_no_memory(l);
+        return NULL;
+    }
+    if (end && l->in_at < l->in_head_size + l->in_body_size)
+        return "ends too early";
+    if (end)
+        frn_lane_whole(l);
+    else
+        frn_lane_owe(l, size);
+    return NULL;
+}
+
+/* A lane of the peer's begins, unless there is a reason against it. */
+static const char *frn_in_open(frn_link *c, const frn_frame *f)
+{
+    frn_net  *n = c->net;
+    uint32_t  body = frn_wire_get32(f->data), head = frn_wire_get16(f->data + 4);
+    uint32_t  ms = frn_wire_get32(f->data + 6);
+    frn_lane *l = NULL;
+    francis_result refuse = FRANCIS_ERR_NOMEM;
+
+    if ((f->lane & 1) != (c->dialled ? 0u : 1u) || f->lane <= c->last_in)
+        return "opens a lane that is not its own, or again";
+    if (c->goaway_sent)
+        return frn_link_take(c, f->size - FRN_OPEN_FIXED, false);   /* it will hear of that */
+    c->last_in = f->lane;
+    if (body != FRN_BODY_ABSENT && body > n->d.message_bytes_max)
+        refuse = FRANCIS_ERR_TOO_LARGE;
+    else if (c->theirs >= n->d.streams_max)
+        refuse = FRANCIS_ERR_BUSY;
+    else
+        l = frn_lane_new(n, FRN_NET_TOKEN | ++n->next_token, c->peer->id);
+    if (l == NULL) {
+        frn_link_refuse(c, f->lane, refuse);
+        return frn_link_take(c, f->size - FRN_OPEN_FIXED, false);
+    }
+    l->link = c;
+    l->stream = (f->flags & FRN_FLAG_STREAM) != 0;
+    l->out = l->stream ? FRN_OUT_CHUNKS : FRN_OUT_NONE;
+    l->credit = c->lane_credit;
+    l->in_credit = FRN_LANE_CREDIT;
+    if (ms != 0)
+        l->deadline_ns = n->now_ns + (int64_t)ms * FRN_MS;
+    frn_list_push(&c->lanes, &l->all);
+    c->theirs++;
+    frn_lane_set_id(l, f->lane);
+    if (!frn_lane_begin(l, head, l->stream ? FRN_BODY_ABSENT : body)) {
+        frn_lane_no_memory(l);
+        return frn_link_take(c, f->size - FRN_OPEN_FIXED, false);
+    }
+    if (l->stream && head == 0 && !frn_lane_headed(l))
+        return frn_link_take(c, f->size - FRN_OPEN_FIXED, false);
+    return frn_lane_in(l, f->data + FRN_OPEN_FIXED, f->size - FRN_OPEN_FIXED,
+                       (f->flags & FRN_FLAG_END) != 0);
+}
+
+/* Frames of a lane that is over here while the peer does not know it yet are counted, no more. */
+static const char *frn_in_lane(frn_link *c, const frn_frame *f, frn_lane **lane, size_t fixed)
+{
+    bool own = (f->lane & 1) == (c->dialled ? 1u : 0u);
+
+    *lane = frn_lane_by_id(c, f->lane);
+    if (*lane == NULL && f->lane >= (own ? c->next_id : c->last_in + 1) && !c->goaway_sent)
+        return "belongs to a lane that was never opened";
+    if (*lane == NULL || (*lane)->reset) {
+        *lane = NULL;
+        return f->type == FRN_FRAME_DATA || f->type == FRN_FRAME_REPLY
+                   ? frn_link_take(c, f->size - fixed, false) : NULL;
+    }
+    return NULL;
+}
+
+static const char *frn_in_reply(frn_link *c, const frn_frame *f)
+{
+    uint32_t    body = frn_wire_get32(f->data), head = frn_wire_get16(f->data + 4);
+    frn_lane   *l;
+    const char *fault = frn_in_lane(c, f, &l, FRN_REPLY_FIXED);
+
+    if (fault != NULL || l == NULL)
+        return fault;
+    if (!l->ours || l->in_start || l->in_end || l->stream != ((f->flags & FRN_FLAG_STREAM) != 0))
+        return "is not an answer";
+    if (!l->stream && l->out != FRN_OUT_END)
+        return "answers what was not asked yet";
+    if (body != FRN_BODY_ABSENT && body > c->net->d.message_bytes_max)
+        return "is larger than the limit of this host";
+    if (!frn_lane_begin(l, head, l->stream ? FRN_BODY_ABSENT : body)) {
+        frn_lane_no_memory(l);
+        return frn_link_take(c, f->size - FRN_REPLY_FIXED, false);
+    }
+    if (l->stream && head == 0 && !frn_lane_headed(l))
+        return frn_link_take(c, f->size - FRN_REPLY_FIXED, false);
+    return frn_lane_in(l, f->data + FRN_REPLY_FIXED, f->size - FRN_REPLY_FIXED,
+                       (f->flags & FRN_FLAG_END) != 0);
+}
+
+static const char *frn_in_data(frn_link *c, const frn_frame *f)
+{
+    frn_lane   *l;
+    const char *fault = frn_in_lane(c, f, &l, 0);
+
+    if (fault != NULL || l == NULL)
+        return fault;
+    if (l->in_end || (!l->stream && !l->in_start))
+        return "comes before its lane has begun, or after its end";
+    return frn_lane_in(l, f->data, f->size, (f->flags & FRN_FLAG_END) != 0);
+}
+
+static const char *frn_in_reset(frn_link *c, const frn_frame *f)
+{
+    unsigned       reason = f->data[0];
+    uint32_t       number = frn_wire_get32(f->data + 1);
+    francis_result result = number < FRN_RESULT_END ? (francis_result)number : FRANCIS_ERR_INTERNAL;
+    frn_lane      *l;
+    const char    *fault = frn_in_lane(c, f, &l, 0), *text = francis_strerror(result);
+
+    if (fault != NULL || l == NULL)
+        return fault;
+    if (f->size > FRN_RESET_FIXED && l->end != NULL)
+        l->end->head = frn_buf_copy(c->net->mem, f->data + FRN_RESET_FIXED,
+                                    f->size - FRN_RESET_FIXED);
+    if (!l->ours && l->told)
+        frn_lane_tell(l, l->stream ? FRN_NET_RESET : FRN_NET_CANCELLED, result, true, "%s", text);
+    else if (l->ours && reason == FRN_RESET_REFUSED)
+        frn_lane_tell(l, FRN_NET_FAILED, result, false, "refused: %s", text);
+    else if (l->ours)
+        frn_lane_tell(l, l->stream ? FRN_NET_RESET : FRN_NET_FAILED, result, true, "%s", text);
+    frn_lane_free(l);
+    return NULL;
+}
+
+static const char *frn_in_window(frn_link *c, const frn_frame *f)
+{
+    int64_t     more = (int64_t)frn_wire_get32(f->data);
+    frn_lane   *l = NULL;
+    const char *fault = f->lane != 0 ? frn_in_lane(c, f, &l, 0) : NULL;
+
+    if (fault != NULL || (f->lane != 0 && l == NULL))
+        return fault;
+    if (more == 0 || (l != NULL ? l->credit : c->credit) > INT32_MAX - more)
+        return "gives impossible credit";
+    if (l != NULL) {
+        l->credit += more;
+        frn_lane_ready(l);
+        return NULL;
+    }
+    c->credit += more;
+    frn_list_move(&c->ready, &c->parked);
+    return NULL;
+}
+
+/* Back to where nothing of it was sent. */
+static void frn_lane_rewind(frn_lane *l)
+{
+    frn_link *c = l->link;
+
+    if (l->id != 0)
+        frn_map_remove(&c->ids, &l->by_id);
+    l->id = 0;
+    l->at = 0;
+    l->out = FRN_OUT_START;
+    l->link = NULL;
+    c->ours--;
+    frn_list_remove(&l->ready);
+    frn_list_remove(&l->control);
+    frn_list_remove(&l->all);
+}
+
+/* What the peer has not accepted. Calls wait for another connection, if there can be one. */
+static void frn_link_take_back(frn_link *c, uint32_t last, bool again)
+{
+    frn_list  back, *item, *next;
+    frn_lane *l;
+
+    frn_list_init(&back);
+    for (item = c->lanes.next; item != &c->lanes; item = next) {
+        l = FRN_OF(frn_lane, all, item);
+        next = item->next;
+        if (!l->ours || l->reset || (l->id != 0 && l->id <= last))
+            continue;
+        if (!again) {
+            frn_lane_lost(l, false, FRANCIS_ERR_STOPPED, FRN_NET_DRAINS);
+        } else if (l->stream && l->id != 0) {       /* its chunks are gone */
+            frn_lane_lost(l, false, FRANCIS_ERR_MOVED, "the connection was closed meanwhile");
+        } else {
+            frn_lane_rewind(l);
+            frn_list_push(&back, &l->all);
+        }
+    }
+    frn_list_move(&back, &c->peer->waiting);
+    frn_list_move(&c->peer->waiting, &back);
+}
+
+static const char *frn_in_goaway(frn_link *c, const frn_frame *f)
+{
+    uint32_t      last = frn_wire_get32(f->data), code = frn_wire_get32(f->data + 4);
+    frn_net_peer *p = c->peer;
+
+    if (code > FRN_GOAWAY_DRAIN)
+        return "has an unknown code";
+    if (c->state == FRN_LINK_GREETING) {
+        c->result = FRANCIS_ERR_STOPPED;
+        frn_link_over(c, true, "%s", FRN_NET_DRAINS);
+        return NULL;
+    }
+    c->goaway_got = true;
+    if (code == FRN_GOAWAY_CLOSE) {
+        c->closing = true;
+        if (!c->goaway_sent)
+            c->goaway_due = true;
+        c->goaway_code = FRN_GOAWAY_CLOSE;
+        if (p->main == c)
+            p->main = NULL;
+    }
+    frn_link_take_back(c, last, code == FRN_GOAWAY_CLOSE);
+    frn_net_peer_kick(p);
+    frn_link_kick(c);
+    return NULL;
+}
+
+static const char *frn_in_hello(frn_link *c, const frn_frame *f)
+{
+    frn_hello   h;
+    const char *fault = frn_wire_get_hello(f, &h);
+
+    if (fault != NULL)
+        return fault;
+    if (c->state != FRN_LINK_GREETING || (!c->dialled && !c->greeted))
+        return "comes at the wrong moment";
+    if (strcmp(h.id, c->peer->id) != 0)
+        return "names another host than the certificate";
+    if (c->dialled && c->peer->main != NULL)
+        frn_link_over(c, true, "there is a connection already");
+    else
+        frn_link_open(c, &h);
+    return NULL;
+}
+
+static const char *frn_in_ping(frn_link *c, const frn_frame *f)
+{
+    c->pong_due = true;
+    c->pong = frn_wire_get64(f->data);
+    frn_link_kick(c);
+    return NULL;
+}
+
+static const char *frn_link_frame(frn_link *c, const frn_frame *f)
+{
+    if (c->state == FRN_LINK_GREETING && f->type != FRN_FRAME_HELLO
+        && (f->type != FRN_FRAME_GOAWAY || !c->dialled))
+        return "comes before HELLO";
+    switch (f->type) {
+    case FRN_FRAME_HELLO: return frn_in_hello(c, f);
+    case FRN_FRAME_OPEN: return frn_in_open(c, f);
+    case FRN_FRAME_REPLY: return frn_in_reply(c, f);
+    case FRN_FRAME_DATA: return frn_in_data(c, f);
+    case FRN_FRAME_RESET: return frn_in_reset(c, f);
+    case FRN_FRAME_WINDOW: return frn_in_window(c, f);
+    case FRN_FRAME_PING: return frn_in_ping(c, f);
+    case FRN_FRAME_PONG: frn_net_peer_answer_ping(c->peer, FRN_NET_PEER_UP, ""); return NULL;
+    case FRN_FRAME_GOAWAY: return frn_in_goaway(c, f);
+    default: return NULL;           /* optional */
+    }
+}
+
+static void frn_link_refused(frn_link *c, const frn_frame *f, const char *fault)
+{
+    const char *name = frn_wire_known(f->type) ? frn_frame_rules[f->type].name : "a frame";
+
+    c->net->stats.frames_refused++;
+    frn_log(c->net->log, FRN_LOG_net_frame_refused, FRANCIS_ERR_CORRUPT, NULL, NULL,
+            "%s %s: %s (type %u, %u bytes) %s", c->peer->id, c->remote, name, f->type,
+            (unsigned)f->size, fault);
+    frn_link_over(c, false, "%s %s", name, fault);
+}
+
+/* The frames in some bytes; how many of these are done with. */
+static size_t frn_link_parse(frn_link *c, const unsigned char *data, size_t size)
+{
+    size_t at = 0;
+
+    while (size - at >= FRN_FRAME_HEADER && c->state != FRN_LINK_OVER) {
+        frn_frame   f;
+        const char *fault;
+        frn_wire_frame(data + at, &f);
+        fault = frn_wire_fault(&f);
+        if (fault == NULL && f.size > size - at - FRN_FRAME_HEADER)
+            break;
+        if (fault == NULL)
+            fault = frn_link_frame(c, &f);
+        if (fault != NULL) {
+            frn_link_refused(c, &f, fault);
+            break;
+        }
+        c->net->stats.frames_in++;
+        at += FRN_FRAME_HEADER + f.size;
+    }
+    return at;
+}
+
+/* A frame that has not come whole is kept; what was read beside it, too. */
+static void frn_link_keep(frn_link *c, const unsigned char *data, size_t size)
+{
+    frn_mem *m = c->net->mem;
+
+    if (c->part == NULL && size > 0) {
+        c->part = (unsigned char *)frn_mem_resize(m, NULL, 0, FRN_FRAME_MAX);
+        if (c->part == NULL) {
+            frn_link_over(c, false, "out of memory");
+            return;
+        }
+    }
+    if (size > 0)
+        memmove(c->part, data, size);
+    else
+        frn_mem_free(m, c->part, FRN_FRAME_MAX);
+    if (size == 0)
+        c->part = NULL;
+    c->part_size = size;
+}
+
+static void frn_link_ended(frn_link *c, int r)
+{
+    char text[FRN_NET_TEXT];
+    bool quiet = c->held || (c->closing && frn_list_empty(&c->lanes));
+
+    (void)frn_link_fault(c, r, text);
+    if (c->part_size > 0)
+        frn_link_over(c, false, "%.120s, in the midst of a frame", text);
+    else
+        frn_link_over(c, quiet, "%s", text);
+}
+
+/* All that has come, within bounds. */
+static void frn_link_input(frn_link *c)
+{
+    frn_net *n = c->net;
+    bool     any = false;
+
+    c->pass = 0;
+    c->dry = false;
+    (void)frn_net_now(n);
+    n->wire_at = n->wire_size = 0;
+    while (c->state == FRN_LINK_GREETING || c->state == FRN_LINK_OPEN) {
+        unsigned char *data = c->part != NULL ? c->part : n->plain;
+        int            r = frn_link_read(c, data + c->part_size, FRN_FRAME_MAX - c->part_size);
+        size_t         size, used;
+        if (r == FRN_LINK_WAIT)
+            break;
+        if (r < 0) {
+            frn_link_ended(c, r);
+            break;
+        }
+        any = true;
+        size = c->part_size + (size_t)r;
+        used = frn_link_parse(c, data, size);
+        if (used < size || c->part != NULL)
+            frn_link_keep(c, data + used, size - used);
+    }
+    if (any) {
+        c->in_ns = n->now_ns;
+        c->pings = 0;
+        frn_link_kick(c);
+    }
+}
+
+// >> 548 net.step | needs: 546
+//    What is done in each pass: input, output, timers, new connections, one step of one handshake;
+//    and the end of connections.
+
+/* What the lanes of a connection that is over have come to. */
+static void frn_link_end_lanes(frn_link *c)
+{
+    while (!frn_list_empty(&c->lanes)) {
+        frn_lane *l = FRN_OF(frn_lane, all, c->lanes.next);
+        bool      sent = l->ours && frn_lane_sent(l);
+        if (l->reset)
+            frn_lane_free(l);
+        else
+            frn_lane_lost(l, sent, sent ? FRANCIS_ERR_UNKNOWN : FRANCIS_ERR_MOVED, c->reason);
+    }
+}
+
+static void frn_link_tell_end(frn_link *c)
+{
+    frn_net    *n = c->net;
+    const char *peer = c->peer != NULL ? c->peer->id : "?";
+    int64_t     now;
+
+    if (c->was == FRN_LINK_OPEN && !c->quiet) {
+        frn_log(n->log, FRN_LOG_net_lost, FRANCIS_OK, NULL, NULL,
+                "%s %s: %s; %u calls of ours, %u of theirs were open", peer, c->remote, c->reason,
+                (unsigned)c->ours, (unsigned)c->theirs);
+    } else if (c->was == FRN_LINK_OPEN) {
+        frn_log(n->log, FRN_LOG_net_closed, FRANCIS_OK, NULL, NULL, "%s %s: %s", peer, c->remote,
+                c->reason);
+    } else if (!c->dialled && !c->quiet) {
+        n->stats.handshakes_failed++;
+        now = frn_net_now(n);
+        n->untold++;
+        if (n->told_ns != 0 && now - n->told_ns < 1000 * FRN_MS)
+            return;                 /* whoever knocks does not fill the log */
+        frn_log(n->log, FRN_LOG_net_handshake_failed, FRANCIS_OK, NULL, NULL,
+                "from %s: %s (%llu since the last record)", c->remote, c->reason,
+                (unsigned long long)n->untold);
+        n->told_ns = now;
+        n->untold = 0;
+    } else if (!c->quiet) {
+        n->stats.handshakes_failed++;
+    }
+}
+
+static void frn_link_uncount(frn_link *c)
+{
+    if (c->counted)
+        c->net->shaking--;
+    c->counted = false;
+}
+
+/* The only place where a connection ends. */
+static void frn_link_free(frn_link *c)
+{
+    frn_net *n = c->net;
+
+    if (c->tls != NULL && c->quiet && c->record == 0 && !c->busy)
+        frn_link_bye(c);
+    if (n->d.watch != NULL && (c->read || c->write))
+        n->d.watch(n->d.user, c->fd, false, false, true);
+    frn_tls_free(c->tls);
+    (void)close(c->fd);
+    frn_link_uncount(c);
+    frn_list_remove(&c->all);
+    frn_list_remove(&c->dirty);
+    frn_net_timer_drop(n, &c->timer);
+    frn_mem_free(n->mem, c->part, FRN_FRAME_MAX);
+    frn_mem_free(n->mem, c->ids.slots, c->ids.cap * sizeof *c->ids.slots);
+    frn_mem_free(n->mem, c, sizeof *c);
+    n->links_count--;
+}
+
+static void frn_link_end(frn_link *c)
+{
+    frn_net_peer *p = c->peer;
+
+    frn_link_tell_end(c);
+    c->net->stats.connections -= c->was == FRN_LINK_OPEN ? 1u : 0u;
+    frn_link_end_lanes(c);
+    if (p != NULL) {
+        if (p->dial == c)
+            frn_net_peer_dial_over(p, c);
+        frn_list_remove(&c->of_peer);
+        frn_net_peer_kick(p);
+        frn_net_peer_idle(p);
+    }
+    frn_link_free(c);
+}
+
+static void frn_net_end_links(frn_net *n)
+{
+    frn_list  busy;
+    frn_list *item;
+
+    frn_list_init(&busy);
+    while ((item = frn_list_pop(&n->over)) != NULL) {
+        frn_link *c = FRN_OF(frn_link, all, item);
+        if (c->busy)
+            frn_list_push(&busy, item);
+        else
+            frn_link_end(c);
+    }
+    frn_list_move(&n->over, &busy);
+}
+
+/* Says goodbye: nothing new either way. */
+static void frn_link_close(frn_link *c)
+{
+    if (c->closing || c->state == FRN_LINK_OVER)
+        return;
+    if (c->state != FRN_LINK_OPEN) {
+        frn_link_over(c, true, "closed");
+        return;
+    }
+    c->closing = c->goaway_due = true;
+    c->goaway_code = FRN_GOAWAY_CLOSE;
+    if (c->peer->main == c)
+        c->peer->main = NULL;
+    frn_link_kick(c);
+}
+
+/* An open connection: what silence asks for. Times are looked at when the timer fires, so that a
+ * frame costs no timer. */
+static void frn_link_on_timer_open(frn_link *c, int64_t now)
+{
+    int64_t keep = frn_ms_to_ns(c->net->d.keepalive_ms);
+    int64_t idle = frn_ms_to_ns(c->net->d.idle_close_ms);
+    int64_t dead = keep / 2 * 5, next;
+
+    if (now - c->in_ns >= dead || (c->blocked_ns != 0 && now - c->blocked_ns >= dead)) {
+        frn_link_over(c, false, "it %s for too long",
+                      now - c->in_ns < dead ? "takes nothing" : "is silent");
+        return;
+    }
+    if (c->closing && frn_list_empty(&c->lanes) && now - c->used_ns >= keep) {
+        frn_link_over(c, true, "closed");
+        return;
+    }
+    if (!c->closing && frn_list_empty(&c->lanes) && now - c->used_ns >= idle) {
+        frn_link_close(c);
+        if (c->state == FRN_LINK_OVER)
+            return;
+        c->used_ns = now;
+    }
+    if (c->pings < 2 && now - c->in_ns >= keep * (c->pings + 1)) {
+        c->pings++;
+        c->ping_due = true;
+        frn_link_kick(c);
+    }
+    next = c->in_ns + (c->pings < 2 ? keep * (c->pings + 1) : dead);
+    if (c->blocked_ns != 0 && c->blocked_ns + dead < next)
+        next = c->blocked_ns + dead;
+    if (frn_list_empty(&c->lanes) && c->used_ns + (c->closing ? keep : idle) < next)
+        next = c->used_ns + (c->closing ? keep : idle);
+    if (c->state != FRN_LINK_OVER)
+        frn_net_timer_set(c->net, &c->timer, next);
+}
+
+static void frn_link_on_timer(frn_link *c, int64_t now)
+{
+    if (c->state == FRN_LINK_OPEN)
+        frn_link_on_timer_open(c, now);
+    else if (c->state == FRN_LINK_CONNECTING)
+        frn_link_over(c, false, "no connection in time");
+    else
+        frn_link_over(c, false, "no handshake in time");
+}
+
+static void frn_lane_on_timer(frn_lane *l)
+{
+    frn_link *c = l->link;
+
+    frn_lane_tell(l, FRN_NET_FAILED, FRANCIS_ERR_DEADLINE, frn_lane_sent(l), "no answer in time");
+    frn_lane_reset(l, FRN_RESET_CANCELLED, FRANCIS_ERR_DEADLINE, NULL);
+    if (c != NULL)
+        frn_link_kick(c);
+}
+
+static void frn_net_peer_on_timer(frn_net_peer *p, int64_t now)
+{
+    if (p->ping_event != NULL && now >= p->ping_until_ns)
+        frn_net_peer_answer_ping(p, FRN_NET_PEER_DOWN, "no answer in time");
+    frn_net_peer_kick(p);
+    if (!frn_list_empty(&p->links))
+        return;
+    if (frn_list_empty(&p->waiting) && !p->resolving && p->ping_event == NULL
+        && now >= p->retry_ns)
+        frn_net_peer_free(p);
+    else
+        frn_net_peer_idle(p);
+}
+
+static void frn_net_timers(frn_net *n)
+{
+    int64_t now = frn_net_now(n);
+
+    while (n->timers.count > 0 && n->timers.items[1]->at_ns <= now) {
+        frn_timer     *at = n->timers.items[1];
+        frn_net_timer *t = FRN_OF(frn_net_timer, timer, at);
+        frn_heap_remove(&n->timers, at);
+        switch (t->kind) {
+        case FRN_TIMER_LINK: frn_link_on_timer(FRN_OF(frn_link, timer, t), now); break;
+        case FRN_TIMER_LANE: frn_lane_on_timer(FRN_OF(frn_lane, timer, t)); break;
+        case FRN_TIMER_PEER: frn_net_peer_on_timer(FRN_OF(frn_net_peer, timer, t), now); break;
+        default: n->accept_ns = 0; break;
+        }
+    }
+}
+
+/* One step of a handshake, which may take milliseconds: without the lock. Others leave the link
+ * alone as long as it is busy. */
+static void frn_link_handshake(frn_link *c)
+{
+    frn_net *n = c->net;
+    int      r;
+
+    c->busy = true;
+    n->stepping = false;
+    n->hold--;
+    frn_net_unlock(n);
+    r = frn_link_shake(c);
+    frn_net_lock(n);
+    n->hold++;
+    n->stepping = true;
+    c->busy = false;
+    if (c->state != FRN_LINK_SHAKING)
+        return;                     /* it was given up meanwhile */
+    if (r < 0) {
+        char text[FRN_NET_TEXT];
+        frn_link_over(c, false, "%s", frn_link_fault(c, r, text));
+    } else if (r == 1) {
+        frn_link_uncount(c);
+        frn_link_greet(c);
+        if (c->state == FRN_LINK_GREETING)
+            frn_link_input(c);
+    }
+    frn_link_poll(c);
+}
+
+/* TCP has said yes or no. */
+static void frn_link_connected(frn_link *c)
+{
+    int       error = 0;
+    socklen_t size = (socklen_t)sizeof error;
+
+    if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
+        error = errno;
+    if (error != 0)
+        frn_link_over(c, false, "%s", strerror(error));
+    else
+        frn_link_secure(c);
+}
+
+/* Whether there is something to do, where nobody has asked poll(). */
+static bool frn_link_is_due(const frn_link *c)
+{
+    struct pollfd fd;
+
+    fd.fd = c->fd;
+    fd.events = (short)((c->read ? POLLIN : 0) | (c->write ? POLLOUT : 0));
+    fd.revents = 0;
+    return poll(&fd, 1, 0) > 0;
+}
+
+enum { FRN_NOT_POLLED = -1 };
+
+/* events: what poll() has said, or FRN_NOT_POLLED. */
+static void frn_link_step(frn_link *c, int events, frn_link **shake)
+{
+    if (events == 0 || c->busy)
+        return;
+    switch (c->state) {
+    case FRN_LINK_CONNECTING:
+        if (events != FRN_NOT_POLLED || frn_link_is_due(c))
+            frn_link_connected(c);
+        break;
+    case FRN_LINK_SHAKING:
+        if (*shake == NULL && (events != FRN_NOT_POLLED || frn_link_is_due(c)))
+            *shake = c;
+        break;
+    case FRN_LINK_GREETING:
+    case FRN_LINK_OPEN:
+        if (c->record > 0)
+            frn_link_flush(c);
+        if ((events & ~POLLOUT) != 0 && c->net->events < FRN_NET_EVENTS)
+            frn_link_input(c);
+        frn_link_poll(c);
+        break;
+    case FRN_LINK_OVER: break;
+    }
+}
+
+static void frn_net_listen(frn_net *n)      /* or not, for now */
+{
+    bool want = n->fd >= 0 && n->identity != NULL && n->accept_ns == 0;
+
+    if (want == n->listening)
+        return;
+    n->listening = want;
+    if (n->d.watch != NULL)
+        n->d.watch(n->d.user, n->fd, want, false, false);
+    else
+        frn_net_wake(n);
+}
+
+static void frn_net_accept_later(frn_net *n)
+{
+    n->accept_ns = frn_net_now(n) + 100 * FRN_MS;
+    frn_net_timer_set(n, &n->timer, n->accept_ns);
+}
+
+/* Room for one more that is not authenticated: the one that has been at it longest goes, if that
+ * is a second or more. */
+static bool frn_net_make_room(frn_net *n)
+{
+    frn_list *item;
+    frn_link *oldest = NULL;
+
+    if (n->shaking < n->d.handshakes_max)
+        return true;
+    for (item = n->links.next; item != &n->links; item = item->next) {
+        frn_link *c = FRN_OF(frn_link, all, item);
+        if (c->counted && !c->busy && (oldest == NULL || c->in_ns < oldest->in_ns))
+            oldest = c;
+    }
+    if (oldest == NULL || frn_net_now(n) - oldest->in_ns < 1000 * FRN_MS)
+        return false;
+    frn_link_over(oldest, false, "no handshake in time, and others wait");
+    frn_link_uncount(oldest);
+    return true;
+}
+
+static bool frn_net_accept_one(frn_net *n)
+{
+    struct sockaddr_storage sa;
+    socklen_t               size = (socklen_t)sizeof sa;
+    frn_link               *c = NULL;
+    int                     fd = accept(n->fd, (struct sockaddr *)(void *)&sa, &size);
+
+    if (fd < 0) {
+        if (errno != EAGAIN && errno != EWOULDBLOCK && errno != ECONNABORTED && errno != EINTR)
+            frn_net_accept_later(n);        /* no descriptors, or no memory */
+        return false;
+    }
+    if (n->links_count < n->d.connections_max && frn_socket_prepare(n, fd))
+        c = frn_link_new(n, fd, false);
+    if (c == NULL) {
+        (void)close(fd);
+        return true;
+    }
+    frn_addr_text(&sa, size, c->remote, sizeof c->remote);
+    c->counted = true;
+    n->shaking++;
+    frn_link_secure(c);
+    return true;
+}
+
+static void frn_net_accept(frn_net *n)
+{
+    int i;
+
+    for (i = 0; i < FRN_NET_ACCEPTS && n->accept_ns == 0; i++) {
+        if (!frn_net_make_room(n))
+            frn_net_accept_later(n);
+        else if (!frn_net_accept_one(n))
+            break;
+    }
+}
+
+static int frn_net_events_of(const struct pollfd *fds, int count, int index, int fd)
+{
+    if (fds == NULL)
+        return FRN_NOT_POLLED;
+    return index >= 0 && index < count && fds[index].fd == fd ? fds[index].revents : 0;
+}
+
+static void frn_net_pass(frn_net *n, const struct pollfd *fds, int count)
+{
+    frn_list  todo;
+    frn_list *item;
+    frn_link *shake = NULL;
+
+    frn_net_end_links(n);
+    if (n->listening && frn_net_events_of(fds, count, n->poll_index, n->fd) != 0)
+        frn_net_accept(n);
+    frn_list_init(&todo);
+    frn_list_move(&todo, &n->links);
+    while ((item = frn_list_pop(&todo)) != NULL) {
+        frn_link *c = FRN_OF(frn_link, all, item);
+        frn_list_push(&n->links, item);
+        frn_link_step(c, frn_net_events_of(fds, count, c->poll_index, c->fd), &shake);
+    }
+    frn_net_timers(n);
+    if (shake != NULL && shake->state == FRN_LINK_SHAKING) {
+        frn_list_remove(&shake->all);
+        frn_list_push(&n->links, &shake->all);
+        frn_net_flush_dirty(n);
+        frn_link_handshake(shake);
+    }
+    frn_net_end_links(n);
+    frn_net_flush_dirty(n);
+    frn_net_end_links(n);
+    frn_net_listen(n);
+}
+
+// >> 549 net.api | needs: 548
+//    What the runtime calls.
+
+static int64_t frn_net_time(int64_t ms, int64_t standard)   /* 0 = standard; for ever = 30 days */
+{
+    const int64_t longest = FRANCIS_DAYS(30);
+
+    if (ms == 0)
+        ms = standard;
+    return ms < 0 || ms > longest ? longest : ms;
+}
+
+static void frn_net_defaults(frn_net_desc *d)
+{
+    d->message_bytes_max = d->message_bytes_max != 0 ? d->message_bytes_max : 4u << 20;
+    d->streams_max = d->streams_max != 0 ? d->streams_max : 512;
+    d->connections_max = d->connections_max != 0 ? d->connections_max : 1024;
+    d->handshakes_max = d->handshakes_max != 0 ? d->handshakes_max : 64;
+    d->handshake_timeout_ms = frn_net_time(d->handshake_timeout_ms, 10000);
+    d->keepalive_ms = frn_net_time(d->keepalive_ms, 10000);
+    d->idle_close_ms = frn_net_time(d->idle_close_ms, 60000);
+    d->connect_timeout_ms = frn_net_time(d->connect_timeout_ms, 5000);
+}
+
+static bool frn_net_bind_one(frn_net *n, const frn_addr *a)
+{
+    n->fd = socket(a->sa.ss_family, SOCK_STREAM, 0);
+    if (n->fd < 0)
+        return false;
+    frn_socket_set(n->fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (a->sa.ss_family == AF_INET6)        /* "[::]" is both */
+        frn_socket_set(n->fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+    return fcntl(n->fd, F_SETFD, FD_CLOEXEC) == 0 && fcntl(n->fd, F_SETFL, O_NONBLOCK) == 0
+        && bind(n->fd, (const struct sockaddr *)(const void *)&a->sa, a->size) == 0
+        && listen(n->fd, 128) == 0;
+}
+
+static francis_result frn_net_bind(frn_net *n, const char *address, char *error, size_t size)
+{
+    frn_addr a;
+    char     why[FRN_NET_TEXT] = "";
+
+    if (frn_addr_resolve(address, AI_PASSIVE, &a, 1, why, sizeof why) == 0) {
+        (void)snprintf(error, size, "cannot listen on \"%s\": %s", address, why);
+        return FRANCIS_ERR_INVALID;
+    }
+    if (!frn_net_bind_one(n, &a)) {
+        (void)snprintf(error, size, "cannot listen on \"%s\": %s", address, strerror(errno));
+        return errno == EADDRINUSE ? FRANCIS_ERR_EXISTS : FRANCIS_ERR_INVALID;
+    }
+    frn_log(n->log, FRN_LOG_net_listening, FRANCIS_OK, NULL, NULL, "listening on %s", address);
+    return FRANCIS_OK;
+}
+
+static void frn_net_free(frn_net *n)
+{
+    frn_mem *m = n->mem;
+
+    if (n->fd >= 0)
+        (void)close(n->fd);
+    if (n->identity != NULL)
+        frn_identity_drop(n->identity);
+    if (n->resolve_cond_made)
+        (void)pthread_cond_destroy(&n->resolve_cond);
+    (void)pthread_mutex_destroy(&n->lock);
+    frn_mem_free(m, n->peers.slots, n->peers.cap * sizeof *n->peers.slots);
+    frn_mem_free(m, n->lanes.slots, n->lanes.cap * sizeof *n->lanes.slots);
+    frn_mem_free(m, n->timers.items, n->timers.cap * sizeof *n->timers.items);
+    frn_mem_free(m, n, sizeof *n);
+}
+
+/* Binds and listens. What cannot be is told with its name: INVALID, EXISTS (the port is taken). */
+static francis_result frn_net_open(frn_net **out, const frn_net_desc *d, char *error,
+                                   size_t error_size)
+{
+    frn_net       *n = (frn_net *)frn_mem_alloc(d->mem, sizeof *n);
+    francis_result r = FRANCIS_ERR_NOMEM;
+
+    *out = NULL;
+    (void)snprintf(error, error_size, "out of memory");
+    if (n == NULL)
+        return r;
+    n->d = *d;
+    frn_net_defaults(&n->d);
+    n->mem = d->mem;
+    n->plat = d->plat;
+    n->log = d->log;
+    n->fd = n->poll_index = -1;
+    n->last = &n->first;
+    frn_list_init(&n->links);
+    frn_list_init(&n->over);
+    frn_list_init(&n->dirty);
+    frn_list_init(&n->resolve);
+    if (pthread_mutex_init(&n->lock, NULL) != 0) {
+        frn_mem_free(d->mem, n, sizeof *n);
+        return r;
+    }
+    (void)frn_plat_random(n->plat, &n->hash_seed, sizeof n->hash_seed);
+    (void)frn_plat_random(n->plat, &n->jitter, sizeof n->jitter);
+    if (frn_net_timer_add(n, &n->timer, FRN_TIMER_NET))
+        r = FRANCIS_OK;
+    if (r == FRANCIS_OK && d->bind_address != NULL)
+        r = frn_net_bind(n, d->bind_address, error, error_size);
+    n->d.bind_address = NULL;
+    if (r != FRANCIS_OK) {
+        frn_net_free(n);
+        return r;
+    }
+    error[0] = '\0';
+    *out = n;
+    return FRANCIS_OK;
+}
+
+#if FRN_NET_ALL
+/* The port that it listens on; 0 = none. */
+static int frn_net_port(frn_net *n)
+{
+    struct sockaddr_storage sa;
+    socklen_t               size = (socklen_t)sizeof sa;
+    char                    text[64];
+
+    if (n->fd < 0 || getsockname(n->fd, (struct sockaddr *)(void *)&sa, &size) != 0)
+        return 0;
+    frn_addr_text(&sa, size, text, sizeof text);
+    return atoi(strrchr(text, ':') != NULL ? strrchr(text, ':') + 1 : "0");
+}
+#endif
+
+/* Of the handshakes from now on. Another id says goodbye to all that know the old one. */
+static void frn_net_identity(frn_net *n, frn_identity *i, const char *own_id)
+{
+    frn_list *item, *next;
+
+    frn_net_lock(n);
+    frn_identity_keep(i);
+    if (n->identity != NULL)
+        frn_identity_drop(n->identity);
+    n->identity = i;
+    if (n->id[0] != '\0' && strcmp(n->id, own_id) != 0)
+        for (item = n->links.next; item != &n->links; item = next) {
+            next = item->next;
+            frn_link_close(FRN_OF(frn_link, all, item));
+        }
+    (void)snprintf(n->id, sizeof n->id, "%s", own_id);
+    frn_net_listen(n);
+    frn_net_unlock(n);
+}
+
+/* GOAWAY to all: what is open may end, nothing new is accepted. Own calls go on. */
+static void frn_net_drain(frn_net *n)
+{
+    frn_list *item, *next;
+
+    frn_net_lock(n);
+    n->draining = true;
+    for (item = n->links.next; item != &n->links; item = next) {
+        frn_link *c = FRN_OF(frn_link, all, item);
+        next = item->next;
+        if (c->state != FRN_LINK_OPEN || c->closing)
+            continue;
+        c->goaway_due = true;
+        c->goaway_code = FRN_GOAWAY_DRAIN;
+        frn_link_kick(c);
+    }
+    frn_net_unlock(n);
+}
+
+/* Whatever is formed or can be goes out, if the peers take it within half a second. */
+static void frn_net_flush_all(frn_net *n)
+{
+    int64_t   end = frn_net_now(n) + 500 * FRN_MS;
+    frn_list *item, *next;
+
+    for (item = n->links.next; item != &n->links; item = next) {
+        frn_link     *c = FRN_OF(frn_link, all, item);
+        struct pollfd fd;
+        int64_t       left;
+        next = item->next;
+        fd.fd = c->fd;
+        fd.events = POLLOUT;
+        frn_link_flush(c);
+        while (c->record > 0 && c->state != FRN_LINK_OVER
+               && (left = end - frn_net_now(n)) > 0) {
+            fd.revents = 0;
+            if (poll(&fd, 1, (int)(left / FRN_MS) + 1) <= 0)
+                break;
+            frn_link_flush(c);
+        }
+    }
+}
+
+static void frn_net_close(frn_net *n)
+{
+    frn_list *item, *next;
+    size_t    i;
+
+    if (n == NULL)
+        return;
+    frn_net_lock(n);
+    n->stopped = n->stepping = true;
+    if (n->resolver_runs) {
+        (void)pthread_cond_signal(&n->resolve_cond);
+        frn_net_unlock(n);
+        (void)pthread_join(n->resolver, NULL);
+        frn_net_lock(n);
+    }
+    for (item = n->links.next; item != &n->links; item = next) {
+        next = item->next;
+        frn_link_close(FRN_OF(frn_link, all, item));
+    }
+    frn_net_flush_all(n);
+    while ((item = frn_list_pop(&n->links)) != NULL)
+        frn_link_over(FRN_OF(frn_link, all, item), true, "closed");
+    while ((item = frn_list_pop(&n->over)) != NULL) {
+        frn_link *c = FRN_OF(frn_link, all, item);
+        frn_link_end_lanes(c);
+        frn_list_remove(&c->of_peer);
+        frn_link_free(c);
+    }
+    for (i = 0; i < n->peers.cap; i++)
+        while (n->peers.slots[i] != NULL) {
+            frn_net_peer *p = FRN_OF(frn_net_peer, node, n->peers.slots[i]);
+            frn_net_peer_fail_waiting(p, FRANCIS_ERR_STOPPED, "closed");
+            frn_net_peer_free(p);
+        }
+    while (n->first != NULL) {
+        frn_net_event *e = n->first;
+        n->first = e->next;
+        frn_net_event_drop(n, e);
+    }
+    if (n->d.watch != NULL && n->listening)
+        n->d.watch(n->d.user, n->fd, false, false, true);
+    frn_net_unlock(n);
+    frn_net_free(n);
+}
+
+/* Fills at most max entries; how many there are. */
+static int frn_net_pollfds(frn_net *n, struct pollfd *fds, int max)
+{
+    frn_list *item;
+    int       count = 0;
+
+    frn_net_lock(n);
+    n->woken = false;
+    n->poll_index = -1;
+    if (n->listening) {
+        if (count < max) {
+            n->poll_index = count;
+            fds[count].fd = n->fd;
+            fds[count].events = POLLIN;
+            fds[count].revents = 0;
+        }
+        count++;
+    }
+    for (item = n->links.next; item != &n->links; item = item->next) {
+        frn_link *c = FRN_OF(frn_link, all, item);
+        c->poll_index = -1;
+        if (!c->read && !c->write)
+            continue;
+        if (count < max) {
+            c->poll_index = count;
+            fds[count].fd = c->fd;
+            fds[count].events = (short)((c->read ? POLLIN : 0) | (c->write ? POLLOUT : 0));
+            fds[count].revents = 0;
+        }
+        count++;
+    }
+    frn_net_unlock(n);
+    return count;
+}
+
+/* When frn_net_step is due by itself. */
+static int64_t frn_net_next_ns(frn_net *n)
+{
+    int64_t at;
+
+    frn_net_lock(n);
+    at = n->timers.count > 0 ? n->timers.items[1]->at_ns : FRN_NEVER;
+    if (!frn_list_empty(&n->over) || (!frn_list_empty(&n->dirty) && n->d.watch == NULL))
+        at = 0;
+    n->polled_ns = at;
+    frn_net_unlock(n);
+    return at;
+}
+
+/* fds: as filled by frn_net_pollfds and poll(); NULL = look at all. Never waits. */
+static void frn_net_step(frn_net *n, const struct pollfd *fds, int count)
+{
+    frn_net_lock(n);
+    n->woken = false;
+    n->polled_ns = 0;
+    n->stepping = true;
+    n->hold++;
+    frn_net_pass(n, fds, count);
+    n->hold--;
+    n->stepping = false;
+    frn_net_unlock(n);
+}
+
+/* All that have come, oldest first. */
+static frn_net_event *frn_net_events(frn_net *n)
+{
+    frn_net_event *e;
+    frn_list      *item;
+    bool           full;
+
+    frn_net_lock(n);
+    e = n->first;
+    full = n->events >= FRN_NET_EVENTS;
+    n->first = NULL;
+    n->last = &n->first;
+    n->events = 0;
+    for (item = n->links.next; full && item != &n->links; item = item->next)
+        frn_link_poll(FRN_OF(frn_link, all, item));
+    frn_net_unlock(n);
+    return e;
+}
+
+static void frn_net_event_free(frn_net *n, frn_net_event *e) { frn_net_event_drop(n, e); }
+
+/* Until frn_net_flush what is called and answered is gathered, so that it shares records. */
+static void frn_net_hold(frn_net *n)
+{
+    frn_net_lock(n);
+    if (!n->held)
+        n->hold++;
+    n->held = true;
+    frn_net_unlock(n);
+}
+
+static void frn_net_flush(frn_net *n)
+{
+    frn_net_lock(n);
+    if (n->held)
+        n->hold--;
+    n->held = false;
+    frn_net_flush_dirty(n);
+    frn_net_unlock(n);
+}
+
+static francis_result frn_net_check(frn_net *n, const char *peer_id, const char *address,
+                                    uint64_t handle, const frn_buf *head, const frn_buf *body)
+{
+    char host[FRANCIS_NAME_SIZE], port[6];
+
+    if (peer_id[0] == '\0' || strnlen(peer_id, FRN_HOST_ID_SIZE) >= FRN_HOST_ID_SIZE
+        || strcmp(peer_id, n->id) == 0 || (handle & FRN_NET_TOKEN) != 0
+        || !frn_addr_split(address, host, port))
+        return FRANCIS_ERR_INVALID;
+    if ((head != NULL && head->size > FRN_HEAD_MAX)
+        || (body != NULL && body->size > n->d.message_bytes_max))
+        return FRANCIS_ERR_TOO_LARGE;
+    return FRANCIS_OK;
+}
+
+/* A lane of ours, on its way to its peer. */
+static francis_result frn_net_begin(frn_net *n, const char *peer_id, const char *address,
+                                    uint64_t handle, frn_buf *head, frn_buf *body, bool stream,
+                                    int64_t deadline_ns)
+{
+    frn_net_peer *p;
+    frn_lane     *l = NULL;
+
+    p = frn_net_peer_get(n, peer_id, address);
+    if (p != NULL)
+        l = frn_lane_new(n, handle, peer_id);
+    if (l == NULL) {
+        if (p != NULL)
+            frn_net_peer_idle(p);
+        return FRANCIS_ERR_NOMEM;
+    }
+    l->ours = true;
+    l->stream = stream;
+    l->in_credit = FRN_LANE_CREDIT;
+    l->deadline_ns = deadline_ns;
+    frn_net_timer_set(n, &l->timer, deadline_ns);
+    frn_list_push(&p->waiting, &l->all);
+    frn_lane_start(l, head, body);
+    frn_net_peer_kick(p);
+    return FRANCIS_OK;
+}
+
+/* A call: one message there, one back. OK: just one of REPLY and FAILED follows, unless it is
+ * cancelled. Else nothing follows: INVALID (peer_id, address, handle), TOO_LARGE, NOMEM. */
+static francis_result frn_net_call(frn_net *n, const char *peer_id, const char *address,
+                                   uint64_t handle, frn_buf *head, frn_buf *body,
+                                   int64_t deadline_ns)
+{
+    francis_result r;
+
+    frn_net_lock(n);
+    r = frn_net_check(n, peer_id, address, handle, head, body);
+    if (r == FRANCIS_OK)
+        r = frn_net_begin(n, peer_id, address, handle, head, body, false, deadline_ns);
+    frn_net_unlock(n);
+    return r;
+}
+
+/* Events that nobody has taken yet. */
+static void frn_net_forget(frn_net *n, uint64_t handle)
+{
+    frn_net_event **at = &n->first;
+
+    while (*at != NULL) {
+        frn_net_event *e = *at;
+        if (e->handle != handle || e->kind == FRN_NET_PEER_UP || e->kind == FRN_NET_PEER_DOWN) {
+            at = &e->next;
+            continue;
+        }
+        *at = e->next;
+        n->events--;
+        frn_net_event_drop(n, e);
+    }
+    n->last = at;
+}
+
+static void frn_net_break(frn_net *n, uint64_t handle, frn_buf *why)
+{
+    frn_lane *l = frn_lane_find(n, handle);
+    frn_link *c;
+
+    frn_net_forget(n, handle);
+    if (l == NULL)
+        return;
+    c = l->link;
+    frn_lane_reset(l, l->ours ? FRN_RESET_CANCELLED : FRN_RESET_FAILED, FRANCIS_ERR_CANCELLED, why);
+    if (c != NULL)
+        frn_link_kick(c);
+}
+
+/* Of a call or a stream: the peer is told; no event of it comes any more from now on. */
+static void frn_net_cancel(frn_net *n, uint64_t handle)
+{
+    frn_net_lock(n);
+    frn_net_break(n, handle, NULL);
+    frn_net_unlock(n);
+}
+
+/* Of a token that is not known any more: nothing happens. */
+static void frn_net_answer(frn_net *n, uint64_t token, frn_buf *head, frn_buf *body)
+{
+    frn_lane *l;
+    frn_link *c;
+
+    frn_net_lock(n);
+    l = frn_lane_find(n, token);
+    if (l != NULL && !l->ours && !l->stream && l->told && l->out == FRN_OUT_NONE) {
+        c = l->link;
+        frn_lane_unname(l);
+        if ((head != NULL && head->size > FRN_HEAD_MAX)
+            || (body != NULL && body->size > c->message_max))
+            frn_lane_reset(l, FRN_RESET_FAILED, FRANCIS_ERR_TOO_LARGE, NULL);
+        else
+            frn_lane_start(l, head, body);
+        frn_link_kick(c);
+    }
+    frn_net_unlock(n);
+}
+
+#if FRN_NET_ALL                     /* what the runtime does not ask for yet */
+/* A stream: as frn_net_call, but it ends with END of both sides, or with one FAILED or RESET. The
+ * functions below are for both ends: stream is our handle, or the token of STREAM. Of one that is
+ * not known any more nothing happens, and a write is answered STALE. */
+static francis_result frn_net_stream_open(frn_net *n, const char *peer_id, const char *address,
+                                          uint64_t handle, frn_buf *head)
+{
+    francis_result r;
+
+    frn_net_lock(n);
+    r = frn_net_check(n, peer_id, address, handle, head, NULL);
+    if (r == FRANCIS_OK)
+        r = frn_net_begin(n, peer_id, address, handle, head, NULL, true, FRN_NEVER);
+    frn_net_unlock(n);
+    return r;
+}
+
+static frn_lane *frn_net_stream(frn_net *n, uint64_t stream)
+{
+    frn_lane *l = frn_lane_find(n, stream);
+    return l != NULL && l->stream ? l : NULL;
+}
+
+/* The head of the answer: before the first byte, or never. */
+static void frn_net_stream_head(frn_net *n, uint64_t stream, frn_buf *head)
+{
+    frn_lane *l;
+
+    frn_net_lock(n);
+    l = frn_net_stream(n, stream);
+    if (l != NULL && !l->ours && !l->headed && !l->chunks_end
+        && (head == NULL || head->size <= FRN_HEAD_MAX)) {
+        l->headed = true;
+        frn_lane_start(l, head, NULL);
+        frn_link_kick(l->link);
+    }
+    frn_net_unlock(n);
+}
+
+/* Into the ring; how many of them. */
+static size_t frn_lane_put(frn_lane *l, const unsigned char *data, size_t size)
+{
+    size_t at = (l->chunks_at + l->chunks_size) % FRN_CHUNKS_BYTES, first = FRN_CHUNKS_BYTES - at;
+
+    if (size > FRN_CHUNKS_BYTES - l->chunks_size)
+        size = FRN_CHUNKS_BYTES - l->chunks_size;
+    if (first > size)
+        first = size;
+    memcpy(l->chunks + at, data, first);
+    memcpy(l->chunks, data + first, size - first);
+    l->chunks_size += size;
+    return size;
+}
+
+/* What does not fit: PENDING, and WRITABLE follows when there is room again. */
+static francis_result frn_lane_write(frn_lane *l, const unsigned char *data, size_t size,
+                                     size_t *taken)
+{
+    frn_mem *m = l->net->mem;
+    size_t   n = 1;
+
+    if (l->chunks == NULL)
+        l->chunks = (unsigned char *)frn_mem_resize(m, NULL, 0, FRN_CHUNKS_BYTES);
+    if (l->chunks == NULL)
+        return FRANCIS_ERR_NOMEM;
+    l->headed = true;
+    while (size > *taken && n > 0) {
+        n = frn_lane_put(l, data + *taken, size - *taken);
+        *taken += n;
+        frn_lane_ready(l);
+        if (l->link != NULL)
+            frn_link_kick(l->link);
+    }
+    if (size == *taken)
+        return FRANCIS_OK;
+    if (l->writable == NULL)
+        l->writable = frn_net_event_new(l->net, FRN_NET_WRITABLE, l->handle, l->end->peer);
+    return l->writable != NULL ? FRANCIS_PENDING : FRANCIS_ERR_NOMEM;
+}
+
+/* OK: all was taken. PENDING: *taken bytes were. STALE: nobody reads it any more; NOMEM. */
+static francis_result frn_net_stream_write(frn_net *n, uint64_t stream, const void *data,
+                                           size_t size, size_t *taken)
+{
+    frn_lane      *l;
+    francis_result r = FRANCIS_ERR_STALE;
+
+    *taken = 0;
+    frn_net_lock(n);
+    l = frn_net_stream(n, stream);
+    if (l != NULL && !l->chunks_end)
+        r = size == 0 ? FRANCIS_OK : frn_lane_write(l, (const unsigned char *)data, size, taken);
+    frn_net_unlock(n);
+    return r;
+}
+
+/* No more comes from this side. */
+static void frn_net_stream_end(frn_net *n, uint64_t stream)
+{
+    frn_lane *l;
+
+    frn_net_lock(n);
+    l = frn_net_stream(n, stream);
+    if (l != NULL && !l->chunks_end) {
+        frn_link *c = l->link;
+        l->chunks_end = true;
+        frn_net_event_drop(n, l->writable);
+        l->writable = NULL;
+        frn_lane_ready(l);
+        if (c != NULL)
+            frn_link_kick(c);
+    }
+    frn_net_unlock(n);
+}
+
+/* So many bytes of chunks are read: the peer may send as many again. */
+static void frn_net_stream_consumed(frn_net *n, uint64_t stream, size_t size)
+{
+    frn_lane *l;
+
+    frn_net_lock(n);
+    l = frn_net_stream(n, stream);
+    if (l != NULL && l->link != NULL) {
+        if (size > l->unread)
+            size = l->unread;
+        frn_lane_read(l, size);
+        frn_lane_owe(l, size);
+        if (l->window || l->link->window_due)
+            frn_link_kick(l->link);
+    }
+    frn_net_unlock(n);
+}
+
+/* Both directions end at once; what was written and not sent is lost. why: at most
+ * FRN_RESET_WHY_MAX bytes, or it is left out. No event of the stream comes any more. */
+static void frn_net_stream_reset(frn_net *n, uint64_t stream, frn_buf *why)
+{
+    frn_net_lock(n);
+    frn_net_break(n, stream, why);
+    frn_net_unlock(n);
+}
+
+/* PEER_UP when it has shown life, PEER_DOWN when not within connect_timeout_ms. */
+static void frn_net_ping(frn_net *n, const char *peer_id, const char *address)
+{
+    frn_net_peer *p = NULL;
+
+    frn_net_lock(n);
+    if (frn_net_check(n, peer_id, address, 0, NULL, NULL) == FRANCIS_OK)
+        p = frn_net_peer_get(n, peer_id, address);
+    if (p != NULL && p->ping_event == NULL)
+        p->ping_event = frn_net_event_new(n, FRN_NET_PEER_DOWN, 0, peer_id);
+    if (p != NULL && p->ping_event != NULL) {
+        p->ping_until_ns = frn_net_now(n) + frn_ms_to_ns(n->d.connect_timeout_ms);
+        frn_net_peer_arm(p, FRN_NEVER);
+        if (p->main != NULL) {
+            p->main->ping_due = true;
+            frn_link_kick(p->main);
+        } else {
+            frn_net_peer_kick(p);
+        }
+    }
+    frn_net_unlock(n);
+}
+#endif
+
+static void frn_net_stats_get(frn_net *n, frn_net_stats *out)
+{
+    frn_net_lock(n);
+    *out = n->stats;
+    frn_net_unlock(n);
+}
+
 // >> 600 host | needs: 210-270 400
 //    The structs of the runtime and the lock that guards them all. One lock per host: it is held
 //    for list operations only, never around a handler, a callback, a log sink or the database.
@@ -4499,23 +9420,28 @@ typedef enum frn_call_state {
     FRN_CALL_HALTING,               /* waits for activations to end */
     FRN_CALL_WRITING,               /* waits for a write of its own */
     FRN_CALL_BACKOFF,               /* will be tried again */
+    FRN_CALL_FINDING,               /* its actor is looked for */
+    FRN_CALL_REMOTE,                /* with another host */
     FRN_CALL_CALLBACK,              /* done, on_done is due */
     FRN_CALL_IN_CALLBACK,
     FRN_CALL_DONE
 } frn_call_state;
 
-typedef enum frn_op { FRN_OP_METHOD, FRN_OP_PUT, FRN_OP_PURGE, FRN_OP_BOOTSTRAP } frn_op;
+typedef enum frn_op {               /* also on the wire */
+    FRN_OP_METHOD, FRN_OP_PUT, FRN_OP_PURGE, FRN_OP_BOOTSTRAP, FRN_OP_HALT,
+    FRN_OP_HELLO                    /* a host is new: look who is there */
+} frn_op;
 
 /* Who was in which turn when he called: immutable, shared by all calls of that turn. */
 typedef struct frn_chain {
     struct frn_chain *parent;
     uint32_t          refs, depth;
-    frn_type         *type;
-    uint64_t          turn;
-    size_t            id_size;      /* the id lies behind, with its NUL */
+    uint64_t          turn;         /* no other turn of the cluster has this number */
+    size_t            type_size, id_size;   /* they lie behind, each with its NUL */
 } frn_chain;
 
-#define FRN_CHAIN_ID(c) ((char *)FRN_TAIL(c))
+#define FRN_CHAIN_TYPE(c) ((char *)FRN_TAIL(c))
+#define FRN_CHAIN_ID(c)   ((char *)FRN_TAIL(c) + (c)->type_size)
 
 struct frn_turn;
 
@@ -4542,6 +9468,11 @@ typedef struct frn_call {
     uint32_t         attempts, pins;
     uint8_t          state;         /* frn_call_state */
     bool             peek, active_only, one_way, on_done, held, wrote, was_unknown, waiting, freed;
+    bool             foreign;       /* of another host, that waits for .token to be answered */
+    bool             grace;         /* its time is up, but the other host may still tell */
+    uint8_t          hops;          /* how often it was sent, or could not be */
+    uint64_t         token;
+    frn_buf         *owner_host;    /* MOVED: who has the actor: id, NUL, address, NUL */
     bool             claimed_answer;        /* a turn holds an answer for it until its commit */
     bool             from_handler;
     francis_result   result;
@@ -4609,8 +9540,19 @@ typedef struct frn_peer {           /* another host, that has what somebody here
     frn_timer      timer;
     frn_peer_state state;
     int64_t        until_ns, challenge;
-    char           id[64];
+    int64_t        down_until_ns;   /* it could not be reached a moment ago */
+    int64_t        full_until_ns;   /* it had no room */
+    uint64_t       load;            /* actors that are active there, as far as is known */
+    bool           listed;          /* in the file, at the last look */
+    frn_buf       *types;           /* that it serves: each with its NUL; NULL = not known */
+    frn_owner      host;
 } frn_peer;
+
+typedef struct frn_place {          /* where an actor was found; only its hash is kept */
+    uint64_t  hash;
+    frn_peer *peer;
+    int64_t   until_ns;
+} frn_place;
 
 typedef enum frn_host_phase {
     FRN_HOST_OPEN, FRN_HOST_RUNNING, FRN_HOST_DRAINING, FRN_HOST_STOPPED
@@ -4646,7 +9588,7 @@ struct francis_host {
     pthread_t         owner;
     pthread_key_t     worker_key;   /* not NULL in threads of ours */
     bool              has_key;
-    char             *strings[5];   /* copies: database, table_prefix, name, sqlite_vfs, address */
+    char             *strings[8];   /* copies of those of the desc */
     char              error[512];
     francis_result    failure;      /* what sticks */
     char              id[FRN_UUID_SIZE];
@@ -4690,6 +9632,16 @@ struct francis_host {
     bool              look_due, looking, answer_due;
     frn_list          peers;
     uint32_t          peers_count;
+
+    frn_net          *net;          /* NULL = calls stay on this host */
+    frn_trust        *trust;
+    frn_timer         identity_timer;
+    frn_place        *places;       /* FRN_PLACES of them; NULL = none yet */
+    frn_list          finding;      /* calls whose actor is looked for */
+    uint64_t          random;
+    bool              identity_due, announce;
+    bool              net_stepped;  /* its sockets were looked at, after poll() */
+    void            (*on_net)(francis_host *host);      /* filled by 760 */
     int64_t           wall_base_ms, mono_base_ns;   /* since then nobody has set the clock */
     frn_write         sweep;
     bool              sweep_queued, sweep_placements, clock_was_set;
@@ -5003,8 +9955,29 @@ static void frn_chain_drop(francis_host *h, frn_chain *c)
     frn_chain *parent;
     for (; c != NULL && --c->refs == 0; c = parent) {
         parent = c->parent;
-        frn_mem_free(&h->mem, c, sizeof *c + c->id_size);
+        frn_mem_free(&h->mem, c, sizeof *c + c->type_size + c->id_size);
     }
+}
+
+static frn_chain *frn_chain_new(francis_host *h, frn_chain *parent, const char *type,
+                                const char *id, uint64_t turn)
+{
+    size_t     type_size = strlen(type) + 1, id_size = strlen(id) + 1;
+    frn_chain *c = (frn_chain *)frn_mem_alloc(&h->mem, sizeof *c + type_size + id_size);
+
+    if (c == NULL)
+        return NULL;
+    c->refs = 1;
+    c->depth = parent != NULL ? parent->depth + 1 : 1;
+    c->parent = parent;
+    if (parent != NULL)
+        parent->refs++;
+    c->turn = turn;
+    c->type_size = type_size;
+    c->id_size = id_size;
+    memcpy(FRN_CHAIN_TYPE(c), type, type_size);
+    memcpy(FRN_CHAIN_ID(c), id, id_size);
+    return c;
 }
 
 /* Frees what a finished attempt does not need any more, keeping what was answered. */
@@ -5015,6 +9988,8 @@ static void frn_call_strip(francis_host *h, frn_call *c)
     frn_buf_drop(&h->mem, c->input);
     frn_buf_drop(&h->mem, c->request_id);
     frn_buf_drop(&h->mem, c->trace);
+    frn_buf_drop(&h->mem, c->owner_host);
+    c->owner_host = NULL;
     frn_chain_drop(h, c->chain);
     c->target = c->method_copy = c->input = c->request_id = c->trace = NULL;
     c->chain = NULL;
@@ -6607,13 +11582,451 @@ static frn_call *frn_callback_pop(francis_host *h)
     return l == NULL ? NULL : FRN_OF(frn_call, link, l);
 }
 
-// >> 670 route | needs: 660
+// >> 665 peers | needs: 660
+//    Other hosts. One that has an actor which is wanted here, and whose process lives, is asked now
+//    and then to show that it stands: a number in its row, which it has to write back. If it has
+//    not when the time is up it is evicted. Time counts on our clock, from when the challenge was
+//    committed, and is longer than its lease, so that it has stopped to answer before.
+
+enum { FRN_PLACES = 1024, FRN_PLACE_MS = 5000, FRN_DOWN_MS = 500, FRN_FULL_MS = 1000 };
+
+static frn_peer *frn_peer_find(const francis_host *h, const char *id)
+{
+    frn_list *l;
+
+    for (l = h->peers.next; l != &h->peers; l = l->next)
+        if (strcmp(FRN_OF(frn_peer, link, l)->host.id, id) == 0)
+            return FRN_OF(frn_peer, link, l);
+    return NULL;
+}
+
+/* Where an actor was found lately is forgotten with the host, or when it is wrong. Of an actor only
+ * the hash is kept: the worst that two of the same can do to each other is a call that goes wrong
+ * and is sent on. */
+static frn_place *frn_place_of(francis_host *h, uint64_t hash)
+{
+    return h->places == NULL ? NULL : &h->places[hash % FRN_PLACES];
+}
+
+static frn_peer *frn_place_get(francis_host *h, uint64_t hash)
+{
+    const frn_place *place = frn_place_of(h, hash);
+
+    return place != NULL && place->peer != NULL && place->hash == hash
+        && frn_now_ns(h) < place->until_ns ? place->peer : NULL;
+}
+
+static void frn_place_set(francis_host *h, uint64_t hash, frn_peer *p)
+{
+    frn_place *place;
+
+    if (h->places == NULL)
+        h->places = (frn_place *)frn_mem_alloc(&h->mem, FRN_PLACES * sizeof *h->places);
+    place = frn_place_of(h, hash);
+    if (place == NULL)
+        return;
+    place->hash = hash;
+    place->peer = p;
+    place->until_ns = frn_add_time(frn_now_ns(h), FRN_PLACE_MS * FRN_MS);
+}
+
+static void frn_place_drop(francis_host *h, uint64_t hash)
+{
+    frn_place *place = frn_place_of(h, hash);
+
+    if (place != NULL && place->hash == hash)
+        place->peer = NULL;
+}
+
+static void frn_peer_free(francis_host *h, frn_peer *p)
+{
+    size_t i;
+
+    for (i = 0; h->places != NULL && i < FRN_PLACES; i++)
+        if (h->places[i].peer == p)
+            h->places[i].peer = NULL;
+    frn_buf_drop(&h->mem, p->types);
+    frn_timer_stop(h, &p->timer);
+    frn_list_remove(&p->link);
+    h->peers_count--;
+    frn_mem_free(&h->mem, p, sizeof *p);
+}
+
+/* Hands the committer a write about it. Without memory it is tried again later. */
+static void frn_peer_write(francis_host *h, frn_peer *p, frn_write_op op, frn_peer_state state)
+{
+    char       key[sizeof p->host.id + 1];
+    size_t     size = strlen(p->host.id);
+    frn_write *w = frn_write_new(h, op, NULL);
+
+    key[0] = '\0';
+    memcpy(key + 1, p->host.id, size + 1);
+    if (w != NULL)
+        w->owned = frn_buf_copy(&h->mem, key, size + 2);
+    if (w == NULL || w->owned == NULL) {
+        if (w != NULL)
+            frn_write_free(h, w);
+        frn_timer_set(h, &p->timer, frn_add_time(h->clock_ns, 1000 * FRN_MS));
+        return;
+    }
+    w->type = (const char *)FRN_BYTES(w->owned);
+    w->id = w->type + 1;
+    w->challenge = p->challenge;
+    p->state = state;
+    frn_write_queue(h, w);
+}
+
+static void frn_peer_on_timer(francis_host *h, frn_timer *timer)
+{
+    frn_peer *p = FRN_OF(frn_peer, timer, timer);
+
+    if (p->state == FRN_PEER_CHALLENGED)
+        frn_peer_write(h, p, FRN_WRITE_EVICT, FRN_PEER_JUDGED);
+    else if (p->state == FRN_PEER_TRUSTED && !p->listed)
+        frn_peer_free(h, p);        /* nobody has asked for a long time: forgotten */
+}
+
+static void frn_peer_trust(francis_host *h, frn_peer *p, int64_t for_ns)
+{
+    p->state = FRN_PEER_TRUSTED;
+    p->until_ns = frn_add_time(h->clock_ns, for_ns);
+    frn_timer_set(h, &p->timer, frn_add_time(p->until_ns, frn_ms_to_ns(FRANCIS_MINUTES(10))));
+}
+
+/* A write about it is over. r: why it did not happen. */
+static void frn_peer_over(francis_host *h, const frn_write *w, francis_result r)
+{
+    frn_peer *p = frn_peer_find(h, w->id);
+    int64_t   wait_ms = w->lease_ms + h->desc.lease_margin_ms;
+
+    if (p == NULL)
+        return;
+    if (r != FRANCIS_OK) {
+        frn_peer_trust(h, p, 0);    /* it is suspected again when it is met again */
+    } else if (w->result == FRANCIS_ERR_EXISTS) {
+        frn_peer_trust(h, p, frn_ms_to_ns(h->desc.health_deadline_ms));
+    } else if (w->result != FRANCIS_OK || w->op == FRN_WRITE_EVICT) {
+        frn_peer_free(h, p);        /* it is gone */
+    } else {
+        if (wait_ms < h->desc.health_deadline_ms)
+            wait_ms = h->desc.health_deadline_ms;
+        p->state = FRN_PEER_CHALLENGED;
+        p->challenge = w->challenge;
+        frn_timer_set(h, &p->timer, frn_add_time(frn_now_ns(h), frn_ms_to_ns(wait_ms)));
+        frn_log(&h->log, FRN_LOG_host_challenged, FRANCIS_OK, NULL, NULL,
+                "host %s has to show within %lld ms that it stands", p->host.id,
+                (long long)wait_ms);
+    }
+}
+
+/* The record of a host, made if need be. NULL = no memory. */
+static frn_peer *frn_peer_get(francis_host *h, const frn_owner *host)
+{
+    frn_peer *p = frn_peer_find(h, host->id);
+
+    if (p == NULL) {
+        if (!frn_timers_reserve(h, 1))
+            return NULL;
+        p = (frn_peer *)frn_mem_alloc(&h->mem, sizeof *p);
+        if (p == NULL)
+            return NULL;
+        p->timer.fire = frn_peer_on_timer;
+        frn_list_init(&p->link);
+        frn_list_push(&h->peers, &p->link);
+        h->peers_count++;
+    }
+    p->host = *host;
+    return p;
+}
+
+static void frn_owner_read(const frn_buf *b, frn_owner *out)    /* id, NUL, address, NUL */
+{
+    const char *id = (const char *)FRN_BYTES(b);
+
+    (void)snprintf(out->id, sizeof out->id, "%s", id);
+    (void)snprintf(out->address, sizeof out->address, "%s", id + strlen(id) + 1);
+}
+
+/* It has what is wanted here, and its process lives. Does it serve? */
+static void frn_peer_suspect(francis_host *h, const frn_owner *host)
+{
+    frn_peer *p = frn_peer_get(h, host);
+
+    if (p != NULL && p->state == FRN_PEER_TRUSTED && frn_now_ns(h) >= p->until_ns)
+        frn_peer_write(h, p, FRN_WRITE_CHALLENGE, FRN_PEER_SUSPECT);
+}
+
+static bool frn_peer_serves(const frn_peer *p, const char *type)
+{
+    const char *at = p->types != NULL ? (const char *)FRN_BYTES(p->types) : "";
+    const char *end = p->types != NULL ? at + p->types->size : at;
+
+    for (; at < end; at += strlen(at) + 1)
+        if (strcmp(at, type) == 0)
+            return true;
+    return false;
+}
+
+/* One that can be called. */
+static bool frn_peer_reachable(francis_host *h, const frn_peer *p)
+{
+    return p->host.address[0] != '-' && p->host.address[0] != '\0'
+        && frn_now_ns(h) >= p->down_until_ns;
+}
+
+/* Whether any host of the cluster serves a type. */
+static bool frn_cluster_serves(const francis_host *h, const char *type)
+{
+    const frn_list *l;
+
+    for (l = h->peers.next; h->net != NULL && l != &h->peers; l = l->next)
+        if (frn_peer_serves(FRN_OF(const frn_peer, link, l), type))
+            return true;
+    return false;
+}
+
+static void frn_peers_free(francis_host *h)
+{
+    while (!frn_list_empty(&h->peers))
+        frn_peer_free(h, FRN_OF(frn_peer, link, h->peers.next));
+}
+
+/* The lease runs from the start of a look, or of a commit, that found the host standing and no
+ * challenge open. */
+static void frn_lease_renew(francis_host *h, int64_t from_ns)
+{
+    if (from_ns <= h->lease_from_ns && h->lease_from_ns != 0)
+        return;
+    h->lease_from_ns = from_ns;
+    if (frn_leased(h))
+        frn_gate_open(h, &h->lease_gate);
+}
+
+// >> 667 list | needs: 665
+//    Which hosts there are, and what they serve: read from the file together with the lease.
+
+typedef struct frn_listing {        /* one host at a time, as the rows come */
+    francis_host *host;
+    frn_peer     *peer;
+    frn_pack      types;
+} frn_listing;
+
+static void frn_listing_end(frn_listing *l)     /* of one host */
+{
+    frn_buf *types = frn_pack_end(&l->types);
+
+    if (l->peer != NULL && types != NULL) {
+        frn_buf_drop(&l->host->mem, l->peer->types);
+        l->peer->types = types;
+        types = NULL;
+    }
+    frn_buf_drop(&l->host->mem, types);
+    l->types.mem = &l->host->mem;
+    l->peer = NULL;
+}
+
+/* A row. Called without the host's lock. */
+static void frn_listing_add(frn_read *read, const frn_owner *owner, const char *type)
+{
+    frn_listing *l = (frn_listing *)read->user;
+
+    frn_lock(l->host);
+    if (l->peer == NULL || strcmp(l->peer->host.id, owner->id) != 0) {
+        frn_listing_end(l);
+        if (strcmp(owner->id, l->host->id) != 0)
+            l->peer = frn_peer_get(l->host, owner);
+        if (l->peer != NULL)
+            l->peer->listed = true;
+    }
+    if (l->peer != NULL)
+        frn_pack_bytes(&l->types, type, strlen(type) + 1);
+    frn_unlock(l->host);
+}
+
+/* Lock held, given up meanwhile. */
+static void frn_hosts_look(francis_host *h)
+{
+    frn_read    read;
+    frn_listing listing;
+    frn_list   *l, *next;
+
+    for (l = h->peers.next; l != &h->peers; l = l->next)
+        FRN_OF(frn_peer, link, l)->listed = false;
+    memset(&read, 0, sizeof read);
+    memset(&listing, 0, sizeof listing);
+    listing.host = h;
+    listing.types.mem = &h->mem;
+    read.kind = FRN_READ_HOSTS;
+    read.on_host = frn_listing_add;
+    read.user = &listing;
+    frn_unlock(h);
+    h->store->ops->read(h->store, &read);
+    frn_lock(h);
+    frn_listing_end(&listing);
+    for (l = h->peers.next; read.result == FRANCIS_OK && l != &h->peers; l = next) {
+        frn_peer *p = FRN_OF(frn_peer, link, l);
+        next = l->next;
+        if (!p->listed && p->state == FRN_PEER_TRUSTED)
+            frn_peer_free(h, p);
+    }
+}
+
+// >> 668 remote | needs: 667 300
+//    A call on its way to another host, as the head of a message; its input is the body.
+//      [version, op, flags, host, type, id, method, time left in ms, request id, trace,
+//       expire_ms, [[type, id, turn] ...]]
+//    and what comes back: [result, flags, error text, owner's id, owner's address, load].
+
+enum {
+    FRN_HEAD_VERSION = 1,
+    FRN_WIRE_PEEK = 1, FRN_WIRE_ACTIVE_ONLY = 2, FRN_WIRE_ONE_WAY = 4,  /* flags of a call */
+    FRN_WIRE_FROM_HANDLER = 1,                                          /* of an answer */
+    FRN_HOPS_MAX = 12, FRN_HOP_MS = 10, FRN_HOP_MOST_MS = 250,
+    FRN_GRACE_MS = 250              /* for what the other host says of a call that is too late */
+};
+
+/* Type and id of a call's target; of one whose type is not served here both are in target. */
+static void frn_call_key(const frn_call *c, const char **type, const char **id)
+{
+    const char *target = (const char *)FRN_BYTES(c->target);
+
+    *type = c->type != NULL ? c->type->desc.type : target;
+    *id = c->type != NULL ? target : target + strlen(target) + 1;
+}
+
+static uint64_t frn_call_place(const francis_host *h, const frn_call *c)
+{
+    const char *type, *id;
+
+    frn_call_key(c, &type, &id);
+    return frn_hash(frn_hash(h->seed, type, strlen(type) + 1), id, strlen(id));
+}
+
+static void frn_pack_chain(frn_pack *p, const frn_chain *chain)
+{
+    frn_pack_array(p, chain != NULL ? chain->depth : 0);
+    for (; chain != NULL; chain = chain->parent) {
+        frn_pack_array(p, 3);
+        frn_pack_text(p, FRN_CHAIN_TYPE(chain));
+        frn_pack_text(p, FRN_CHAIN_ID(chain));
+        frn_pack_uint(p, chain->turn);
+    }
+}
+
+static int64_t frn_call_left_ms(francis_host *h, const frn_call *c)
+{
+    int64_t left;
+
+    if (c->deadline_ns == FRN_NEVER)
+        return c->timeout_ms;
+    left = (c->deadline_ns - frn_now_ns(h) + FRN_MS - 1) / FRN_MS;
+    return left > 0 ? left : 0;
+}
+
+static uint64_t frn_call_flags(const frn_call *c)
+{
+    uint64_t flags = 0;
+
+    if (c->peek)
+        flags |= FRN_WIRE_PEEK;
+    if (c->active_only)
+        flags |= FRN_WIRE_ACTIVE_ONLY;
+    if (c->one_way)
+        flags |= FRN_WIRE_ONE_WAY;
+    return flags;
+}
+
+static frn_buf *frn_call_head(francis_host *h, const frn_call *c, const frn_peer *p)
+{
+    frn_pack    pack;
+    const char *type, *id;
+
+    memset(&pack, 0, sizeof pack);
+    pack.mem = &h->mem;
+    frn_call_key(c, &type, &id);
+    frn_pack_array(&pack, 12);
+    frn_pack_uint(&pack, FRN_HEAD_VERSION);
+    frn_pack_uint(&pack, (uint64_t)c->op);
+    frn_pack_uint(&pack, frn_call_flags(c));
+    frn_pack_text(&pack, p->host.id);
+    frn_pack_text(&pack, type);
+    frn_pack_text(&pack, id);
+    frn_pack_text(&pack, c->method);
+    frn_pack_int(&pack, frn_call_left_ms(h, c));
+    frn_pack_text(&pack, c->request_id != NULL ? (const char *)FRN_BYTES(c->request_id) : NULL);
+    frn_pack_text(&pack, c->trace != NULL ? (const char *)FRN_BYTES(c->trace) : NULL);
+    frn_pack_int(&pack, c->expire_ms);
+    frn_pack_chain(&pack, c->chain);
+    return frn_pack_end(&pack);
+}
+
+/* A host that has just joined makes itself known, so that the others need not wait for their next
+ * look. Nobody waits for the answers. */
+static void frn_announce(francis_host *h)
+{
+    static const uint64_t nobody = UINT64_C(1) << 62;
+    frn_call              hello;
+    frn_list             *l;
+
+    h->announce = false;
+    memset(&hello, 0, sizeof hello);
+    hello.op = FRN_OP_HELLO;
+    hello.method = "";
+    hello.deadline_ns = FRN_NEVER;
+    hello.target = frn_buf_copy(&h->mem, "\0", 2);
+    for (l = h->peers.next; hello.target != NULL && l != &h->peers; l = l->next) {
+        frn_peer *p = FRN_OF(frn_peer, link, l);
+        frn_buf  *head = p->listed && p->host.address[0] != '-' ? frn_call_head(h, &hello, p)
+                                                                : NULL;
+        if (head != NULL)
+            (void)frn_net_call(h->net, p->host.id, p->host.address, nobody, head, NULL, FRN_NEVER);
+        frn_buf_drop(&h->mem, head);
+    }
+    frn_buf_drop(&h->mem, hello.target);
+}
+
+static void frn_remote_send(francis_host *h, frn_call *c, frn_peer *p)
+{
+    frn_buf       *head = frn_call_head(h, c, p);
+    francis_result r = FRANCIS_ERR_NOMEM;
+
+    frn_list_remove(&c->link);
+    c->state = FRN_CALL_REMOTE;
+    p->load++;                      /* so that the next one does not go there as well */
+    if (head != NULL)
+        r = frn_net_call(h->net, p->host.id, p->host.address, c->handle, head, c->input,
+                         FRN_NEVER);
+    frn_buf_drop(&h->mem, head);
+    if (r == FRANCIS_OK)
+        h->stats.calls_out++;
+    else
+        frn_call_fail(h, c, r, "cannot send the call to host %s", p->host.id);
+}
+
+/* Later, from the start: something may have changed until then. */
+static void frn_call_later(francis_host *h, frn_call *c, francis_result why)
+{
+    int64_t wait = (int64_t)FRN_HOP_MS << (c->hops < 6 ? c->hops : 6);
+    int64_t at;
+
+    if (wait > FRN_HOP_MOST_MS)
+        wait = FRN_HOP_MOST_MS;
+    at = frn_add_time(frn_now_ns(h), wait * FRN_MS);
+
+    frn_list_remove(&c->link);
+    c->result = why;
+    c->state = FRN_CALL_BACKOFF;
+    frn_timer_set(h, &c->timer, at < c->deadline_ns ? at : c->deadline_ns);
+}
+
+// >> 670 route | needs: 668
 //    Where a call goes: to its actor, which is activated for it. And what ends it before its time.
 
 static const frn_chain *frn_chain_find(const frn_chain *chain, const frn_actor *a)
 {
     for (; chain != NULL; chain = chain->parent)
-        if (chain->type == a->type && strcmp(FRN_CHAIN_ID(chain), FRN_ACTOR_ID(a)) == 0)
+        if (strcmp(FRN_CHAIN_ID(chain), FRN_ACTOR_ID(a)) == 0
+            && strcmp(FRN_CHAIN_TYPE(chain), a->type->desc.type) == 0)
             return chain;
     return NULL;
 }
@@ -6643,7 +12056,7 @@ static void frn_chain_print(const frn_chain *chain, char *text, size_t size)
     while (n > 0 && used < size) {
         int k;
         n--;
-        k = snprintf(text + used, size - used, "%s/%s -> ", path[n]->type->desc.type,
+        k = snprintf(text + used, size - used, "%s/%s -> ", FRN_CHAIN_TYPE(path[n]),
                      FRN_CHAIN_ID(path[n]));
         used += k > 0 ? (size_t)k : 0;
     }
@@ -6691,36 +12104,6 @@ static frn_actor *frn_route_actor(francis_host *h, frn_call *c)
     return a;
 }
 
-/* Sends a call to its actor. It may have failed, or have got a turn, when this returns. */
-static void frn_route(francis_host *h, frn_call *c)
-{
-    frn_actor *a = frn_route_actor(h, c);
-    frn_turn  *t;
-
-    if (a == NULL || frn_call_deadlocks(h, a, c))
-        return;
-    if (a->mailbox_count >= a->type->desc.mailbox_max) {
-        h->stats.calls_refused++;
-        frn_call_fail(h, c, FRANCIS_ERR_BUSY, "%u calls wait for %s/%s already, mailbox_max",
-                      (unsigned)a->mailbox_count, a->type->desc.type, FRN_ACTOR_ID(a));
-        return;
-    }
-    h->stats.calls_local++;
-    c->actor = a;
-    if (c->peek && c->chain != NULL && frn_chain_holds(c->chain, a)) {
-        t = frn_call_begin(h, a, c);        /* its own chain reads there: past waiting writers */
-        if (t != NULL)
-            frn_turn_make_ready(h, t);
-        return;
-    }
-    c->state = FRN_CALL_QUEUED;
-    frn_list_push(&a->mailbox, &c->link);
-    a->mailbox_count++;
-    h->stats.queue_turns++;
-    frn_list_remove(&a->idle);
-    frn_actor_step(h, a);
-}
-
 /* A write for an actor whose type this host does not serve: directly, if it is active nowhere. The
  * call's target is type, NUL, id. */
 static void frn_admin_send(francis_host *h, frn_call *c)
@@ -6747,14 +12130,234 @@ static void frn_admin_send(francis_host *h, frn_call *c)
     frn_write_queue(h, w);
 }
 
+/* Begins to halt what a names, or all; the call is complete when the last of them is gone. */
+static void frn_halt_begin(francis_host *h, frn_call *c, frn_actor *a)
+{
+    size_t    i;
+    frn_node *n, *next;
+
+    c->state = FRN_CALL_HALTING;
+    c->result = FRANCIS_PENDING;
+    c->pending = 1;                 /* ours, so that it does not end before all have begun */
+    if (a != NULL) {
+        if (frn_halter_add(h, a, c))
+            frn_actor_halt(h, a);
+    } else {
+        for (i = 0; i < h->actors.cap; i++)
+            for (n = h->actors.slots[i]; n != NULL; n = next) {
+                next = n->next;
+                if (frn_halter_add(h, FRN_OF(frn_actor, node, n), c))
+                    frn_actor_halt(h, FRN_OF(frn_actor, node, n));
+            }
+    }
+    if (--c->pending == 0)
+        frn_call_complete(h, c, c->result == FRANCIS_PENDING ? FRANCIS_OK : c->result, NULL, NULL);
+}
+
+static void frn_route_halt(francis_host *h, frn_call *c)
+{
+    const char *type, *id;
+    frn_actor  *a;
+
+    frn_call_key(c, &type, &id);
+    a = c->type != NULL ? frn_actor_find(h, c->type, id) : NULL;
+    if (a != NULL)
+        frn_halt_begin(h, c, a);
+    else
+        frn_call_fail(h, c, FRANCIS_ERR_NOT_ACTIVE, "%s/%s is not active", type, id);
+}
+
+/* Sends a call to its actor on this host. It may have failed, or have got a turn, when this
+ * returns. */
+static void frn_route_here(francis_host *h, frn_call *c)
+{
+    frn_actor *a;
+    frn_turn  *t;
+
+    if (c->op == FRN_OP_HALT) {
+        frn_route_halt(h, c);
+        return;
+    }
+    if (c->type == NULL) {
+        frn_admin_send(h, c);
+        return;
+    }
+    a = frn_route_actor(h, c);
+    if (a == NULL || frn_call_deadlocks(h, a, c))
+        return;
+    if (a->mailbox_count >= a->type->desc.mailbox_max) {
+        h->stats.calls_refused++;
+        frn_call_fail(h, c, FRANCIS_ERR_BUSY, "%u calls wait for %s/%s already, mailbox_max",
+                      (unsigned)a->mailbox_count, a->type->desc.type, FRN_ACTOR_ID(a));
+        return;
+    }
+    h->stats.calls_local++;
+    c->actor = a;
+    if (c->peek && c->chain != NULL && frn_chain_holds(c->chain, a)) {
+        t = frn_call_begin(h, a, c);        /* its own chain reads there: past waiting writers */
+        if (t != NULL)
+            frn_turn_make_ready(h, t);
+        return;
+    }
+    c->state = FRN_CALL_QUEUED;
+    frn_list_push(&a->mailbox, &c->link);
+    a->mailbox_count++;
+    h->stats.queue_turns++;
+    frn_list_remove(&a->idle);
+    frn_actor_step(h, a);
+}
+
+/* Where a new activation goes: among the hosts that serve the type, this one included. *here is
+ * set if it is this one; NULL and not here = there is none. */
+static frn_peer *frn_choose(francis_host *h, const frn_call *c, const char *type, bool *here)
+{
+    francis_placement how = c->type != NULL ? c->type->desc.placement : FRANCIS_PLACE_LEAST_LOADED;
+    frn_peer         *best = NULL;
+    frn_list         *l;
+    uint64_t          load = 0, ties = 0;
+
+    *here = c->type != NULL && h->phase == FRN_HOST_RUNNING && !frn_type_full(c->type);
+    if (*here && how == FRANCIS_PLACE_LOCAL)
+        return NULL;
+    if (*here) {
+        load = how == FRANCIS_PLACE_RANDOM ? 0 : h->actors.count;
+        ties = 1;
+    }
+    for (l = h->peers.next; l != &h->peers; l = l->next) {
+        frn_peer *p = FRN_OF(frn_peer, link, l);
+        uint64_t  its = how == FRANCIS_PLACE_RANDOM ? 0 : p->load;
+        if (!frn_peer_serves(p, type) || !frn_peer_reachable(h, p)
+            || frn_now_ns(h) < p->full_until_ns || (ties > 0 && its > load))
+            continue;
+        ties = ties > 0 && its == load ? ties + 1 : 1;
+        load = its;
+        h->random = frn_hash(h->random, &ties, sizeof ties);
+        if (h->random % ties == 0) {
+            best = p;
+            *here = false;
+        }
+    }
+    return best;
+}
+
+/* It cannot be done now, and has not been begun: again in a moment, or never. */
+static void frn_call_unreached(francis_host *h, frn_call *c, francis_result r, const char *text)
+{
+    if (c->hops++ < FRN_HOPS_MAX && h->phase == FRN_HOST_RUNNING)
+        frn_call_later(h, c, r);
+    else
+        frn_call_fail(h, c, r, "%s", text);
+}
+
+/* Its actor lives, or will, on another host. */
+static void frn_route_to(francis_host *h, frn_call *c, frn_peer *p)
+{
+    char text[700];
+
+    if (frn_peer_reachable(h, p)) {
+        frn_remote_send(h, c, p);
+        return;
+    }
+    (void)snprintf(text, sizeof text, "host %s%s%s cannot be reached", p->host.id,
+                   p->host.address[0] == '-' ? "" : " at ",
+                   p->host.address[0] == '-' ? "" : p->host.address);
+    frn_call_unreached(h, c, FRANCIS_ERR_TRANSPORT, text);
+}
+
+/* Who has the actor has been looked up: "" = nobody. */
+static void frn_found(francis_host *h, frn_call *c, const frn_owner *owner)
+{
+    const char *type, *id;
+    frn_peer   *p;
+    bool        here = true;
+
+    frn_call_key(c, &type, &id);
+    if (owner->id[0] != '\0' && strcmp(owner->id, h->id) != 0) {
+        p = frn_peer_get(h, owner);
+        if (p == NULL) {
+            frn_call_fail(h, c, FRANCIS_ERR_NOMEM, "no memory for the call");
+        } else if (!frn_peer_reachable(h, p) && c->type != NULL && !c->active_only
+                   && c->op != FRN_OP_HALT) {
+            frn_route_here(h, c);   /* if it is dead the claim will find out */
+        } else {
+            frn_place_set(h, frn_call_place(h, c), p);
+            frn_route_to(h, c, p);
+        }
+        return;
+    }
+    p = owner->id[0] != '\0' || c->active_only || c->op == FRN_OP_HALT
+            || (c->type == NULL && c->op != FRN_OP_METHOD) ? NULL
+                                                           : frn_choose(h, c, type, &here);
+    if (p != NULL)
+        frn_route_to(h, c, p);
+    else if (here || c->type != NULL)
+        frn_route_here(h, c);
+    else
+        frn_call_fail(h, c, FRANCIS_ERR_NO_HOST, "no host has room for %s/%s now", type, id);
+}
+
+/* Looks up who has the actors of the calls that wait for that. Lock held, given up meanwhile. */
+static void frn_find_run(francis_host *h)
+{
+    frn_list *l;
+
+    while ((l = frn_list_pop(&h->finding)) != NULL) {
+        frn_call   *c = FRN_OF(frn_call, link, l);
+        uint64_t    handle = c->handle;
+        frn_buf    *target = frn_buf_ref(c->target);
+        frn_read    read;
+        memset(&read, 0, sizeof read);
+        read.kind = FRN_READ_OWNER;
+        frn_call_key(c, &read.type, &read.id);
+        frn_unlock(h);
+        h->store->ops->read(h->store, &read);
+        frn_lock(h);
+        frn_buf_drop(&h->mem, target);
+        c = frn_call_find(h, handle);
+        if (c == NULL || c->state != FRN_CALL_FINDING)
+            continue;               /* too late, or cancelled, meanwhile */
+        c->state = FRN_CALL_NEW;
+        if (read.result == FRANCIS_OK)
+            frn_found(h, c, &read.owner);
+        else
+            frn_call_fail(h, c, read.result, "%s", read.error);
+    }
+}
+
+/* Sends a call to its actor, wherever that is. */
+static void frn_route(francis_host *h, frn_call *c)
+{
+    const char *type, *id;
+    frn_peer   *p;
+
+    frn_call_key(c, &type, &id);
+    if (c->foreign || h->net == NULL || frn_list_empty(&h->peers)
+        || (c->type != NULL && frn_actor_find(h, c->type, id) != NULL)) {
+        frn_route_here(h, c);
+        return;
+    }
+    p = frn_place_get(h, frn_call_place(h, c));
+    if (p != NULL && frn_peer_reachable(h, p)) {
+        frn_remote_send(h, c, p);
+        return;
+    }
+    c->state = FRN_CALL_FINDING;
+    frn_list_push(&h->finding, &c->link);
+    frn_wake(h);
+}
+
 static void frn_outbox_run(francis_host *h)
 {
     frn_list *l;
-    while ((l = frn_list_pop(&h->outbox)) != NULL) {
-        frn_call *c = FRN_OF(frn_call, link, l);
-        c->state = FRN_CALL_NEW;
-        frn_route(h, c);
-    }
+
+    do {
+        while ((l = frn_list_pop(&h->outbox)) != NULL) {
+            frn_call *c = FRN_OF(frn_call, link, l);
+            c->state = FRN_CALL_NEW;
+            frn_route(h, c);
+        }
+        frn_find_run(h);
+    } while (!frn_list_empty(&h->outbox));
 }
 
 static void frn_mailbox_remove(francis_host *h, frn_call *c)
@@ -6781,7 +12384,18 @@ static void frn_call_expire(francis_host *h, frn_call *c)
         break;
     case FRN_CALL_BACKOFF:
         frn_call_fail(h, c, c->was_unknown ? FRANCIS_ERR_UNKNOWN : c->result,
-                      "repeated %u times, %s", (unsigned)c->attempts, francis_strerror(c->result));
+                      "repeated %u times, %s", (unsigned)(c->attempts + c->hops),
+                      francis_strerror(c->result));
+        break;
+    case FRN_CALL_REMOTE:
+        if (!c->grace) {            /* the other host's clock says so, too: it knows the outcome */
+            c->grace = true;
+            frn_timer_set(h, &c->timer, frn_add_time(h->clock_ns, FRN_GRACE_MS * FRN_MS));
+            break;
+        }
+        frn_net_cancel(h->net, c->handle);
+        frn_call_fail(h, c, c->peek ? FRANCIS_ERR_DEADLINE : FRANCIS_ERR_UNKNOWN,
+                      "no answer in time from the host of the actor");
         break;
     default:
         frn_buf_drop(&h->mem, c->reply);
@@ -6802,10 +12416,8 @@ static void frn_call_on_timer(francis_host *h, frn_timer *timer)
     if (c->state == FRN_CALL_BACKOFF && h->clock_ns < c->deadline_ns) {
         c->result = FRANCIS_PENDING;
         frn_timer_set(h, &c->timer, c->deadline_ns);
-        if (h->phase == FRN_HOST_RUNNING && c->type != NULL)
+        if (h->phase == FRN_HOST_RUNNING)
             frn_route(h, c);
-        else if (h->phase == FRN_HOST_RUNNING)
-            frn_admin_send(h, c);
         else
             frn_call_fail(h, c, FRANCIS_ERR_STOPPED, "the host is stopping");
         return;
@@ -6830,6 +12442,10 @@ static void frn_call_cancel(francis_host *h, frn_call *c)
         frn_turn_kill(h, c->turn, FRANCIS_ERR_CANCELLED, "cancelled");
         break;
     case FRN_CALL_GATED:            /* sealed: its turn will commit, unheard */
+        break;
+    case FRN_CALL_REMOTE:
+        frn_net_cancel(h->net, c->handle);
+        frn_call_complete(h, c, FRANCIS_ERR_CANCELLED, NULL, NULL);
         break;
     default:
         frn_call_complete(h, c, FRANCIS_ERR_CANCELLED, NULL, NULL);
@@ -6885,135 +12501,104 @@ static void frn_turn_on_timer(francis_host *h, frn_timer *timer)
         frn_actor_abandon(h, t->actor);
 }
 
-// >> 675 peers | needs: 670
-//    Other hosts. One that has an actor which is wanted here, and whose process lives, is asked now
-//    and then to show that it stands: a number in its row, which it has to write back. If it has
-//    not when the time is up it is evicted. Time counts on our clock, from when the challenge was
-//    committed, and is longer than its lease, so that it has stopped to answer before.
+// >> 672 answers | needs: 670
+//    What other hosts say of our calls.
 
-static frn_peer *frn_peer_find(const francis_host *h, const char *id)
+typedef struct frn_answer_head {
+    francis_result result;
+    uint64_t       flags, load;
+    frn_owner      owner;
+    char           text[1024];
+} frn_answer_head;
+
+static bool frn_answer_unpack(const frn_buf *head, frn_answer_head *out)
 {
-    frn_list *l;
+    frn_unpack u;
 
-    for (l = h->peers.next; l != &h->peers; l = l->next)
-        if (strcmp(FRN_OF(frn_peer, link, l)->id, id) == 0)
-            return FRN_OF(frn_peer, link, l);
-    return NULL;
+    memset(out, 0, sizeof *out);
+    if (head == NULL)
+        return false;
+    u.at = (const unsigned char *)FRN_BYTES(head);
+    u.end = u.at + head->size;
+    u.bad = false;
+    u.bad = frn_unpack_array(&u, 64) < 6;
+    out->result = (francis_result)frn_unpack_int(&u);
+    out->flags = frn_unpack_uint(&u);
+    frn_unpack_text(&u, out->text, sizeof out->text);
+    frn_unpack_text(&u, out->owner.id, sizeof out->owner.id);
+    frn_unpack_text(&u, out->owner.address, sizeof out->owner.address);
+    out->load = frn_unpack_uint(&u);
+    return !u.bad && frn_result_known(out->result) && out->result != FRANCIS_PENDING;
 }
 
-static void frn_peer_free(francis_host *h, frn_peer *p)
+/* It was not begun there, since the actor is elsewhere, or has no room there. */
+static void frn_remote_elsewhere(francis_host *h, frn_call *c, frn_peer *p,
+                                 const frn_answer_head *a)
 {
-    frn_timer_stop(h, &p->timer);
-    frn_list_remove(&p->link);
-    h->peers_count--;
-    frn_mem_free(&h->mem, p, sizeof *p);
-}
-
-/* Hands the committer a write about it. Without memory it is tried again later. */
-static void frn_peer_write(francis_host *h, frn_peer *p, frn_write_op op, frn_peer_state state)
-{
-    char       key[sizeof p->id + 1];
-    size_t     size = strlen(p->id);
-    frn_write *w = frn_write_new(h, op, NULL);
-
-    key[0] = '\0';
-    memcpy(key + 1, p->id, size + 1);
-    if (w != NULL)
-        w->owned = frn_buf_copy(&h->mem, key, size + 2);
-    if (w == NULL || w->owned == NULL) {
-        if (w != NULL)
-            frn_write_free(h, w);
-        frn_timer_set(h, &p->timer, frn_add_time(h->clock_ns, 1000 * FRN_MS));
-        return;
-    }
-    w->type = (const char *)FRN_BYTES(w->owned);
-    w->id = w->type + 1;
-    w->challenge = p->challenge;
-    p->state = state;
-    frn_write_queue(h, w);
-}
-
-static void frn_peer_on_timer(francis_host *h, frn_timer *timer)
-{
-    frn_peer *p = FRN_OF(frn_peer, timer, timer);
-
-    if (p->state == FRN_PEER_CHALLENGED)
-        frn_peer_write(h, p, FRN_WRITE_EVICT, FRN_PEER_JUDGED);
-    else if (p->state == FRN_PEER_TRUSTED)
-        frn_peer_free(h, p);        /* nobody has asked for a long time: forgotten */
-}
-
-static void frn_peer_trust(francis_host *h, frn_peer *p, int64_t for_ns)
-{
-    p->state = FRN_PEER_TRUSTED;
-    p->until_ns = frn_add_time(h->clock_ns, for_ns);
-    frn_timer_set(h, &p->timer, frn_add_time(p->until_ns, frn_ms_to_ns(FRANCIS_MINUTES(10))));
-}
-
-/* A write about it is over. r: why it did not happen. */
-static void frn_peer_over(francis_host *h, const frn_write *w, francis_result r)
-{
-    frn_peer *p = frn_peer_find(h, w->id);
-    int64_t   wait_ms = w->lease_ms + h->desc.lease_margin_ms;
-
-    if (p == NULL)
-        return;
-    if (r != FRANCIS_OK) {
-        frn_peer_trust(h, p, 0);    /* it is suspected again when it is met again */
-    } else if (w->result == FRANCIS_ERR_EXISTS) {
-        frn_peer_trust(h, p, frn_ms_to_ns(h->desc.health_deadline_ms));
-    } else if (w->result != FRANCIS_OK || w->op == FRN_WRITE_EVICT) {
-        frn_peer_free(h, p);        /* it is gone */
+    frn_place_drop(h, frn_call_place(h, c));
+    if (p != NULL && a->result == FRANCIS_ERR_NO_HOST)
+        p->full_until_ns = frn_add_time(frn_now_ns(h), FRN_FULL_MS * FRN_MS);
+    if (p != NULL && a->result == FRANCIS_ERR_STOPPED)
+        p->down_until_ns = frn_add_time(frn_now_ns(h), FRN_DOWN_MS * FRN_MS);
+    if (a->owner.id[0] != '\0' && c->hops++ < FRN_HOPS_MAX) {
+        c->state = FRN_CALL_NEW;
+        frn_found(h, c, &a->owner);
     } else {
-        if (wait_ms < h->desc.health_deadline_ms)
-            wait_ms = h->desc.health_deadline_ms;
-        p->state = FRN_PEER_CHALLENGED;
-        p->challenge = w->challenge;
-        frn_timer_set(h, &p->timer, frn_add_time(frn_now_ns(h), frn_ms_to_ns(wait_ms)));
-        frn_log(&h->log, FRN_LOG_host_challenged, FRANCIS_OK, NULL, NULL,
-                "host %s has to show within %lld ms that it stands", p->id, (long long)wait_ms);
+        frn_call_unreached(h, c, a->result, a->text);
     }
 }
 
-/* It has what is wanted here, and its process lives. Does it serve? */
-static void frn_peer_suspect(francis_host *h, const char *id)
+static void frn_remote_reply(francis_host *h, frn_net_event *e)
 {
-    frn_peer *p = frn_peer_find(h, id);
+    frn_call       *c = frn_call_find(h, e->handle);
+    frn_peer       *p = frn_peer_find(h, e->peer);
+    frn_answer_head a;
 
-    if (p == NULL) {
-        if (!frn_timers_reserve(h, 1))
-            return;
-        p = (frn_peer *)frn_mem_alloc(&h->mem, sizeof *p);
-        if (p == NULL)
-            return;
-        (void)snprintf(p->id, sizeof p->id, "%s", id);
-        p->timer.fire = frn_peer_on_timer;
-        frn_list_init(&p->link);
-        frn_list_push(&h->peers, &p->link);
-        h->peers_count++;
-    }
-    if (p->state == FRN_PEER_TRUSTED && frn_now_ns(h) >= p->until_ns)
-        frn_peer_write(h, p, FRN_WRITE_CHALLENGE, FRN_PEER_SUSPECT);
-}
-
-static void frn_peers_free(francis_host *h)
-{
-    while (!frn_list_empty(&h->peers))
-        frn_peer_free(h, FRN_OF(frn_peer, link, h->peers.next));
-}
-
-/* The lease runs from the start of a look, or of a commit, that found the host standing and no
- * challenge open. */
-static void frn_lease_renew(francis_host *h, int64_t from_ns)
-{
-    if (from_ns <= h->lease_from_ns && h->lease_from_ns != 0)
+    if (c == NULL || c->state != FRN_CALL_REMOTE)
         return;
-    h->lease_from_ns = from_ns;
-    if (frn_leased(h))
-        frn_gate_open(h, &h->lease_gate);
+    c->state = FRN_CALL_NEW;
+    if (!frn_answer_unpack(e->head, &a)) {
+        frn_call_fail(h, c, c->peek ? FRANCIS_ERR_TRANSPORT : FRANCIS_ERR_UNKNOWN,
+                      "host %s has answered something that is no answer", e->peer);
+        return;
+    }
+    if (p != NULL)
+        p->load = a.load;
+    c->from_handler = (a.flags & FRN_WIRE_FROM_HANDLER) != 0;
+    if (!c->from_handler && (a.result == FRANCIS_ERR_MOVED || a.result == FRANCIS_ERR_STOPPED
+                             || (a.result == FRANCIS_ERR_NO_HOST && c->op == FRN_OP_METHOD))) {
+        frn_remote_elsewhere(h, c, p, &a);
+        return;
+    }
+    if (a.result == FRANCIS_OK)
+        frn_call_complete(h, c, a.result, frn_buf_ref(e->body), NULL);
+    else
+        frn_call_complete(h, c, a.result, NULL, frn_buf_copy(&h->mem, a.text, strlen(a.text)));
 }
 
-// >> 680 commit | needs: 675
+/* No answer will come: the connection is gone, or was never there, or the call does not fit. */
+static void frn_remote_failed(francis_host *h, const frn_net_event *e)
+{
+    frn_call *c = frn_call_find(h, e->handle);
+    frn_peer *p = frn_peer_find(h, e->peer);
+    bool      own = e->result == FRANCIS_ERR_NOMEM || e->result == FRANCIS_ERR_TOO_LARGE
+                 || e->result == FRANCIS_ERR_BUSY;      /* not for want of a connection */
+
+    if (p != NULL && !own)
+        p->down_until_ns = frn_add_time(frn_now_ns(h), FRN_DOWN_MS * FRN_MS);
+    if (c == NULL || c->state != FRN_CALL_REMOTE)
+        return;
+    frn_place_drop(h, frn_call_place(h, c));
+    c->state = FRN_CALL_NEW;
+    if (e->sent && !c->peek && !c->one_way)
+        frn_call_fail(h, c, FRANCIS_ERR_UNKNOWN, "the host of the actor was lost: %s", e->text);
+    else if (c->one_way || (own && e->result != FRANCIS_ERR_BUSY))
+        frn_call_fail(h, c, own ? e->result : (francis_result)FRANCIS_ERR_TRANSPORT, "%s", e->text);
+    else
+        frn_call_unreached(h, c, own ? e->result : (francis_result)FRANCIS_ERR_TRANSPORT, e->text);
+}
+
+// >> 680 commit | needs: 672
 //    The committer: takes what is sealed, in one transaction, and opens the gates. One part is
 //    under way at a time. With workers it has a thread of its own; else it is a part of each step.
 
@@ -7149,6 +12734,38 @@ static void frn_owner_print(const frn_write *w, char *text, size_t size)
         (void)snprintf(text, size, "%s/%s lives on host %s at %s", w->type, w->id, id, address);
 }
 
+/* A live host has what was claimed. Those who wait for the actor go there, if they can; one that
+ * cannot be reached, or not at all, is asked to show that it stands. */
+static void frn_owner_met(francis_host *h, const frn_write *w)
+{
+    frn_actor *a = (frn_actor *)w->actor;
+    frn_owner  owner;
+    frn_peer  *p;
+    frn_list   waiting, *l;
+
+    frn_owner_read(w->owner, &owner);
+    p = frn_peer_get(h, &owner);
+    if (h->net == NULL || p == NULL || !frn_peer_reachable(h, p))
+        frn_peer_suspect(h, &owner);
+    if (a == NULL || w->op != FRN_WRITE_CLAIM || h->net == NULL || p == NULL)
+        return;
+    frn_list_init(&waiting);
+    frn_list_move(&waiting, &a->mailbox);
+    h->stats.queue_turns -= a->mailbox_count;
+    a->mailbox_count = 0;
+    while ((l = frn_list_pop(&waiting)) != NULL) {
+        frn_call *c = FRN_OF(frn_call, link, l);
+        c->actor = NULL;
+        c->state = FRN_CALL_NEW;
+        if (c->foreign) {
+            c->owner_host = frn_buf_ref(w->owner);
+            frn_call_fail(h, c, FRANCIS_ERR_MOVED, "the actor lives on host %s", owner.id);
+        } else {
+            frn_route_to(h, c, p);
+        }
+    }
+}
+
 static void frn_claim_failed(francis_host *h, frn_write *w, francis_result r, const char *text)
 {
     frn_actor *a = (frn_actor *)w->actor;
@@ -7271,6 +12888,10 @@ static void frn_look(francis_host *h)
     frn_unlock(h);
     h->store->ops->read(h->store, &read);
     frn_lock(h);
+    if (h->net != NULL)
+        frn_hosts_look(h);
+    if (h->announce)
+        frn_announce(h);
     h->looking = false;
     if (h->rejoin)
         frn_commit_wake(h);         /* it waits for us */
@@ -7294,7 +12915,7 @@ static void frn_lease_on_timer(francis_host *h, frn_timer *timer)
     int64_t third = h->lease_ns / 3;
     int64_t age = frn_plat_lease_ns(&h->plat) - h->lease_from_ns;
 
-    h->look_due = h->look_due || age >= third || !frn_list_empty(&h->lease_gate);
+    h->look_due = h->look_due || age >= third || h->net != NULL || !frn_list_empty(&h->lease_gate);
     frn_timer_set(h, timer, frn_add_time(h->clock_ns, age < third ? third - age : third));
 }
 
@@ -7312,7 +12933,7 @@ static void frn_write_refused(francis_host *h, frn_write *w)
     else
         frn_owner_print(w, text, sizeof text);
     if (w->owner != NULL)
-        frn_peer_suspect(h, (const char *)FRN_BYTES(w->owner));
+        frn_owner_met(h, w);
     if (w->op == FRN_WRITE_TURN)
         frn_log(&h->log, FRN_LOG_write_refused, w->result, w->type, w->id, "%s", text);
     if (w->actor != NULL) {
@@ -7452,6 +13073,37 @@ static const char *frn_join_type_at(void *user, size_t i, int64_t *idle_timeout_
     return type->desc.type;
 }
 
+enum { FRN_IDENTITY_MS = 86400000, FRN_IDENTITY_RETRY_MS = 60000 };
+
+/* A key and a certificate for the host's id. Live connections keep theirs. No lock held. */
+static francis_result frn_identity_renew(francis_host *h, const char *id, char *error, size_t size)
+{
+    frn_identity  *identity = NULL;
+    francis_result r;
+    int64_t        in_ms = FRN_IDENTITY_RETRY_MS;
+
+    if (h->net == NULL)
+        return FRANCIS_OK;
+    r = frn_identity_new(h->trust, id, FRN_IDENTITY_MS, &identity, error, size);
+    if (r == FRANCIS_OK) {
+        frn_net_identity(h->net, identity, id);
+        in_ms = frn_identity_renew_at_ms(identity) - frn_plat_wall_ms(&h->plat);
+        frn_identity_drop(identity);
+    }
+    frn_lock(h);
+    if (in_ms < FRN_IDENTITY_RETRY_MS)
+        in_ms = FRN_IDENTITY_RETRY_MS;
+    frn_timer_set(h, &h->identity_timer, frn_add_time(frn_now_ns(h), frn_ms_to_ns(in_ms)));
+    frn_unlock(h);
+    return r;
+}
+
+static void frn_identity_on_timer(francis_host *h, frn_timer *timer)
+{
+    (void)timer;
+    h->identity_due = true;
+}
+
 /* Under a new id, which is never used again. No lock held. */
 static francis_result frn_host_join(francis_host *h, char *error, size_t error_size)
 {
@@ -7473,12 +13125,15 @@ static francis_result frn_host_join(francis_host *h, char *error, size_t error_s
     join.type_at = frn_join_type_at;
     join.user = h;
     r = h->store->ops->join(h->store, &join, error, error_size);
+    if (r == FRANCIS_OK)
+        r = frn_identity_renew(h, id, error, error_size);
     frn_lock(h);
     if (r == FRANCIS_OK) {
         (void)snprintf(h->id, sizeof h->id, "%s", id);
         frn_log_set_host(&h->log, id);
         (void)snprintf(h->stats.host_id, sizeof h->stats.host_id, "%s", id);
         h->stats.lives = ++h->life;
+        h->announce = h->look_due = h->net != NULL;
         frn_lease_renew(h, from);
         h->stats.evictions += join.evicted;
         if (join.leftovers)
@@ -7722,7 +13377,8 @@ static void frn_drain_calls(francis_host *h, bool all)
         if (c->state == FRN_CALL_QUEUED) {
             frn_mailbox_remove(h, c);
             frn_call_fail(h, c, FRANCIS_ERR_STOPPED, "the host is stopping");
-        } else if (c->state == FRN_CALL_BACKOFF) {
+        } else if (c->state == FRN_CALL_BACKOFF || c->state == FRN_CALL_FINDING) {
+            frn_list_remove(&c->link);
             frn_call_fail(h, c, FRANCIS_ERR_STOPPED, "the host is stopping");
         }
     }
@@ -7731,11 +13387,14 @@ static void frn_drain_calls(francis_host *h, bool all)
 static void frn_drain_begin(francis_host *h)
 {
     frn_log(&h->log, FRN_LOG_host_stopping, FRANCIS_OK, NULL, NULL, "the host is stopping");
+    frn_timer_stop(h, &h->identity_timer);
     h->phase = FRN_HOST_DRAINING;
     frn_timer_stop(h, &h->sweep_timer);
     frn_timer_stop(h, &h->boot_timer);
     frn_timer_set(h, &h->stop_timer,
                   frn_add_time(frn_now_ns(h), frn_ms_to_ns(h->desc.stop_timeout_ms)));
+    if (h->net != NULL)
+        frn_net_drain(h->net);
     frn_drain_calls(h, false);
     frn_step_all(h);
     frn_commit_wake(h);
@@ -7814,12 +13473,32 @@ static void frn_drain_end(francis_host *h)
     (void)pthread_cond_broadcast(&h->rest_cond);
 }
 
+/* Lock held, given up meanwhile. */
+static void frn_identity_again(francis_host *h)
+{
+    char           id[FRN_UUID_SIZE], error[200];
+    francis_result r;
+
+    h->identity_due = false;
+    memcpy(id, h->id, sizeof id);
+    frn_unlock(h);
+    r = frn_identity_renew(h, id, error, sizeof error);
+    if (r != FRANCIS_OK)
+        frn_log(&h->log, FRN_LOG_identity_failed, r, NULL, NULL, "the certificate cannot be"
+                " renewed: %s; it is tried again", error);
+    frn_lock(h);
+}
+
 /* Stop, timers. Lock held. */
 static void frn_tick(francis_host *h)
 {
     h->step_ns = frn_now_ns(h);
     if (frn_stop_due(h))
         frn_drain_begin(h);
+    if (h->net != NULL && !h->leaving)
+        h->on_net(h);
+    if (h->identity_due)
+        frn_identity_again(h);
     frn_timers_run(h);
     if (h->look_due)
         frn_look(h);
@@ -7857,22 +13536,31 @@ static void frn_step(francis_host *h)
         frn_drain_end(h);
 }
 
+static int64_t frn_loop_next(const francis_host *h)
+{
+    int64_t next = frn_timers_next(h), net = h->net != NULL ? frn_net_next_ns(h->net) : FRN_NEVER;
+
+    return next < net ? next : net;
+}
+
 static int64_t frn_wait_until(const francis_host *h)    /* when a step has something to do */
 {
-    int64_t next = frn_timers_next(h), due = frn_commit_due(h);
+    int64_t next = frn_loop_next(h), due = frn_commit_due(h);
 
     if (frn_has_work(h))
         return 0;
     return due < next ? due : next;
 }
 
-/* Waits for the wake descriptor or the clock. Lock held, given up meanwhile. */
+enum { FRN_POLL_MAX = 320 };        /* descriptors: the wake-up, listeners, connections */
+
+/* Waits for the wake descriptor, sockets or the clock. Lock held, given up meanwhile. */
 static void frn_loop_wait(francis_host *h, int64_t until_ns)
 {
-    struct pollfd p;
+    struct pollfd p[FRN_POLL_MAX];
     int64_t       for_ns = until_ns == FRN_NEVER ? FRN_NEVER : until_ns - frn_now_ns(h);
     bool          stepping = h->stepping;
-    int           ms;
+    int           ms, n = 0;
 
     if (for_ns < 0)
         for_ns = 0;
@@ -7882,14 +13570,19 @@ static void frn_loop_wait(francis_host *h, int64_t until_ns)
     if (h->plat.hooks.net_wait != NULL) {
         (void)h->plat.hooks.net_wait(NULL, NULL, NULL, 0, for_ns, h->plat.hooks.user);
     } else {
-        p.fd = h->wake_fds[0];
-        p.events = POLLIN;
-        p.revents = 0;
+        p[0].fd = h->wake_fds[0];
+        p[0].events = POLLIN;
+        p[0].revents = 0;
+        if (h->net != NULL)
+            n = frn_net_pollfds(h->net, p + 1, FRN_POLL_MAX - 1);
         ms = for_ns > INT64_C(86400000) * FRN_MS ? (for_ns == FRN_NEVER ? -1 : 86400000)
                                                  : (int)((for_ns + FRN_MS - 1) / FRN_MS);
-        (void)poll(&p, 1, ms);
+        (void)poll(p, (nfds_t)(1 + n), ms);
+        if (h->net != NULL)
+            frn_net_step(h->net, p + 1, n);
     }
     frn_lock(h);
+    h->net_stepped = h->net != NULL;
     h->stepping = stepping;
     h->loop_until_ns = 0;
     frn_loop_drain(h);
@@ -7914,7 +13607,7 @@ static void *frn_loop_main(void *arg)
     while (h->phase != FRN_HOST_STOPPED) {
         frn_tick(h);
         if (h->phase != FRN_HOST_STOPPED && !frn_stop_due(h) && !h->look_due)
-            frn_loop_wait(h, frn_timers_next(h));
+            frn_loop_wait(h, frn_loop_next(h));
     }
     frn_unlock(h);
     return NULL;
@@ -8068,7 +13761,7 @@ static void frn_boot_failed(francis_host *h, const frn_type *type, francis_resul
 
 static void frn_boot_done(francis_host *h, frn_call *c)
 {
-    if (c->result == FRANCIS_OK || c->result == FRANCIS_ERR_MOVED)
+    if (c->result == FRANCIS_OK || (h->net == NULL && c->result == FRANCIS_ERR_MOVED))
         frn_boot_next(h);           /* the host on which it lives has bootstrapped it, too */
     else
         frn_boot_failed(h, c->type, c->result, frn_call_text(c));
@@ -8113,6 +13806,8 @@ typedef struct frn_spec {           /* what is asked for; borrowed */
     size_t          size;
     frn_op          op;
     bool            peek, one_way;
+    bool            foreign;        /* another host asks: what is not served here is not served */
+    frn_buf        *input;          /* holds data, if it is shared */
     int64_t         expire_ms;
     const frn_type *found;          /* filled in by frn_spec_check */
     francis_handler run;
@@ -8264,7 +13959,8 @@ static francis_result frn_spec_check(francis_host *h, frn_turn *owner, francis_c
                                " %s is %lu", (unsigned long)s->size, s->type,
                                (unsigned long)s->found->desc.state_size);
     if (s->found == NULL)
-        return s->op != FRN_OP_METHOD ? FRANCIS_OK
+        return s->op == FRN_OP_PUT || s->op == FRN_OP_PURGE
+                || (!s->foreign && frn_cluster_serves(h, s->type)) ? FRANCIS_OK
             : frn_refuse_call(h, owner, user, FRANCIS_ERR_UNKNOWN_TYPE, "no host serves the type"
                               " '%s'", s->type);
     if (s->found->desc.singleton && strcmp(s->id, FRN_SINGLETON) != 0)
@@ -8305,25 +14001,9 @@ static francis_result frn_user_reset(francis_host *h, francis_call *user)
 
 static frn_chain *frn_turn_chain(francis_host *h, frn_turn *t)
 {
-    size_t     id_size;
-    frn_chain *c;
-
-    if (t->chain != NULL)
-        return t->chain;
-    id_size = strlen(t->ctx.id) + 1;
-    c = (frn_chain *)frn_mem_alloc(&h->mem, sizeof *c + id_size);
-    if (c == NULL)
-        return NULL;
-    c->refs = 1;
-    c->depth = t->chain_in != NULL ? t->chain_in->depth + 1 : 1;
-    c->parent = t->chain_in;
-    if (c->parent != NULL)
-        c->parent->refs++;
-    c->type = t->type;
-    c->turn = t->number;
-    c->id_size = id_size;
-    memcpy(FRN_CHAIN_ID(c), t->ctx.id, id_size);
-    return t->chain = c;
+    if (t->chain == NULL)
+        t->chain = frn_chain_new(h, t->chain_in, t->ctx.type, t->ctx.id, t->number);
+    return t->chain;
 }
 
 /* How long a call may take: its own time, cut at what the turn has left. */
@@ -8351,7 +14031,9 @@ static bool frn_call_copy(francis_host *h, frn_call *c, const frn_spec *s, const
                       : c->owner != NULL ? c->owner->ctx.trace : "";
     bool        ok = true;
 
-    if (s->data != NULL)
+    if (s->input != NULL)
+        c->input = frn_buf_ref(s->input);
+    else if (s->data != NULL)
         ok = (c->input = frn_buf_copy(&h->mem, s->data, s->size)) != NULL;
     if (ok && s->known_method == NULL && s->method != NULL)
         ok = (c->method_copy = frn_buf_text(&h->mem, s->method)) != NULL;
@@ -8454,13 +14136,12 @@ static void frn_call_send(francis_host *h, frn_call *c, const frn_spec *s, frn_t
         frn_call_fail(h, c, FRANCIS_ERR_NOMEM, "no memory for the call");
         return;
     }
-    gate = t != NULL && s->found != NULL ? frn_gate_of(h, t->actor) : NULL;
+    gate = t != NULL && (s->found != NULL || h->net != NULL) ? frn_gate_of(h, t->actor) : NULL;
     if (gate != NULL)
         frn_gate_wait(gate, c, FRN_CALL_HELD);
-    else if (s->found != NULL)
-        frn_route(h, c);
     else
-        frn_admin_send(h, c);
+        frn_route(h, c);
+    frn_find_run(h);                /* here and now rather than by a thread that has to be woken */
 }
 
 /* Why the calling thread cannot wait here; NULL = it can. */
@@ -8646,7 +14327,273 @@ static francis_result frn_submit(francis_ctx *ctx, frn_spec *s, francis_call *us
     return r;
 }
 
-// >> 800 api.turn | needs: 700
+// >> 760 serve | needs: 700
+//    Calls of other hosts: checked like our own, run here or not at all, and answered with where
+//    the actor is if it is not here.
+
+static francis_result frn_state_put_run(francis_ctx *ctx);      /* 820 */
+static francis_result frn_purge_run(francis_ctx *ctx);
+
+typedef struct frn_head {           /* of a call; see 668 */
+    uint64_t  version, op, flags;
+    int64_t   left_ms, expire_ms;
+    char      host[64], type[FRANCIS_NAME_SIZE], id[FRANCIS_NAME_SIZE], method[FRANCIS_NAME_SIZE];
+    char      request_id[FRANCIS_NAME_SIZE], trace[FRANCIS_NAME_SIZE];
+    frn_chain *chain;
+} frn_head;
+
+/* The first entry is the caller, the last the turn where it all began: made from behind. */
+static bool frn_head_chain(francis_host *h, frn_unpack *u, frn_head *out)
+{
+    size_t     n = frn_unpack_array(u, FRANCIS_CHAIN_MAX), i;
+    frn_unpack starts[FRANCIS_CHAIN_MAX];
+    char       type[FRANCIS_NAME_SIZE], id[FRANCIS_NAME_SIZE];
+    frn_chain *c;
+
+    for (i = 0; i < n; i++) {
+        starts[i] = *u;
+        u->bad = u->bad || frn_unpack_array(u, 64) < 3;
+        frn_unpack_text(u, type, sizeof type);
+        frn_unpack_text(u, id, sizeof id);
+        (void)frn_unpack_uint(u);
+    }
+    while (!u->bad && i > 0) {
+        frn_unpack at = starts[--i];
+        uint64_t   turn;
+        (void)frn_unpack_array(&at, 64);
+        frn_unpack_text(&at, type, sizeof type);
+        frn_unpack_text(&at, id, sizeof id);
+        turn = frn_unpack_uint(&at);
+        c = frn_chain_new(h, out->chain, type, id, turn);
+        if (c == NULL)
+            return false;
+        frn_chain_drop(h, out->chain);      /* the new one holds it */
+        out->chain = c;
+    }
+    return true;
+}
+
+static francis_result frn_head_unpack(francis_host *h, const frn_buf *head, frn_head *out)
+{
+    frn_unpack u;
+
+    memset(out, 0, sizeof *out);
+    if (head == NULL)
+        return FRANCIS_ERR_INVALID;
+    u.at = (const unsigned char *)FRN_BYTES(head);
+    u.end = u.at + head->size;
+    u.bad = false;
+    u.bad = frn_unpack_array(&u, 64) < 12;
+    out->version = frn_unpack_uint(&u);
+    out->op = frn_unpack_uint(&u);
+    out->flags = frn_unpack_uint(&u);
+    frn_unpack_text(&u, out->host, sizeof out->host);
+    frn_unpack_text(&u, out->type, sizeof out->type);
+    frn_unpack_text(&u, out->id, sizeof out->id);
+    frn_unpack_text(&u, out->method, sizeof out->method);
+    out->left_ms = frn_unpack_int(&u);
+    frn_unpack_text(&u, out->request_id, sizeof out->request_id);
+    frn_unpack_text(&u, out->trace, sizeof out->trace);
+    out->expire_ms = frn_unpack_int(&u);
+    if (!frn_head_chain(h, &u, out))
+        return FRANCIS_ERR_NOMEM;
+    if (u.bad || out->version < FRN_HEAD_VERSION
+        || out->op > FRN_OP_HELLO || out->left_ms < FRANCIS_FOREVER || out->expire_ms < 0)
+        return FRANCIS_ERR_INVALID;
+    return FRANCIS_OK;
+}
+
+static void frn_serve_answer(francis_host *h, uint64_t token, francis_result r, bool from_handler,
+                             const char *text, const frn_buf *owner, frn_buf *body)
+{
+    frn_pack    pack;
+    frn_owner   o;
+    frn_buf    *head;
+
+    memset(&o, 0, sizeof o);
+    if (owner != NULL)
+        frn_owner_read(owner, &o);
+    memset(&pack, 0, sizeof pack);
+    pack.mem = &h->mem;
+    frn_pack_array(&pack, 6);
+    frn_pack_int(&pack, r);
+    frn_pack_uint(&pack, from_handler ? (uint64_t)FRN_WIRE_FROM_HANDLER : 0u);
+    frn_pack_text(&pack, text);
+    frn_pack_text(&pack, o.id);
+    frn_pack_text(&pack, o.address);
+    frn_pack_uint(&pack, (uint64_t)h->actors.count);
+    head = frn_pack_end(&pack);
+    frn_net_answer(h->net, token, head, body);  /* without a head: refused, for want of memory */
+    frn_buf_drop(&h->mem, head);
+}
+
+static void frn_serve_done(francis_host *h, frn_call *c)
+{
+    if (c->token != 0)
+        frn_serve_answer(h, c->token, c->result, c->from_handler, frn_call_text(c), c->owner_host,
+                         c->reply);
+}
+
+/* Refused before it became a call: the words are in user. */
+static void frn_serve_refuse(francis_host *h, uint64_t token, francis_result r, francis_call *user)
+{
+    frn_serve_answer(h, token, r, false, user->error != NULL ? user->error : francis_strerror(r),
+                     NULL, NULL);
+    (void)frn_user_reset(h, user);
+}
+
+static void frn_serve_spec(const frn_head *head, const frn_net_event *e, frn_spec *s,
+                           francis_call *user)
+{
+    memset(s, 0, sizeof *s);
+    s->type = head->type;
+    s->id = head->id;
+    s->method = head->op == FRN_OP_METHOD ? head->method : NULL;
+    s->input = e->body;
+    s->data = e->body != NULL ? FRN_BYTES(e->body) : NULL;
+    s->size = e->body != NULL ? e->body->size : 0;
+    s->op = (frn_op)head->op;
+    s->peek = (head->flags & FRN_WIRE_PEEK) != 0;
+    s->one_way = (head->flags & FRN_WIRE_ONE_WAY) != 0;
+    s->expire_ms = head->expire_ms;
+    s->foreign = true;
+    s->run = s->op == FRN_OP_PUT ? frn_state_put_run : s->op == FRN_OP_PURGE ? frn_purge_run : NULL;
+    user->request_id = head->request_id[0] != '\0' ? head->request_id : NULL;
+    user->trace = head->trace;
+    user->active_only = (head->flags & FRN_WIRE_ACTIVE_ONLY) != 0;
+    user->timeout_ms = head->left_ms != 0 ? head->left_ms : 1;
+}
+
+static void frn_serve_call(francis_host *h, frn_net_event *e, frn_head *head)
+{
+    francis_call   user;
+    frn_spec       s;
+    frn_call      *c;
+    frn_turn      *t;
+    francis_result r;
+
+    memset(&user, 0, sizeof user);
+    frn_serve_spec(head, e, &s, &user);
+    r = frn_host_takes(h, NULL, &user);
+    if (r == FRANCIS_OK)
+        r = frn_spec_check(h, NULL, &user, &s);
+    if (r == FRANCIS_OK && s.op == FRN_OP_BOOTSTRAP && (s.run = s.found->desc.bootstrap) == NULL)
+        r = frn_refuse_call(h, NULL, &user, FRANCIS_ERR_UNKNOWN_METHOD, "%s is not bootstrapped"
+                            " here", s.type);
+    c = r == FRANCIS_OK ? frn_call_make(h, NULL, &user, &s, &r) : NULL;
+    if (c == NULL) {
+        frn_serve_refuse(h, e->handle, r, &user);
+        return;
+    }
+    h->stats.calls_in_flight++;
+    h->stats.calls_in++;
+    c->user = NULL;
+    c->foreign = true;
+    c->token = s.one_way ? 0 : e->handle;
+    c->done = frn_serve_done;
+    c->chain = head->chain;
+    head->chain = NULL;
+    if (s.one_way)
+        frn_serve_answer(h, e->handle, FRANCIS_OK, false, "", NULL, NULL);
+    t = frn_call_inline(h, c, &s, s.op == FRN_OP_METHOD && s.found != NULL
+                                      && (!h->threads || s.found->desc.nonblocking));
+    if (t != NULL)
+        frn_turn_run(h, t);
+    else if (c->state == FRN_CALL_NEW)
+        frn_call_send(h, c, &s, NULL);
+}
+
+static void frn_serve_hello(francis_host *h, uint64_t token)
+{
+    h->look_due = true;
+    frn_serve_answer(h, token, FRANCIS_OK, false, "", NULL, NULL);
+}
+
+static void frn_serve(francis_host *h, frn_net_event *e)
+{
+    frn_head       head;
+    francis_result r = frn_head_unpack(h, e->head, &head);
+
+    if (r != FRANCIS_OK)
+        frn_serve_answer(h, e->handle, r, false, "the head of the call is malformed", NULL, NULL);
+    else if (head.op == FRN_OP_HELLO)
+        frn_serve_hello(h, e->handle);
+    else if (strcmp(head.host, h->id) != 0)
+        frn_serve_answer(h, e->handle, FRANCIS_ERR_MOVED, false, "it was meant for another host",
+                         NULL, NULL);
+    else
+        frn_serve_call(h, e, &head);
+    frn_chain_drop(h, head.chain);
+}
+
+/* The caller does not wait any more. */
+static void frn_serve_cancelled(francis_host *h, uint64_t token)
+{
+    frn_list *l;
+
+    for (l = h->outside.next; l != &h->outside; l = l->next) {
+        frn_call *c = FRN_OF(frn_call, owner_link, l);
+        if (c->foreign && c->token == token) {
+            c->token = 0;
+            frn_call_cancel(h, c);
+            return;
+        }
+    }
+}
+
+static void frn_net_event_run(francis_host *h, frn_net_event *e)
+{
+    frn_peer *p;
+
+    switch (e->kind) {
+    case FRN_NET_REQUEST:
+        frn_serve(h, e);
+        break;
+    case FRN_NET_REPLY:
+        frn_remote_reply(h, e);
+        break;
+    case FRN_NET_FAILED:
+        frn_remote_failed(h, e);
+        break;
+    case FRN_NET_CANCELLED:
+        frn_serve_cancelled(h, e->handle);
+        break;
+    case FRN_NET_PEER_UP:
+    case FRN_NET_PEER_DOWN:
+        p = frn_peer_find(h, e->peer);
+        if (p != NULL)
+            p->down_until_ns = e->kind == FRN_NET_PEER_UP
+                ? 0 : frn_add_time(frn_now_ns(h), FRN_DOWN_MS * FRN_MS);
+        break;
+    default:
+        break;
+    }
+}
+
+/* What the network has brought. Lock held, given up meanwhile. */
+static void frn_net_pump(francis_host *h)
+{
+    frn_net_event *e, *next;
+
+    if (!h->net_stepped) {
+        frn_unlock(h);
+        frn_net_step(h->net, NULL, 0);
+        frn_lock(h);
+    }
+    h->net_stepped = false;
+    e = frn_net_events(h->net);
+    if (e == NULL)
+        return;
+    frn_net_hold(h->net);           /* what is answered now shares records */
+    for (; e != NULL; e = next) {
+        next = e->next;
+        frn_net_event_run(h, e);
+        frn_net_event_free(h->net, e);
+    }
+    frn_net_flush(h->net);
+}
+
+// >> 800 api.turn | needs: 760
 //    Public bodies for handlers. They run on the turn's thread; what they touch of the turn is the
 //    handler's own, so most need no lock.
 
@@ -9476,135 +15423,71 @@ FRANCIS_API francis_result francis_purge(francis_ctx *ctx, const char *type, con
     return frn_submit(ctx, &s, call);
 }
 
-/* Begins to halt what *all or a names; the call is complete when the last of them is gone. */
-static void frn_halt_begin(francis_host *h, frn_call *c, frn_actor *a)
+static francis_result frn_halt_all_begin(francis_host *h, francis_ctx *ctx, francis_call *call)
 {
-    size_t    i;
-    frn_node *n, *next;
+    frn_turn      *t = FRN_IN_TURN(ctx) ? FRN_TURN(ctx) : NULL;
+    frn_call      *c;
+    francis_result r = frn_submit_check(h, t, call);
 
-    c->state = FRN_CALL_HALTING;
-    c->result = FRANCIS_PENDING;
-    c->pending = 1;                 /* ours, so that it does not end before all have begun */
-    if (a != NULL) {
-        if (frn_halter_add(h, a, c))
-            frn_actor_halt(h, a);
-    } else {
-        for (i = 0; i < h->actors.cap; i++)
-            for (n = h->actors.slots[i]; n != NULL; n = next) {
-                next = n->next;
-                if (frn_halter_add(h, FRN_OF(frn_actor, node, n), c))
-                    frn_actor_halt(h, FRN_OF(frn_actor, node, n));
-            }
-    }
-    if (--c->pending == 0)
-        frn_call_complete(h, c, c->result == FRANCIS_PENDING ? FRANCIS_OK : c->result, NULL, NULL);
-}
-
-static frn_actor *frn_halt_find(francis_host *h, frn_turn *t, const char *type, const char *id,
-                                francis_call *call, francis_result *r)
-{
-    const char *what = "", *fault = frn_names_fault(type, id, NULL, &what);
-    frn_type   *found;
-    frn_actor  *a;
-
-    if (fault != NULL) {
-        *r = frn_refuse_call(h, t, call, FRANCIS_ERR_INVALID, "the %s %s", what, fault);
-        return NULL;
-    }
-    if (frn_name_reserved(type)) {
-        *r = frn_refuse_call(h, t, call, FRANCIS_ERR_RESERVED, "type '%s' is francis's own", type);
-        return NULL;
-    }
-    found = frn_type_find(h, type);
-    if (found == NULL) {
-        *r = frn_refuse_call(h, t, call, FRANCIS_ERR_UNKNOWN_TYPE, "no host serves the type '%s'",
-                             type);
-        return NULL;
-    }
-    a = frn_actor_find(h, found, id);
-    if (a == NULL)
-        *r = frn_refuse_call(h, t, call, FRANCIS_ERR_NOT_ACTIVE, "%s/%s is not active", type, id);
-    return a;
-}
-
-static francis_result frn_halt_wait(francis_host *h, frn_turn *t, francis_call *call, frn_call *c)
-{
-    bool           blocks = h->threads && t != NULL, stepped = h->stepping;
-    francis_result r;
-
-    if (frn_call_over(c)) {
-        r = frn_call_take(h, t, c);
+    if (r == FRANCIS_OK && t != NULL)
+        r = frn_refuse_call(h, t, call, FRANCIS_ERR_USAGE, "a turn cannot wait for its own end");
+    if (r != FRANCIS_OK)
         return r;
-    }
-    if (frn_is_async(call)) {
+    c = frn_call_new(h, t, call);
+    if (c == NULL)
+        return frn_user_set(call, FRANCIS_ERR_NOMEM, NULL);
+    h->stats.calls_in_flight++;
+    c->held = true;
+    frn_call_set_time(h, c, call, t);
+    frn_call_arm(h, c);
+    frn_halt_begin(h, c, NULL);
+    if (!frn_call_over(c) && frn_is_async(call)) {
         c->held = false;
         c->on_done = call->on_done != NULL;
-        c->waiting = t != NULL;
-        if (t != NULL)
-            t->outstanding++;
         call->result = FRANCIS_PENDING;
         return FRANCIS_PENDING;
     }
-    if (blocks && !frn_block_begin(h)) {
-        frn_call_cancel(h, c);
-        return frn_refuse_call(h, t, call, FRANCIS_ERR_BUSY, "every worker waits already; it goes"
-                               " down all the same");
-    }
-    h->stepping = h->stepping || !h->threads;
-    frn_call_wait(h, t, c);
-    h->stepping = stepped;
-    if (blocks)
-        frn_block_end(h);
+    if (!frn_call_over(c))
+        frn_call_wait(h, t, c);
     return frn_call_take(h, t, c);
 }
 
-static francis_result frn_halt(francis_ctx *ctx, const char *type, const char *id, bool all,
-                               francis_call *call)
+FRANCIS_API francis_result francis_halt(francis_ctx *ctx, const char *type, const char *id,
+                                        francis_call *call)
+{
+    frn_spec       s;
+    francis_result r = frn_outer_write_check(ctx, call);
+
+    if (r != FRANCIS_OK)
+        return r;
+    if (!frn_forked(ctx->host) && frn_is_self(ctx, type, id)) {
+        FRN_TURN(ctx)->halt = true;
+        return frn_user_set(call, FRANCIS_OK, NULL);
+    }
+    memset(&s, 0, sizeof s);
+    s.type = type;
+    s.id = id;
+    s.op = FRN_OP_HALT;
+    return frn_submit(ctx, &s, call);
+}
+
+FRANCIS_API francis_result francis_halt_all(francis_ctx *ctx, francis_call *call)
 {
     francis_host  *h = ctx->host;
-    frn_turn      *t = FRN_IN_TURN(ctx) ? FRN_TURN(ctx) : NULL;
-    frn_actor     *a = NULL;
-    frn_call      *c = NULL;
+    bool           stepped;
     francis_result r = frn_outer_write_check(ctx, call);
 
     if (r != FRANCIS_OK)
         return r;
     if (frn_forked(h))
         return frn_user_set(call, FRANCIS_ERR_USAGE, "the host belongs to the parent process");
-    if (!all && frn_is_self(ctx, type, id)) {
-        t->halt = true;
-        return frn_user_set(call, FRANCIS_OK, NULL);
-    }
     frn_lock(h);
-    r = frn_submit_check(h, t, call);
-    if (r == FRANCIS_OK && !all)
-        a = frn_halt_find(h, t, type, id, call, &r);
-    if (r == FRANCIS_OK && all && t != NULL)
-        r = frn_refuse_call(h, t, call, FRANCIS_ERR_USAGE, "a turn cannot wait for its own end");
-    if (r == FRANCIS_OK && (c = frn_call_new(h, t, call)) == NULL)
-        r = frn_user_set(call, FRANCIS_ERR_NOMEM, NULL);
-    if (c != NULL) {
-        h->stats.calls_in_flight++;
-        c->held = true;
-        frn_call_set_time(h, c, call, t);
-        frn_call_arm(h, c);
-        frn_halt_begin(h, c, a);
-        r = frn_halt_wait(h, t, call, c);
-        frn_after_blocking(h);
-    }
+    stepped = h->stepping;
+    r = frn_halt_all_begin(h, ctx, call);
+    h->stepping = stepped;
+    frn_after_blocking(h);
     frn_unlock(h);
     return r;
-}
-
-FRANCIS_API francis_result francis_halt(francis_ctx *ctx, const char *type, const char *id,
-                                        francis_call *call)
-{
-    return frn_halt(ctx, type, id, false, call);
-}
-
-FRANCIS_API francis_result francis_halt_all(francis_ctx *ctx, francis_call *call)
-{
-    return frn_halt(ctx, NULL, NULL, true, call);
 }
 
 // >> 830 api.list | needs: 700
@@ -9881,6 +15764,11 @@ static francis_result frn_desc_check(francis_host *h, const francis_host_desc *d
     if (d->table_prefix != NULL && !frn_prefix_valid(d->table_prefix))
         return frn_host_fail(h, FRANCIS_ERR_INVALID, "table_prefix is '%.100s', not a letter or '_'"
                              " and then letters, digits and '_', 32 at most", d->table_prefix);
+    if (d->cluster_key != NULL && d->address == NULL)
+        return frn_host_fail(h, FRANCIS_ERR_INVALID, "cluster_key is given without an address");
+    if (d->cluster_key == NULL && (d->cluster_keys_old != NULL || d->bind_address != NULL))
+        return frn_host_fail(h, FRANCIS_ERR_INVALID, "%s is given without a cluster_key",
+                             d->bind_address != NULL ? "bind_address" : "cluster_keys_old");
     if (d->address != NULL && (fault = frn_address_fault(d->address)) != NULL)
         return frn_host_fail(h, FRANCIS_ERR_INVALID, "address '%.260s' %s", d->address, fault);
     if (d->platform != NULL && d->platform->version != 1)
@@ -9937,7 +15825,9 @@ static bool frn_host_copy_desc(francis_host *h, const francis_host_desc *desc)
       && frn_host_copy_string(h, 1, &h->desc.table_prefix)
       && frn_host_copy_string(h, 2, &h->desc.name)
       && frn_host_copy_string(h, 3, &h->platform.sqlite_vfs)
-      && frn_host_copy_string(h, 4, &h->desc.address);
+      && frn_host_copy_string(h, 4, &h->desc.address)
+      && frn_host_copy_string(h, 5, &h->desc.bind_address);
+    h->desc.cluster_key = h->desc.cluster_keys_old = NULL;  /* secrets are not kept in this form */
     h->lease_ns = frn_ms_to_ns(h->desc.lease_ms);
     h->plat.hooks = h->platform;
     h->log.mem = &h->mem;
@@ -9952,7 +15842,7 @@ static bool frn_host_copy_desc(francis_host *h, const francis_host_desc *desc)
 
 static void frn_host_init_lists(francis_host *h)
 {
-    frn_list *all[14];
+    frn_list *all[15];
     size_t    i, n = 0;
 
     all[n++] = &h->type_order;
@@ -9969,6 +15859,7 @@ static void frn_host_init_lists(francis_host *h)
     all[n++] = &h->sweep.gate;
     all[n++] = &h->lease_gate;
     all[n++] = &h->peers;
+    all[n++] = &h->finding;
     for (i = 0; i < n; i++)
         frn_list_init(all[i]);
     h->sweep.op = FRN_WRITE_SWEEP;
@@ -9978,6 +15869,8 @@ static void frn_host_init_lists(francis_host *h)
     h->commit_timer.fire = frn_commit_on_timer;
     h->boot_timer.fire = frn_boot_on_timer;
     h->lease_timer.fire = frn_lease_on_timer;
+    h->identity_timer.fire = frn_identity_on_timer;
+    h->on_net = frn_net_pump;
     h->on_call_timer = frn_call_on_timer;
     h->on_turn_timer = frn_turn_on_timer;
 }
@@ -10049,6 +15942,14 @@ FRANCIS_API francis_result francis_open(francis_host **host_out, const francis_h
         return r;
     if (!frn_plat_random(&h->plat, &h->seed, sizeof h->seed))
         return frn_host_fail(h, FRANCIS_ERR_INTERNAL, "the system has no randomness");
+    h->random = h->seed;
+    h->turn_number = h->seed >> 8;  /* no two hosts number alike, see frn_chain */
+    if (desc->cluster_key != NULL) {
+        r = frn_trust_new(&h->mem, &h->plat, desc->cluster_key, desc->cluster_keys_old, &h->trust,
+                          error, sizeof error);
+        if (r != FRANCIS_OK)
+            return frn_host_fail(h, r, "%s", error);
+    }
     r = frn_sqlite_open(&h->mem, &h->plat, &h->log, &h->desc, &h->store, error, sizeof error);
     if (r != FRANCIS_OK)
         (void)frn_host_fail(h, r, "%s", error);
@@ -10249,6 +16150,8 @@ FRANCIS_API francis_result francis_register(francis_host *host, const francis_ac
 }
 
 /* Threads that could not all be started end again. */
+enum { FRN_STREAMS_MAX = 4096, FRN_CONNECTIONS_MAX = 256, FRN_HANDSHAKES_MAX = 32 };
+
 static francis_result frn_threads_start(francis_host *h)
 {
     francis_result r = FRANCIS_OK;
@@ -10307,6 +16210,69 @@ static void frn_host_begin(francis_host *h)
     frn_unlock(h);
 }
 
+static void frn_host_on_wake(void *user) { frn_loop_signal((const francis_host *)user); }
+
+/* Mirrors what the network polls in the descriptor for other people's loops. */
+static void frn_host_on_watch(void *user, int fd, bool read, bool write, bool gone)
+{
+#if FRN_EPOLL
+    const francis_host *h = (const francis_host *)user;
+    struct epoll_event  e;
+
+    memset(&e, 0, sizeof e);
+    e.events = (read ? (uint32_t)EPOLLIN : 0u) | (write ? (uint32_t)EPOLLOUT : 0u);
+    e.data.fd = fd;
+    if (h->poll_fd < 0)
+        return;
+    if (gone)
+        (void)epoll_ctl(h->poll_fd, EPOLL_CTL_DEL, fd, &e);
+    else if (epoll_ctl(h->poll_fd, EPOLL_CTL_MOD, fd, &e) != 0)
+        (void)epoll_ctl(h->poll_fd, EPOLL_CTL_ADD, fd, &e);
+#elif FRN_KQUEUE
+    const francis_host *h = (const francis_host *)user;
+    struct kevent       e;
+
+    if (h->poll_fd < 0 || gone)
+        return;
+    EV_SET(&e, fd, EVFILT_READ, read ? EV_ADD : EV_DELETE, 0, 0, NULL);
+    (void)kevent(h->poll_fd, &e, 1, NULL, 0, NULL);
+    EV_SET(&e, fd, EVFILT_WRITE, write ? EV_ADD : EV_DELETE, 0, 0, NULL);
+    (void)kevent(h->poll_fd, &e, 1, NULL, 0, NULL);
+#else
+    (void)user;
+    (void)fd;
+    (void)read;
+    (void)write;
+    (void)gone;
+#endif
+}
+
+static francis_result frn_host_listen(francis_host *h, char *error, size_t error_size)
+{
+    frn_net_desc d;
+
+    if (h->trust == NULL)
+        return FRANCIS_OK;
+    memset(&d, 0, sizeof d);
+    d.mem = &h->mem;
+    d.plat = &h->plat;
+    d.log = &h->log;
+    d.bind_address = h->desc.bind_address != NULL ? h->desc.bind_address : h->desc.address;
+    d.message_bytes_max = h->desc.message_bytes_max;
+    d.streams_max = FRN_STREAMS_MAX;
+    d.connections_max = FRN_CONNECTIONS_MAX;
+    d.handshakes_max = FRN_HANDSHAKES_MAX;
+    d.handshake_timeout_ms = FRANCIS_SECONDS(10);
+    d.connect_timeout_ms = FRANCIS_SECONDS(5);
+    d.keepalive_ms = h->desc.health_deadline_ms / 4;
+    d.idle_close_ms = FRANCIS_SECONDS(60);
+    d.threads = h->threads;
+    d.wake = frn_host_on_wake;
+    d.watch = h->threads ? NULL : frn_host_on_watch;
+    d.user = h;
+    return frn_net_open(&h->net, &d, error, error_size);
+}
+
 static francis_result frn_host_start(francis_host *h)
 {
     char           error[300];
@@ -10321,7 +16287,9 @@ static francis_result frn_host_start(francis_host *h)
     if (!frn_loop_open_wake(h) || (!h->threads && !frn_loop_open_poll(h)))
         return frn_host_fail(h, FRANCIS_ERR_INTERNAL, "cannot create a descriptor: %s",
                              strerror(errno));
-    r = frn_host_join(h, error, sizeof error);
+    r = frn_host_listen(h, error, sizeof error);
+    if (r == FRANCIS_OK)            /* nobody is told of us before we listen */
+        r = frn_host_join(h, error, sizeof error);
     if (r != FRANCIS_OK)
         return frn_host_fail(h, r, "%s", error);
     frn_host_begin(h);
@@ -10457,6 +16425,7 @@ static void frn_host_free_memory(francis_host *h)
     size_t    i;
 
     frn_peers_free(h);
+    frn_mem_free(&h->mem, h->places, FRN_PLACES * sizeof *h->places);
     while (!frn_list_empty(&h->outside))
         frn_call_release(h, FRN_OF(frn_call, owner_link, h->outside.next));
     for (i = 0; i < h->chunks_count; i++)
@@ -10479,7 +16448,12 @@ static void frn_host_free(francis_host *h)
 
     if (h->store != NULL)
         h->store->ops->close(h->store);
+    if (h->net != NULL)
+        frn_net_close(h->net);
+    if (h->trust != NULL)
+        frn_trust_free(h->trust);
     frn_lock(h);
+    h->net = NULL;
     frn_host_empty_out(h);
     frn_host_free_memory(h);
     frn_unlock(h);
@@ -10597,7 +16571,8 @@ FRANCIS_API int francis_pollfds(francis_host *host, struct pollfd *fds, int max)
         fds[0].events = POLLIN;
         fds[0].revents = 0;
     }
-    return 1;
+    return 1 + (host->net != NULL ? frn_net_pollfds(host->net, max > 0 ? fds + 1 : NULL,
+                                                    max > 0 ? max - 1 : 0) : 0);
 }
 
 FRANCIS_API int64_t francis_timeout(francis_host *host)
@@ -10629,6 +16604,12 @@ FRANCIS_API void francis_stats_get(francis_host *host, francis_stats *stats_out)
     stats_out->queue_commits = host->queue_count;
     stats_out->queue_turns += host->ready_count;
     frn_unlock(host);
+    if (host->net != NULL) {
+        frn_net_stats n;
+        frn_net_stats_get(host->net, &n);
+        stats_out->connections = n.connections;
+        stats_out->reconnects = n.reconnects;
+    }
     stats_out->memory_bytes = __atomic_load_n(&host->mem.used, __ATOMIC_RELAXED);
     stats_out->memory_bytes_peak = __atomic_load_n(&host->mem.peak, __ATOMIC_RELAXED);
     if (host->store != NULL) {

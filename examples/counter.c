@@ -1,5 +1,5 @@
 /* The smallest whole program: a counter that survives the program. Each run prints one more.
- * cc counter.c -o counter -lsqlite3 -lpthread
+ * cc counter.c -o counter -lsqlite3 -lmbedtls -lmbedx509 -lmbedcrypto -lpthread
  * Usage: counter [DATABASE] */
 #define FRANCIS_IMPLEMENTATION
 #include "francis.h"
