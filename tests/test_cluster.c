@@ -216,7 +216,7 @@ static void all_know_all(int count)
 
 /* ---- tests ---- */
 
-/* Would catch: two activations, a lost or doubled turn, hosts that keep everything to themselves. */
+/* Would catch: two activations, a lost or doubled turn, a host that keeps everything to itself. */
 static void test_spread(void **state)
 {
     uint64_t active = 0;
