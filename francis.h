@@ -14094,7 +14094,7 @@ static frn_turn *frn_call_inline(francis_host *h, frn_call *c, const frn_spec *s
     frn_actor *a;
     frn_turn  *t;
 
-    if (!allowed || c->request_id != NULL || c->chain != NULL)
+    if (!allowed || c->op == FRN_OP_HALT || c->request_id != NULL || c->chain != NULL)
         return NULL;
     a = frn_actor_find(h, c->type, s->id);
     if (a == NULL || a->phase != FRN_PHASE_ACTIVE || a->halting || !frn_list_empty(&a->mailbox)
