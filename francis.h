@@ -3666,21 +3666,34 @@ static int frn_sqlite_withdraw(frn_sqlite *s, const char *host_id)
     return rc == SQLITE_OK ? frn_sqlite_exec(s, s->conn[0].db, "COMMIT") : rc;
 }
 
+/* The dead that nobody has missed are evicted by whoever leaves, if he stands himself. */
+static void frn_sqlite_bury(frn_sqlite *s, const char *host_id)
+{
+    frn_join dead;
+    uint32_t lives;
+    int64_t  stands = 0;
+    int      rc = frn_sqlite_int(s, s->conn[0].db, "SELECT count(*) FROM @ext_hosts"
+                                                   " WHERE host_id = ?1 AND evicted = 0",
+                                 host_id, 0, &stands);
+
+    memset(&dead, 0, sizeof dead);
+    dead.host_id = dead.former = host_id;
+    dead.address = "";
+    if (rc == SQLITE_OK && stands)
+        (void)frn_sqlite_look_around(s, frn_plat_wall_ms(s->base.plat), &dead, &lives);
+}
+
 static void frn_sqlite_leave(frn_store *store, const char *host_id)
 {
     frn_sqlite *s = (frn_sqlite *)store;
     sqlite3    *db;
-    frn_join    dead;               /* those that nobody has missed: the last one tidies up */
-    uint32_t    lives;
     int64_t     others = 1;
 
     (void)pthread_mutex_lock(&s->locks[0]);
     db = s->conn[0].db;
     if (db != NULL && (s->handle == NULL || frn_sqlite_check_handle(s, false) == FRANCIS_OK)
         && frn_sqlite_begin_patiently(s, db) == SQLITE_OK) {
-        memset(&dead, 0, sizeof dead);
-        dead.former = dead.host_id = dead.address = "";
-        (void)frn_sqlite_look_around(s, frn_plat_wall_ms(s->base.plat), &dead, &lives);
+        frn_sqlite_bury(s, host_id);
         (void)frn_sqlite_withdraw(s, host_id);
         if (!sqlite3_get_autocommit(db))
             (void)frn_sqlite_exec(s, db, "ROLLBACK");
