@@ -751,7 +751,11 @@ lint_cppcheck() {
         --enable=warning,performance,portability --suppress=missingInclude \
         --suppress=missingIncludeSystem -D__GNUC__=12 -D__linux__=1 -D__x86_64__=1 \
         -D_POSIX_VERSION=200809L -DCLOCK_MONOTONIC=1 -DSIGTERM=15 \
-        -DSQLITE_VERSION_NUMBER=3040001 -I. -Itests/support "$@"
+        -DSQLITE_VERSION_NUMBER=3040001 -DMBEDTLS_VERSION_NUMBER=0x021c0300 \
+        -DMBEDTLS_SSL_CLI_C -DMBEDTLS_SSL_SRV_C -DMBEDTLS_SSL_ALPN -DMBEDTLS_SSL_PROTO_TLS1_2 \
+        -DMBEDTLS_KEY_EXCHANGE_ECDHE_ECDSA_ENABLED -DMBEDTLS_ECDSA_DETERMINISTIC \
+        -DMBEDTLS_ECP_DP_SECP256R1_ENABLED -DMBEDTLS_HKDF_C -DMBEDTLS_PEM_WRITE_C \
+        -DMBEDTLS_PK_WRITE_C -I. -Itests/support "$@"
 }
 
 lint_all() {

@@ -409,6 +409,7 @@ typedef enum francis_log_level {
     X(110, lease_ran_out,      INFO,    "host") \
     X(111, stuck_host_killed,  ERROR,   "host") \
     X(112, identity_failed,    ERROR,   "host") \
+    X(113, rejoin_refused,     ERROR,   "host") \
     X(200, schema_created,     INFO,    "store") \
     X(201, schema_migrated,    INFO,    "store") \
     X(202, commit_failed,      ERROR,   "store") \
@@ -2287,6 +2288,7 @@ enum {
     FRN_SQLITE_SQL_MAX   = 2400,
     FRN_PREFIX_MAX       = 32,
     FRN_PATH_MAX         = 4096,
+    FRN_RESERVED_BYTE    = 0x40000001,      /* of a file that SQLite's VFS locks as RESERVED */
     FRN_WAL_WRITER_BYTE  = 120,     /* of the shared memory: where the log's writer is locked */
     FRN_CHECKPOINT_PAGES = 1000,    /* an idle committer copies the log back from here on */
     FRN_SWEEP_ROWS       = 1000
@@ -2487,8 +2489,10 @@ typedef struct frn_lock_file {      /* an empty file beside the database, and ou
 typedef struct frn_queue {          /* of the processes that want to write */
     frn_lock_file next, writer;
     bool          is_next, is_writer;       /* what of them we hold */
-    bool          impatient;        /* who holds them has not moved: go without */
+    bool          impatient;        /* who holds them does not move: go without */
+    bool          sampled;          /* .holder is somebody's, of a moment ago */
     int64_t       since_ns;         /* we wait since then; 0 = we do not */
+    int64_t       holder, sample_ns;        /* who had what we wait for, and when to look again */
     int64_t       looked_ns;        /* whether the files are still there */
 } frn_queue;
 
@@ -2870,7 +2874,7 @@ static bool frn_queue_lock(const frn_lock_file *f, bool *held)
 
 static void frn_queue_unlock(const frn_lock_file *f, bool *held)
 {
-    if (*held)
+    if (*held && f->file != NULL)
         (void)f->file->pMethods->xUnlock(f->file, SQLITE_LOCK_SHARED);
     *held = false;
 }
@@ -2909,6 +2913,45 @@ static bool frn_queue_open(frn_sqlite *s, int64_t now)
     return false;
 }
 
+/* Which process has the lock that we wait for. To close this descriptor may drop such a lock of another
+ * host of this process, which costs that its place and nothing else. */
+static int64_t frn_queue_holder(const frn_queue *q)
+{
+    struct flock l;
+    int64_t      pid = 0;
+    int          fd = open(q->is_next ? q->writer.name : q->next.name, O_RDWR | O_CLOEXEC);
+
+    memset(&l, 0, sizeof l);
+    l.l_type = F_WRLCK;
+    l.l_whence = SEEK_SET;
+    l.l_start = FRN_RESERVED_BYTE;
+    l.l_len = 1;
+    if (fd >= 0 && fcntl(fd, F_GETLK, &l) == 0 && l.l_type != F_UNLCK)
+        pid = l.l_pid;
+    if (fd >= 0)
+        (void)close(fd);
+    return pid;
+}
+
+/* Whether the queue does not move: the same process has the lock that we wait for at both ends of
+ * a while, in which somebody else must have had his turn. */
+static bool frn_queue_stuck(frn_queue *q, int64_t now)
+{
+    int64_t while_ns = FRN_QUEUE_PATIENCE_MS * FRN_MS / 2, holder;
+
+    if (q->since_ns == 0)
+        q->since_ns = now;
+    if (now < q->sample_ns || (!q->impatient && now - q->since_ns < while_ns))
+        return q->impatient;
+    holder = frn_queue_holder(q);
+    q->impatient = holder != 0 && q->sampled && holder == q->holder
+                && now - q->sample_ns < while_ns;
+    q->sampled = true;
+    q->holder = holder;
+    q->sample_ns = now + while_ns;
+    return q->impatient;
+}
+
 /* One step forward. true = it is our turn, or the queue does not move. */
 static bool frn_queue_step(frn_sqlite *s)
 {
@@ -2919,14 +2962,10 @@ static bool frn_queue_step(frn_sqlite *s)
         return true;
     if (frn_queue_lock(&q->next, &q->is_next) && frn_queue_lock(&q->writer, &q->is_writer)) {
         frn_queue_unlock(&q->next, &q->is_next);
-        q->impatient = false;
+        q->impatient = q->sampled = false;
         return true;
     }
-    if (q->since_ns == 0)
-        q->since_ns = now;
-    if (now - q->since_ns >= FRN_QUEUE_PATIENCE_MS * FRN_MS)
-        q->impatient = true;
-    return q->impatient;
+    return frn_queue_stuck(q, now);
 }
 
 /* Nobody else is registered: the files go. Who opened them meanwhile finds out by his next look. */
@@ -2971,17 +3010,16 @@ static int frn_sqlite_begin_patiently(frn_sqlite *s, sqlite3 *db)
 static int frn_sqlite_on_wal(void *user, sqlite3 *db, const char *name, int pages)
 {
     frn_sqlite *s = (frn_sqlite *)user;
-    uint64_t    now = (uint64_t)pages, added = now;
+    uint64_t    now = (uint64_t)pages;
+    int         written = 0, highest = 0;
 
-    (void)db;
     (void)name;
-    if (now >= s->wal_pages)
-        added = now - s->wal_pages;
-    else
+    if (now < s->wal_pages)
         s->wal_retry_pages = s->wal_copied_pages = 0;     /* it has started over */
     s->wal_pages = now;
-    (void)__atomic_add_fetch(&s->base.bytes_written, added * (s->page_bytes + 24),
-                             __ATOMIC_RELAXED);
+    if (sqlite3_db_status(db, SQLITE_DBSTATUS_CACHE_WRITE, &written, &highest, 1) == SQLITE_OK)
+        (void)__atomic_add_fetch(&s->base.bytes_written,
+                                 (uint64_t)written * (s->page_bytes + 24), __ATOMIC_RELAXED);
     FRN_STORE(&s->base.wal_bytes, now * (s->page_bytes + 24));
     return SQLITE_OK;
 }
@@ -3093,6 +3131,12 @@ static const char *frn_filesystem_shared(const char *path)
     return NULL;
 }
 
+static unsigned frn_octal(const char *digits)       /* three of them */
+{
+    unsigned a = (unsigned)digits[0] & 7u, b = (unsigned)digits[1] & 7u;
+    return a * 64 + b * 8 + ((unsigned)digits[2] & 7u);
+}
+
 /* Whether a line of mountinfo is about this path: its fifth word, with blanks as \040. */
 static bool frn_mount_line_is(const char *line, const char *path)
 {
@@ -3102,9 +3146,8 @@ static bool frn_mount_line_is(const char *line, const char *path)
         line++;
     for (; line != NULL && *path != '\0'; path++) {
         unsigned code = (unsigned char)*line;
-        if (*line == '\\' && line[1] >= '0' && line[1] <= '3') {
-            code = (unsigned)(line[1] - '0') * 64 + (unsigned)(line[2] - '0') * 8
-                 + (unsigned)(line[3] - '0');
+        if (*line == '\\' && strlen(line) > 3) {
+            code = frn_octal(line + 1);
             line += 3;
         }
         if (code != (unsigned char)*path)
@@ -3603,10 +3646,11 @@ static francis_result frn_sqlite_join_locked(frn_sqlite *s, frn_join *join)
     francis_result r = FRANCIS_OK;
     int            rc;
 
-    if (s->handle != NULL && (r = frn_sqlite_check_handle(s, false)) != FRANCIS_OK)
+    if (!s->begun && s->handle != NULL && (r = frn_sqlite_check_handle(s, false)) != FRANCIS_OK)
         return r;
     frn_sqlite_proof_drop(s);       /* of an earlier life, which ends with it */
-    rc = db == NULL ? SQLITE_CANTOPEN : frn_sqlite_begin_patiently(s, db);
+    rc = db == NULL ? SQLITE_CANTOPEN : s->begun ? SQLITE_OK : frn_sqlite_begin_patiently(s, db);
+    s->begun = false;
     r = rc == SQLITE_OK ? frn_sqlite_enter(s, join)
                         : frn_sqlite_fail(s, db, rc, "cannot register the host");
     if (db != NULL && !sqlite3_get_autocommit(db))
@@ -3993,8 +4037,9 @@ static int frn_sqlite_write_sweep(frn_sqlite *s, frn_part *part, frn_write *w)
     (void)snprintf(now, sizeof now, "%lld", (long long)part->now_ms);
     (void)sqlite3_bind_text(stmt, 1, now, -1, SQLITE_TRANSIENT);
     (void)sqlite3_bind_int64(stmt, 2, w->interval_ms - w->interval_ms / 20);
-    rc = frn_sqlite_once(stmt);
-    if (rc != SQLITE_OK || (sqlite3_changes(s->conn[0].db) == 0 && w->interval_ms > 0))
+    if (w->interval_ms > 0)
+        rc = frn_sqlite_once(stmt);
+    if (rc != SQLITE_OK || (w->interval_ms > 0 && sqlite3_changes(s->conn[0].db) == 0))
         return rc;                  /* another host did it */
     s->looked = false;
     for (which = FRN_STMT_SWEEP_VERSIONS; rc == SQLITE_OK && which <= FRN_STMT_SWEEP_REQUESTS;
@@ -6144,8 +6189,8 @@ typedef struct frn_net_stats {
     uint64_t connections;           /* open now */
     uint64_t connected, reconnects; /* opened so far; of these to a peer seen before */
     uint64_t handshakes_failed;
-    uint64_t bytes_in, bytes_out;   /* of TLS */
     uint64_t frames_in, frames_out, frames_refused;
+    uint64_t bytes_in, bytes_out;   /* of TLS */
 } frn_net_stats;
 
 enum { FRN_TIMER_LINK, FRN_TIMER_LANE, FRN_TIMER_PEER, FRN_TIMER_NET };
@@ -6734,17 +6779,19 @@ static int frn_link_shake(frn_link *c)
     return r < FRN_LINK_LOST ? r : FRN_LINK_LOST;
 }
 
+#if defined(MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET)
+#define FRN_LINK_AGAIN(r) ((r) == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET)
+#else
+#define FRN_LINK_AGAIN(r) false
+#endif
+
 static int frn_link_read(frn_link *c, unsigned char *data, size_t size)
 {
     int r;
 
     do {
         r = mbedtls_ssl_read(frn_tls_ssl(c->tls), data, size);
-#if defined(MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET)
-    } while (r == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET);
-#else
-    } while (false);
-#endif
+    } while (FRN_LINK_AGAIN(r));
     if (r > 0)
         return r;
     if (r == MBEDTLS_ERR_SSL_WANT_READ || r == MBEDTLS_ERR_SSL_WANT_WRITE)
@@ -7930,6 +7977,7 @@ static const char *frn_lane_in_stream(frn_lane *l, const unsigned char *data, si
         part = size;
     if (part > 0) {
         (void)frn_lane_fill(l, data, part);
+        frn_lane_owe(l, part);
         if (l->in_at == l->in_head_size && !frn_lane_headed(l))
             return NULL;
     }
@@ -8021,7 +8069,7 @@ static const char *frn_in_lane(frn_link *c, const frn_frame *f, frn_lane **lane,
     bool own = (f->lane & 1) == (c->dialled ? 1u : 0u);
 
     *lane = frn_lane_by_id(c, f->lane);
-    if (*lane == NULL && f->lane >= (own ? c->next_id : c->last_in + 1) && !c->goaway_sent)
+    if (*lane == NULL && (own ? f->lane >= c->next_id : f->lane > c->last_in) && !c->goaway_sent)
         return "belongs to a lane that was never opened";
     if (*lane == NULL || (*lane)->reset) {
         *lane = NULL;
@@ -9360,7 +9408,9 @@ static void frn_net_ping(frn_net *n, const char *peer_id, const char *address)
 static void frn_net_stats_get(frn_net *n, frn_net_stats *out)
 {
     frn_net_lock(n);
-    *out = n->stats;
+    memcpy(out, &n->stats, offsetof(frn_net_stats, bytes_in));
+    out->bytes_in = __atomic_load_n(&n->stats.bytes_in, __ATOMIC_RELAXED);
+    out->bytes_out = __atomic_load_n(&n->stats.bytes_out, __ATOMIC_RELAXED);
     frn_net_unlock(n);
 }
 
@@ -9608,6 +9658,7 @@ struct francis_host {
     uint64_t          seed, turn_number, write_number;
     frn_host_phase    phase;
     uint32_t          orphans;      /* activations that a stuck handler keeps from being freed */
+    bool              rejoin_told;  /* why it cannot join again */
     bool              threads, serving, stop_timed_out, leaving, rejoin;
     int               stop_asked;   /* atomic; set by francis_stop */
 
@@ -10360,9 +10411,11 @@ static void frn_gate_wait(frn_list *gate, frn_call *c, frn_call_state state)
 static void frn_gate_open(francis_host *h, frn_list *gate)
 {
     bool      leased = frn_list_empty(gate) || frn_leased(h);
-    frn_list *l;
+    frn_list  open, *l;
 
-    while ((l = frn_list_pop(gate)) != NULL) {
+    frn_list_init(&open);
+    frn_list_move(&open, gate);
+    while ((l = frn_list_pop(&open)) != NULL) {
         frn_call *c = FRN_OF(frn_call, link, l);
         if (!leased && !c->wrote) {
             frn_gate_wait(frn_lease_gate(h), c, (frn_call_state)c->state);
@@ -10386,8 +10439,12 @@ static void frn_gate_shut(francis_host *h, frn_list *gate, francis_result r, con
         frn_buf_drop(&h->mem, c->reply);
         c->reply = NULL;
         c->from_handler = false;
-        frn_call_fail(h, c, r == FRANCIS_ERR_UNKNOWN && !c->wrote ? (int)FRANCIS_ERR_STORAGE : r,
-                      "%s", text);
+        if (gate == &h->lease_gate && c->wrote)     /* all of it is durable */
+            frn_call_fail(h, c, FRANCIS_ERR_UNKNOWN, "%s; what it had written stays", text);
+        else if (r == FRANCIS_ERR_UNKNOWN && !c->wrote)
+            frn_call_fail(h, c, FRANCIS_ERR_STORAGE, "%s", text);
+        else
+            frn_call_fail(h, c, r, "%s", text);
     }
 }
 
@@ -12922,14 +12979,13 @@ static void frn_look(francis_host *h)
         frn_timer_set(h, &h->lease_timer, frn_add_time(frn_now_ns(h), 10 * FRN_MS));
 }
 
-/* Three times per lease, unless commits have done it. */
+/* Three times per lease, whatever commits have seen: the lock file is looked at, too. */
 static void frn_lease_on_timer(francis_host *h, frn_timer *timer)
 {
     int64_t third = h->lease_ns / 3;
-    int64_t age = frn_plat_lease_ns(&h->plat) - h->lease_from_ns;
 
-    h->look_due = h->look_due || age >= third || h->net != NULL || !frn_list_empty(&h->lease_gate);
-    frn_timer_set(h, timer, frn_add_time(h->clock_ns, age < third ? third - age : third));
+    h->look_due = true;
+    frn_timer_set(h, timer, frn_add_time(h->clock_ns, third));
 }
 
 static void frn_write_refused(francis_host *h, frn_write *w)
@@ -12964,7 +13020,33 @@ static void frn_sweep_done(francis_host *h, frn_write *w)
     if (w->more)                    /* at once, but behind what has gathered meanwhile */
         frn_timer_set(h, &h->sweep_timer, h->clock_ns);
     h->sweep.interval_ms = w->more ? 0 : h->desc.sweep_interval_ms;
-    h->sweep_placements = h->sweep_placements && w->more;
+    if (w->more && w->before_ms == 0)
+        h->sweep_placements = true;
+}
+
+/* What a claim has brought. */
+static void frn_claim_forget(francis_host *h, frn_write *w)
+{
+    frn_request *r;
+
+    frn_buf_drop(&h->mem, w->state);
+    w->state = NULL;
+    w->found = false;
+    while ((r = w->found_requests) != NULL) {
+        w->found_requests = r->next;
+        frn_request_drop(&h->mem, r);
+    }
+}
+
+/* Back into the queue, where it came from: in front. */
+static void frn_write_again(francis_host *h, frn_write *w)
+{
+    w->taken = false;
+    w->link.prev = &h->queue;
+    w->link.next = h->queue.next;
+    h->queue.next->prev = &w->link;
+    h->queue.next = &w->link;
+    h->queue_count++;
 }
 
 static void frn_write_done(francis_host *h, frn_write *w)
@@ -12975,6 +13057,11 @@ static void frn_write_done(francis_host *h, frn_write *w)
     }
     switch (w->op) {
     case FRN_WRITE_CLAIM:
+        if (h->rejoin && h->phase == FRN_HOST_RUNNING) {
+            frn_claim_forget(h, w);     /* of a life that is over already: once more, in the next */
+            frn_write_again(h, w);
+            return;
+        }
         frn_claim_done(h, w);
         break;
     case FRN_WRITE_TURN:
@@ -12995,15 +13082,12 @@ static void frn_write_done(francis_host *h, frn_write *w)
     frn_write_over(h, w);
 }
 
-/* Back into the queue, where it came from: in front. */
-static void frn_write_again(francis_host *h, frn_write *w)
+/* The placement has to go, however long it takes; who waits for the actor hears why. */
+static void frn_release_again(francis_host *h, frn_write *w, const char *text)
 {
-    w->taken = false;
-    w->link.prev = &h->queue;
-    w->link.next = h->queue.next;
-    h->queue.next->prev = &w->link;
-    h->queue.next = &w->link;
-    h->queue_count++;
+    frn_mailbox_fail(h, (frn_actor *)w->actor, FRANCIS_ERR_LOCKED, false, text);
+    w->sealed_ns = frn_now_ns(h);
+    frn_write_again(h, w);
 }
 
 static void frn_part_failed(francis_host *h, frn_part *p)
@@ -13026,6 +13110,9 @@ static void frn_part_failed(francis_host *h, frn_part *p)
         if (evicted && h->phase == FRN_HOST_RUNNING && w->op != FRN_WRITE_TURN
             && w->op != FRN_WRITE_RELEASE)
             frn_write_again(h, w);  /* it stands on no image: it will do in the next life as well */
+        else if (r == FRANCIS_ERR_LOCKED && h->phase == FRN_HOST_RUNNING
+                 && w->op == FRN_WRITE_RELEASE)
+            frn_release_again(h, w, p->error);
         else
             frn_write_failed(h, w, r, p->error);
     }
@@ -13098,7 +13185,7 @@ static francis_result frn_identity_renew(francis_host *h, const char *id, char *
     if (h->net == NULL)
         return FRANCIS_OK;
     r = frn_identity_new(h->trust, id, FRN_IDENTITY_MS, &identity, error, size);
-    if (r == FRANCIS_OK) {
+    if (r == FRANCIS_OK && identity != NULL) {
         frn_net_identity(h->net, identity, id);
         in_ms = frn_identity_renew_at_ms(identity) - frn_plat_wall_ms(&h->plat);
         frn_identity_drop(identity);
@@ -13146,6 +13233,7 @@ static francis_result frn_host_join(francis_host *h, char *error, size_t error_s
         frn_log_set_host(&h->log, id);
         (void)snprintf(h->stats.host_id, sizeof h->stats.host_id, "%s", id);
         h->stats.lives = ++h->life;
+        frn_gate_shut(h, &h->lease_gate, FRANCIS_ERR_EVICTED, frn_was_evicted);    /* of before */
         h->announce = h->look_due = h->net != NULL;
         frn_lease_renew(h, from);
         h->stats.evictions += join.evicted;
@@ -13154,39 +13242,6 @@ static francis_result frn_host_join(francis_host *h, char *error, size_t error_s
     }
     frn_unlock(h);
     return r;
-}
-
-enum { FRN_REJOIN_MS = 100 };
-
-/* An evicted host comes back as a new one, or it stops. Lock held, given up meanwhile. */
-static void frn_host_rejoin(francis_host *h)
-{
-    char           error[300];
-    francis_result r;
-
-    if (h->phase != FRN_HOST_RUNNING) {
-        h->rejoin = false;          /* it is leaving anyway */
-        return;
-    }
-    h->committing = true;           /* nothing is committed under the old id */
-    frn_unlock(h);
-    r = frn_host_join(h, error, sizeof error);
-    frn_lock(h);
-    h->rejoin = h->committing = h->in_queue = false;
-    if (r == FRANCIS_OK) {
-        frn_log(&h->log, FRN_LOG_host_started, FRANCIS_OK, NULL, NULL, "host %s serves", h->id);
-        return;
-    }
-    if (francis_retryable(r)) {
-        h->rejoin = true;
-        h->busy_retry_ns = frn_add_time(frn_now_ns(h), FRN_REJOIN_MS * FRN_MS);
-        frn_timer_set(h, &h->commit_timer, h->busy_retry_ns);
-        return;
-    }
-    frn_log(&h->log, FRN_LOG_host_failed, r, NULL, NULL, "cannot join again: %s", error);
-    (void)frn_host_fail(h, r, "evicted, and cannot join again: %s", error);
-    FRN_STORE(&h->stop_asked, 1);
-    frn_wake(h);
 }
 
 enum { FRN_BUSY_TELL_MS = 1000, FRN_BUSY_RETRY_MOST_MS = 20 };
@@ -13239,33 +13294,88 @@ static void frn_busy_look(francis_host *h, int64_t now)
     }
 }
 
+/* Writes that have waited for busy_timeout_ms come to nothing. */
+static void frn_queue_expire(francis_host *h, francis_result r, const char *text)
+{
+    int64_t  limit = frn_ms_to_ns(h->desc.busy_timeout_ms);
+    frn_list stale;
+
+    frn_commit_take(h, true, frn_now_ns(h) - limit, &stale);
+    frn_list_move(&h->part.writes, &stale);
+    h->part.result = r;
+    (void)snprintf(h->part.error, sizeof h->part.error, "%s", text);
+    if (!frn_list_empty(&h->part.writes))
+        frn_part_failed(h, &h->part);
+    h->commit_since_ns = 0;
+    frn_outbox_run(h);
+}
+
 /* It is not our turn to write. What has waited for busy_timeout_ms is told so. */
 static void frn_commit_busy(francis_host *h, int64_t retry_ns)
 {
-    int64_t  now = frn_now_ns(h), limit = frn_ms_to_ns(h->desc.busy_timeout_ms);
-    frn_list stale;
+    int64_t now = frn_now_ns(h), limit = frn_ms_to_ns(h->desc.busy_timeout_ms);
+    char    text[200];
 
     h->in_queue = true;
     if (h->busy_since_ns == 0)
         h->busy_since_ns = now;
     frn_busy_look(h, now);
-    if (retry_ns < (now - h->busy_since_ns) / 64)   /* the longer it lasts the rarer we ask */
-        retry_ns = (now - h->busy_since_ns) / 64;
-    if (retry_ns > FRN_BUSY_RETRY_MOST_MS * FRN_MS)
-        retry_ns = FRN_BUSY_RETRY_MOST_MS * FRN_MS;
+    if (now - h->busy_since_ns >= limit)
+        retry_ns = FRN_BUSY_RETRY_MOST_MS * FRN_MS;     /* it lasts: we ask rarely */
     h->busy_retry_ns = frn_add_time(now, retry_ns);
     frn_timer_set(h, &h->commit_timer, h->busy_retry_ns);
     if (now - h->busy_since_ns < limit)
         return;
-    frn_commit_take(h, true, now - limit, &stale);
-    frn_list_move(&h->part.writes, &stale);
-    if (frn_list_empty(&h->part.writes))
+    frn_blocker_print(&h->blocker, text, sizeof text);
+    frn_queue_expire(h, FRANCIS_ERR_LOCKED, text);
+}
+
+enum { FRN_REJOIN_MS = 100 };
+
+/* An evicted host comes back as a new one, or it stops. Lock held, given up meanwhile. */
+static void frn_host_rejoin(francis_host *h)
+{
+    char           error[300];
+    int64_t        retry_ns = FRN_MS;
+    bool           ready;
+    francis_result r;
+
+    if (h->phase != FRN_HOST_RUNNING) {
+        h->rejoin = false;          /* it is leaving anyway */
         return;
-    h->part.result = FRANCIS_ERR_LOCKED;
-    frn_blocker_print(&h->blocker, h->part.error, sizeof h->part.error);
-    frn_part_failed(h, &h->part);
-    h->commit_since_ns = 0;
-    frn_outbox_run(h);
+    }
+    h->committing = true;           /* nothing is committed under the old id */
+    frn_unlock(h);
+    ready = h->store->ops->ready(h->store, true, &retry_ns);
+    r = ready ? frn_host_join(h, error, sizeof error) : FRANCIS_OK;
+    frn_lock(h);
+    h->committing = false;
+    if (!ready) {
+        frn_commit_busy(h, retry_ns);
+        return;
+    }
+    h->rejoin = h->in_queue = false;
+    h->busy_since_ns = h->busy_retry_ns = 0;
+    h->serving = r == FRANCIS_OK;
+    if (r == FRANCIS_OK) {
+        h->rejoin_told = false;
+        frn_log(&h->log, FRN_LOG_host_started, FRANCIS_OK, NULL, NULL, "host %s serves", h->id);
+        return;
+    }
+    if (francis_retryable(r)) {
+        if (!h->rejoin_told)
+            frn_log(&h->log, FRN_LOG_rejoin_refused, r, NULL, NULL, "it cannot join again: %s; it"
+                    " is tried until it can", error);
+        h->rejoin = h->rejoin_told = true;
+        h->busy_retry_ns = frn_add_time(frn_now_ns(h), FRN_REJOIN_MS * FRN_MS);
+        frn_timer_set(h, &h->commit_timer, h->busy_retry_ns);
+        frn_queue_expire(h, r, error);
+        return;
+    }
+    frn_log(&h->log, FRN_LOG_host_failed, r, NULL, NULL, "cannot join again: %s", error);
+    (void)frn_host_fail(h, r, "evicted, and cannot join again: %s", error);
+    FRN_STORE(&h->stop_asked, 1);
+    frn_wake(h);
 }
 
 static void frn_commit_part(francis_host *h, bool sync)
@@ -13352,7 +13462,7 @@ static void frn_sweep_on_timer(francis_host *h, frn_timer *timer)
         return;
     if (h->sweep_placements) {      /* those of dead hosts, and nothing that has expired */
         w->interval_ms = 0;
-        believed = false;
+        believed = h->sweep_placements = false;
     }
     w->before_ms = believed ? now_ms : 0;
     w->more = false;
@@ -13573,7 +13683,7 @@ static void frn_loop_wait(francis_host *h, int64_t until_ns)
     struct pollfd p[FRN_POLL_MAX];
     int64_t       for_ns = until_ns == FRN_NEVER ? FRN_NEVER : until_ns - frn_now_ns(h);
     bool          stepping = h->stepping;
-    int           ms, n = 0;
+    int           ms, n = 1;
 
     if (for_ns < 0)
         for_ns = 0;
@@ -13587,12 +13697,12 @@ static void frn_loop_wait(francis_host *h, int64_t until_ns)
         p[0].events = POLLIN;
         p[0].revents = 0;
         if (h->net != NULL)
-            n = frn_net_pollfds(h->net, p + 1, FRN_POLL_MAX - 1);
+            n += frn_net_pollfds(h->net, p + 1, FRN_POLL_MAX - 1);
         ms = for_ns > INT64_C(86400000) * FRN_MS ? (for_ns == FRN_NEVER ? -1 : 86400000)
                                                  : (int)((for_ns + FRN_MS - 1) / FRN_MS);
-        (void)poll(p, (nfds_t)(1 + n), ms);
+        (void)poll(p, (nfds_t)n, ms);
         if (h->net != NULL)
-            frn_net_step(h->net, p + 1, n);
+            frn_net_step(h->net, p + 1, n - 1);
     }
     frn_lock(h);
     h->net_stepped = h->net != NULL;
@@ -15728,7 +15838,7 @@ enum { FRN_ADDRESS_MAX = 255 };
 /* Why a text is not "host:port"; NULL = it is. */
 static const char *frn_address_fault(const char *address)
 {
-    const char   *colon = strrchr(address, ':'), *end = colon, *p;
+    const char   *colon = strrchr(address, ':'), *end, *p;
     unsigned long port = 0;
 
     if (strlen(address) > FRN_ADDRESS_MAX)
@@ -16658,7 +16768,7 @@ FRANCIS_API void francis_health_get(francis_host *host, francis_health *health_o
     if (host->commit_since_ns != 0 && (oldest == 0 || host->commit_since_ns < oldest))
         oldest = host->commit_since_ns;
     health_out->commit_age_ms = frn_age_ms(now, oldest);
-    if (host->store->shared && host->phase != FRN_HOST_OPEN)
+    if (host->store != NULL && host->store->shared && host->phase != FRN_HOST_OPEN)
         health_out->lease_age_ms = frn_age_ms(frn_plat_lease_ns(&host->plat), host->lease_from_ns);
     health_out->busy_age_ms = frn_age_ms(now, host->busy_since_ns);
     if (health_out->busy_age_ms > 0 && host->busy_told_ns >= host->busy_since_ns)

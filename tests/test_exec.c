@@ -859,7 +859,7 @@ static void two_hosts(void **state)
             assert_int_equal(tb_number(&call), i / 2);
         }
     }
-    d.log_user = &third_log;                        /* the same file twice: two hosts that share it */
+    d.log_user = &third_log;        /* the same file twice: two hosts that share it */
     third      = t_start(&d, tb_types);
     t_result(tb_invoke_with(francis_host_ctx(third), "a", "1", tb_add, NULL, &call),
              FRANCIS_ERR_MOVED);

@@ -1009,7 +1009,7 @@ static bool evict(sqlite3 *db, const char *id, int how)
 }
 
 /* The host's row is taken away: the next batch must find that, whatever is in it. A turn is lost
- * with it; a call whose actor was still to be claimed has not begun, and is served in the next life.
+ * with it; a call whose actor was still to be claimed has not begun: it is served in the next life.
  * Would catch: a fence that is read outside of the transaction, only now and then, or not for
  * claims. */
 static void test_evicted(void **state)

