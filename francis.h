@@ -54,6 +54,9 @@
  *     420 store.sqlite.write     SQLite: writes
  *     430 store.sqlite.commit    SQLite: commits
  *     440 store.sqlite.read      SQLite: reads
+ *     500 security               keys, certificates, TLS
+ *     520 wire                   frames
+ *     540 net                    connections to other hosts
  *     600 host                   structs of the runtime
  *     610 loop                   wake-ups and timers
  *     620 call                   records of calls
@@ -79,8 +82,8 @@
  *
  * >> 020 DOES NOT
  *
- *   - In this version hosts that share a file do not call each other: a call to an actor that lives
- *     on another one is answered MOVED, with its address. Calls between hosts, alarms, jobs and
+ *   - Hosts that share a file call each other only if they have a cluster_key; without one a call
+ *     to an actor that lives on another host is answered MOVED, with its address. Alarms, jobs and
  *     streams come next; the layers for them are here.
  *   - It never exits, never aborts, has no writable globals but the signal handler of francis_run.
  *   - It does not work over NFS, SMB or other network file systems: SQLite's locks do not, and
@@ -144,6 +147,9 @@
  *      write nothing and answer nobody. It says EVICTED to those that wait, and joins as a new one.
  *   4. Writers take turns. One that stops inside its write transaction keeps all others from
  *      writing, not from reading: they answer LOCKED, and health names the process.
+ *   5. With a cluster_key a call reaches its actor wherever it lives, over mutual TLS. One that
+ *      cannot be begun is sent again, elsewhere if need be; one that was under way when its host
+ *      was lost is UNKNOWN: ask again with the same request id.
  *   docs/sharing.md has what each failure looks like and what it costs.
  *
  * >> 060 THREADS
@@ -2913,8 +2919,8 @@ static bool frn_queue_open(frn_sqlite *s, int64_t now)
     return false;
 }
 
-/* Which process has the lock that we wait for. To close this descriptor may drop such a lock of another
- * host of this process, which costs that its place and nothing else. */
+/* Which process has the lock that we wait for. To close this descriptor may drop such a lock of
+ * another host of this process, which costs that its place and nothing else. */
 static int64_t frn_queue_holder(const frn_queue *q)
 {
     struct flock l;
@@ -3449,6 +3455,7 @@ static void frn_sqlite_read_host(sqlite3_stmt *stmt, frn_incumbent *out)
     const char *id = (const char *)sqlite3_column_text(stmt, 0);
     const char *address = (const char *)sqlite3_column_text(stmt, 1);
 
+    memset(out, 0, sizeof *out);
     (void)snprintf(out->id, sizeof out->id, "%s", id != NULL ? id : "");
     (void)snprintf(out->address, sizeof out->address, "%s", address != NULL ? address : "");
     out->ours = sqlite3_column_int(stmt, 2) != 0;
@@ -5438,6 +5445,7 @@ static int frn_trust_add(frn_trust *t, const char *secret, size_t size)
     frn_der  der;
     int      rc;
 
+    memset(&other, 0, sizeof other);
     frn_key_init(&other);
     rc = frn_key_derive(key, secret, size, t->plat);
     if (rc == 0)
@@ -6787,7 +6795,7 @@ static int frn_link_shake(frn_link *c)
 
 static int frn_link_read(frn_link *c, unsigned char *data, size_t size)
 {
-    int r;
+    int r = 0;
 
     do {
         r = mbedtls_ssl_read(frn_tls_ssl(c->tls), data, size);
@@ -7657,7 +7665,7 @@ static void frn_link_answer_hello(frn_link *c)
 static void frn_link_greet(frn_link *c)
 {
     frn_net      *n = c->net;
-    frn_net_peer *p = c->peer;
+    frn_net_peer *p;
     const char   *id = frn_tls_peer(c->tls);
     int           room = mbedtls_ssl_get_max_out_record_payload(frn_tls_ssl(c->tls));
 
@@ -11813,6 +11821,7 @@ static void frn_owner_read(const frn_buf *b, frn_owner *out)    /* id, NUL, addr
 {
     const char *id = (const char *)FRN_BYTES(b);
 
+    memset(out, 0, sizeof *out);
     (void)snprintf(out->id, sizeof out->id, "%s", id);
     (void)snprintf(out->address, sizeof out->address, "%s", id + strlen(id) + 1);
 }
@@ -13244,7 +13253,7 @@ static francis_result frn_host_join(francis_host *h, char *error, size_t error_s
     return r;
 }
 
-enum { FRN_BUSY_TELL_MS = 1000, FRN_BUSY_RETRY_MOST_MS = 20 };
+enum { FRN_BUSY_TELL_MS = 1000, FRN_BUSY_LOOK_MS = 250, FRN_BUSY_RETRY_MOST_MS = 20 };
 
 static void frn_blocker_print(const frn_blocker *b, char *text, size_t size)
 {
@@ -13272,9 +13281,13 @@ static void frn_busy_look(francis_host *h, int64_t now)
     frn_blocker b;
     char        text[200];
     bool        first = h->busy_told_ns < h->busy_since_ns;
+    int64_t     soon = frn_ms_to_ns(h->desc.busy_timeout_ms) / 2;
 
-    if (now - h->busy_since_ns < FRN_BUSY_TELL_MS * FRN_MS
-        || (!first && now - h->busy_told_ns < FRN_BUSY_TELL_MS * FRN_MS))
+    if (soon > FRN_BUSY_TELL_MS * FRN_MS)
+        soon = FRN_BUSY_TELL_MS * FRN_MS;
+
+    if (now - h->busy_since_ns < (first ? soon : 0)
+        || (!first && now - h->busy_told_ns < FRN_BUSY_LOOK_MS * FRN_MS))
         return;
     h->busy_told_ns = now;
     frn_unlock(h);

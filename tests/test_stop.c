@@ -42,7 +42,8 @@ typedef enum {
     COMMITTED,                      /* after COMMIT, with DATABASE-writer still taken, */
     LEFT,                           /* and after that is given up, before the answer */
     LOOK,                           /* at the start of a look at the own row, */
-    LOOKED,                         /* and at its end: it has found no challenge */
+    LOOKED,                         /* when it has found no challenge, */
+    LOOK_OVER,                      /* and when it has seen that its lock file is still there */
     READ,                           /* in the read of a page, by a connection that only reads */
     READING,                        /* the same, with a mark in the log that it reads there */
     COPY_BACK,                      /* in a checkpoint that lets others write */
@@ -162,7 +163,7 @@ static void stop_if(bool condition, stop_step step)
 }
 
 /* A VFS between SQLite and its default one, that knows which step a call is. */
-enum { FILE_DB, FILE_WAL, FILE_NEXT, FILE_WRITER, FILE_OTHER };
+enum { FILE_DB, FILE_WAL, FILE_NEXT, FILE_WRITER, FILE_HOST, FILE_OTHER };
 enum { SHM_WRITE = 0, SHM_READERS = 3 };    /* locks of the log's index */
 
 typedef struct {
@@ -262,7 +263,9 @@ static int step_check(sqlite3_file *file, int *held)
 
 static int step_control(sqlite3_file *file, int op, void *arg)
 {
-    return real_of(file)->pMethods->xFileControl(real_of(file), op, arg);
+    int rc = real_of(file)->pMethods->xFileControl(real_of(file), op, arg);
+    stop_if(op == SQLITE_FCNTL_HAS_MOVED && kind_of(file) == FILE_HOST, LOOK_OVER);
+    return rc;
 }
 
 static int step_sector(sqlite3_file *file)
@@ -355,6 +358,8 @@ static int step_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int
         f->kind = FILE_NEXT;
     else if (name != NULL && ends_with(name, "-writer"))
         f->kind = FILE_WRITER;
+    else if (name != NULL && strstr(name, ".db-host-") != NULL)
+        f->kind = FILE_HOST;
     else if (name != NULL && ends_with(name, ".db"))
         f->kind = FILE_DB;
     rc = real_vfs->xOpen(real_vfs, name, f->real, flags, flags_out);
@@ -982,7 +987,8 @@ static slot *trigger(const stop_case *c)
     switch (c->step) {
     case LOOP:
     case LOOK:
-    case LOOKED:  return NULL;
+    case LOOKED:
+    case LOOK_OVER: return NULL;
     case PEEK:    return ask(A, ASK_PEEK, waits(c), "counter", "hot", "get_stop");
     case INVOKE:  return ask(A, ASK_INVOKE, waits(c), "counter", "hot", "stop");
     case FLUSHED: return ask(A, ASK_INVOKE, waits(c), "counter", "hot", "flush_stop");
@@ -1838,6 +1844,7 @@ static const stop_case cases[] = {
     STEP_BOTH(LEFT),
     STEP_BOTH(LOOK),
     STEP_BOTH(LOOKED),
+    STEP_BOTH(LOOK_OVER),
     STEP(CALL, WORKERS),
     HALT(NEXT, WORKERS),
     HALT(HAS_WRITER, NO_WORKERS),
@@ -1853,7 +1860,7 @@ static const stop_case cases[] = {
     LINGER(HAS_WRITER, WORKERS),
     LINGER(COMMITTED, WORKERS),
     LINGER(LEFT, WORKERS),
-    LINGER(LOOKED, WORKERS),
+    LINGER(LOOK_OVER, WORKERS),
     GIVEN_UP_BOTH(LOOP),
     GIVEN_UP_BOTH(PEEK),
     GIVEN_UP_BOTH(INVOKE),
