@@ -2856,6 +2856,7 @@ static void frn_sqlite_proof_drop(frn_sqlite *s)
 enum {
     FRN_QUEUE_PATIENCE_MS = 100,
     FRN_QUEUE_LOOK_MS     = 1000,   /* now and then: are the files still those of the others? */
+    FRN_HOLDER_UNKNOWN    = -1,     /* of another container, or another host of this process */
     FRN_QUEUE_RETRY_NS    = 200000,
     FRN_BUSY_RETRY_NS     = 1000000
 };
@@ -2871,10 +2872,12 @@ static bool frn_queue_open_one(frn_sqlite *s, const char *suffix, frn_lock_file 
 }
 
 /* RESERVED is the lock; back to SHARED, which all have all the time, gives it up. */
-static bool frn_queue_lock(const frn_lock_file *f, bool *held)
+static bool frn_queue_lock(const frn_lock_file *f, bool *held, bool *broken)
 {
-    if (!*held)
-        *held = f->file->pMethods->xLock(f->file, SQLITE_LOCK_RESERVED) == SQLITE_OK;
+    int rc = *held ? SQLITE_OK : f->file->pMethods->xLock(f->file, SQLITE_LOCK_RESERVED);
+
+    *held = rc == SQLITE_OK;
+    *broken = *broken || (rc != SQLITE_OK && (rc & 0xff) != SQLITE_BUSY);
     return *held;
 }
 
@@ -2924,7 +2927,7 @@ static bool frn_queue_open(frn_sqlite *s, int64_t now)
 static int64_t frn_queue_holder(const frn_queue *q)
 {
     struct flock l;
-    int64_t      pid = 0;
+    int64_t      pid = FRN_HOLDER_UNKNOWN;
     int          fd = open(q->is_next ? q->writer.name : q->next.name, O_RDWR | O_CLOEXEC);
 
     memset(&l, 0, sizeof l);
@@ -2932,7 +2935,7 @@ static int64_t frn_queue_holder(const frn_queue *q)
     l.l_whence = SEEK_SET;
     l.l_start = FRN_RESERVED_BYTE;
     l.l_len = 1;
-    if (fd >= 0 && fcntl(fd, F_GETLK, &l) == 0 && l.l_type != F_UNLCK)
+    if (fd >= 0 && fcntl(fd, F_GETLK, &l) == 0 && l.l_type != F_UNLCK && l.l_pid > 0)
         pid = l.l_pid;
     if (fd >= 0)
         (void)close(fd);
@@ -2950,8 +2953,7 @@ static bool frn_queue_stuck(frn_queue *q, int64_t now)
     if (now < q->sample_ns || (!q->impatient && now - q->since_ns < while_ns))
         return q->impatient;
     holder = frn_queue_holder(q);
-    q->impatient = holder != 0 && q->sampled && holder == q->holder
-                && now - q->sample_ns < while_ns;
+    q->impatient = q->sampled && holder == q->holder && now - q->sample_ns < while_ns;
     q->sampled = true;
     q->holder = holder;
     q->sample_ns = now + while_ns;
@@ -2963,15 +2965,17 @@ static bool frn_queue_step(frn_sqlite *s)
 {
     frn_queue *q = &s->queue;
     int64_t    now = frn_plat_now_ns(s->base.plat);
+    bool       broken = false;      /* locks do not work here: go without */
 
     if (q->is_writer || !frn_queue_open(s, now))
         return true;
-    if (frn_queue_lock(&q->next, &q->is_next) && frn_queue_lock(&q->writer, &q->is_writer)) {
+    if (frn_queue_lock(&q->next, &q->is_next, &broken)
+        && frn_queue_lock(&q->writer, &q->is_writer, &broken)) {
         frn_queue_unlock(&q->next, &q->is_next);
         q->impatient = q->sampled = false;
         return true;
     }
-    return frn_queue_stuck(q, now);
+    return broken || frn_queue_stuck(q, now);
 }
 
 /* Nobody else is registered: the files go. Who opened them meanwhile finds out by his next look. */
@@ -4392,6 +4396,13 @@ static bool frn_sqlite_ready(frn_store *store, bool sync, int64_t *retry_ns)
     return ready;
 }
 
+/* Whether the log has to be restarted. */
+static bool frn_sqlite_log_due(const frn_sqlite *s)
+{
+    return s->path[0] != '\0' && s->conn[0].db != NULL && s->wal_pages >= s->wal_retry_pages
+        && s->wal_pages * (s->page_bytes + 24) > s->wal_bytes_max;
+}
+
 static void frn_sqlite_commit(frn_store *store, frn_part *parts)
 {
     frn_sqlite *s = (frn_sqlite *)store;
@@ -4407,7 +4418,7 @@ static void frn_sqlite_commit(frn_store *store, frn_part *parts)
             part->result = FRANCIS_ERR_STORAGE;
             (void)snprintf(part->error, sizeof part->error, "%s", s->error);
         }
-        if (next == NULL)
+        if (next == NULL && !frn_sqlite_log_due(s))     /* else tend needs the turn, and ends it */
             frn_queue_leave(s);
         (void)pthread_mutex_unlock(&s->locks[0]);
         part->done(part);
@@ -4492,22 +4503,17 @@ static void frn_sqlite_restart_log(frn_sqlite *s)
 static void frn_sqlite_tend(frn_store *store, bool idle)
 {
     frn_sqlite *s = (frn_sqlite *)store;
-    uint64_t    bytes;
     int         log = 0, copied = 0;
 
     if (s->path[0] == '\0')
         return;
     (void)pthread_mutex_lock(&s->locks[0]);
-    bytes = s->wal_pages * (s->page_bytes + 24);
-    if (s->conn[0].db == NULL) {
-        (void)pthread_mutex_unlock(&s->locks[0]);
-        return;
-    }
-    if (bytes > s->wal_bytes_max && s->wal_pages >= s->wal_retry_pages) {
+    if (frn_sqlite_log_due(s)) {
         if (frn_queue_step(s))      /* it keeps all others from writing: in turn */
             frn_sqlite_restart_log(s);
         frn_queue_leave(s);
-    } else if (idle && s->wal_pages >= s->wal_copied_pages + FRN_CHECKPOINT_PAGES) {
+    } else if (idle && s->conn[0].db != NULL
+               && s->wal_pages >= s->wal_copied_pages + FRN_CHECKPOINT_PAGES) {
         if (sqlite3_wal_checkpoint_v2(s->conn[0].db, "main", SQLITE_CHECKPOINT_PASSIVE, &log,
                                       &copied) == SQLITE_OK)
             s->wal_copied_pages = (uint64_t)copied;
@@ -6239,6 +6245,7 @@ typedef struct frn_lane {
     int64_t        deadline_ns;
     bool           ours, stream, named;
     bool           headed;          /* a stream: it is too late for a head */
+    uint64_t       record;          /* with it the peer has what it needs to begin */
     bool           told;            /* the owner has had an event of it: REQUEST, STREAM */
     frn_net_event *end;             /* the event that ends it; there from the start */
     /* out */
@@ -6293,6 +6300,7 @@ struct frn_link {
     bool           greeted;         /* our HELLO is on its way */
     bool           held;            /* incoming, gets HELLO only if ours comes to nothing */
     bool           counted;         /* among net->shaking */
+    bool           heard;           /* something has come */
     int            poll_index;
     bool           read, write;     /* what it is polled for */
     bool           shake_write;
@@ -6310,6 +6318,7 @@ struct frn_link {
     uint32_t       theirs, ours;    /* open lanes */
     /* out */
     size_t         record;          /* size of the record that TLS has and the kernel has not */
+    uint64_t       records;         /* that the kernel has */
     size_t         record_max;
     int64_t        blocked_ns;      /* since when; 0 = it is not */
     bool           hello_due, ping_due, pong_due, goaway_due, window_due;
@@ -6570,7 +6579,16 @@ static frn_lane *frn_lane_new(frn_net *n, uint64_t handle, const char *peer)
     return NULL;
 }
 
-/* Credit of the connection for chunks that nobody will read any more. */
+/* Credit of the connection goes back. Not in small pieces, but never so late that the peer has
+ * less than what is on its way to it. */
+static void frn_link_owe(frn_link *c, size_t size)
+{
+    c->owed += size;
+    if (c->owed >= FRN_LINK_CREDIT / 4 || (int64_t)c->owed >= c->in_credit)
+        c->window_due = true;
+}
+
+/* Chunks that are read, or that nobody will read any more. */
 static void frn_lane_read(frn_lane *l, size_t size)
 {
     frn_link *c = l->link;
@@ -6579,9 +6597,8 @@ static void frn_lane_read(frn_lane *l, size_t size)
     l->unread -= size;
     c->unread -= size;
     c->kept -= back;
-    c->owed += back;
-    if (c->owed >= FRN_LINK_CREDIT / 4)
-        c->window_due = true;
+    if (back > 0)
+        frn_link_owe(c, back);
 }
 
 static void frn_lane_free(frn_lane *l)
@@ -6637,10 +6654,11 @@ static void frn_lane_tell(frn_lane *l, frn_net_kind kind, francis_result result,
     frn_net_event_push(l->net, e);
 }
 
-/* Whether the peer may have begun with it. A call begins when all of it has come. */
+/* Whether the peer may have begun with it: a stream begins with its first frame, a call when all
+ * of it has come. A record that the kernel has not got in full can be read by nobody. */
 static bool frn_lane_sent(const frn_lane *l)
 {
-    return l->stream ? l->id != 0 : l->out == FRN_OUT_END;
+    return l->record != 0 && l->record <= l->link->records;
 }
 
 /* The end of a lane for a reason that lies outside of it. */
@@ -6741,6 +6759,7 @@ static int frn_link_recv_socket(frn_link *c, unsigned char *data, size_t size)
     int r = frn_link_got(c, recv(c->fd, data, size, 0), MBEDTLS_ERR_SSL_WANT_READ);
 
     c->dry = r < 0;
+    c->heard = c->heard || r > 0;
     if (r > 0)
         (void)__atomic_add_fetch(&c->net->stats.bytes_in, (uint64_t)r, __ATOMIC_RELAXED);
     return r;
@@ -7109,6 +7128,8 @@ static size_t frn_lane_form(frn_lane *l, unsigned char *out, size_t room)
     l->link->credit -= (int64_t)n;
     if (frn_lane_advance(l))
         flags |= FRN_FLAG_END;
+    if (l->record == 0 && (l->stream || l->out == FRN_OUT_END))
+        l->record = l->link->records + 1;
     frn_wire_header(out, type, flags, fixed + n, l->id);
     l->net->stats.frames_out++;
     return FRN_FRAME_HEADER + fixed + n;
@@ -7205,6 +7226,7 @@ static void frn_link_flush(frn_link *c)
         }
         done += c->record;
         c->record = 0;
+        c->records++;
         c->blocked_ns = 0;
     }
     if (done >= FRN_NET_PASS && c->state != FRN_LINK_OVER)
@@ -7440,7 +7462,8 @@ static void frn_net_peer_fail_waiting(frn_net_peer *p, francis_result result, co
 static void frn_net_peer_failed(frn_net_peer *p, francis_result result, const char *text)
 {
     p->why = result;
-    (void)snprintf(p->why_text, sizeof p->why_text, "%s", text);
+    if (text != p->why_text)
+        (void)snprintf(p->why_text, sizeof p->why_text, "%s", text);
     p->resolved = false;
     p->retry_ns = frn_net_now(p->net) + frn_net_peer_pause(p);
     p->fails++;
@@ -7593,7 +7616,6 @@ static void frn_net_peer_resolve(frn_net_peer *p)
 {
     frn_net *n = p->net;
 
-    p->addrs_next = 0;
     p->resolved = true;
     p->why_text[0] = '\0';
     p->addrs_count = frn_addr_resolve(p->address, AI_NUMERICHOST, p->addrs, FRN_NET_ADDRS,
@@ -7639,6 +7661,7 @@ static void frn_net_peer_kick(frn_net_peer *p)
         frn_net_peer_resolve(p);
     if (p->resolving)
         return;
+    p->addrs_next = 0;
     if (p->addrs_count == 0)
         frn_net_peer_failed(p, FRANCIS_ERR_MOVED, p->why_text);
     else if (n->links_count >= n->d.connections_max)
@@ -7763,7 +7786,8 @@ static void frn_link_open(frn_link *c, const frn_hello *h)
         c->goaway_code = FRN_GOAWAY_DRAIN;
     }
     c->in_ns = c->used_ns = frn_net_now(n);
-    frn_link_arm(c, n->d.keepalive_ms);
+    frn_link_arm(c, n->d.keepalive_ms < n->d.idle_close_ms ? n->d.keepalive_ms
+                                                             : n->d.idle_close_ms);
     frn_net_peer_answer_ping(p, FRN_NET_PEER_UP, "");
     frn_log(n->log, FRN_LOG_net_connected, FRANCIS_OK, NULL, NULL, "%s %s %s",
             c->dialled ? "connected to" : "connection from", p->id, c->remote);
@@ -7783,9 +7807,7 @@ static const char *frn_link_take(frn_link *c, size_t size, bool kept)
     if (kept)
         c->kept += size;
     else
-        c->owed += size;
-    if (c->owed >= FRN_LINK_CREDIT / 4)
-        c->window_due = true;
+        frn_link_owe(c, size);
     return NULL;
 }
 
@@ -8176,6 +8198,7 @@ static void frn_lane_rewind(frn_lane *l)
     l->id = 0;
     l->at = 0;
     l->out = FRN_OUT_START;
+    l->record = 0;
     l->link = NULL;
     c->ours--;
     frn_list_remove(&l->ready);
@@ -8535,7 +8558,9 @@ static void frn_link_on_timer_open(frn_link *c, int64_t now)
     next = c->in_ns + (c->pings < 2 ? keep * (c->pings + 1) : dead);
     if (c->blocked_ns != 0 && c->blocked_ns + dead < next)
         next = c->blocked_ns + dead;
-    if (frn_list_empty(&c->lanes) && c->used_ns + (c->closing ? keep : idle) < next)
+    if (!frn_list_empty(&c->lanes))
+        next = now + idle < next ? now + idle : next;
+    else if (c->used_ns + (c->closing ? keep : idle) < next)
         next = c->used_ns + (c->closing ? keep : idle);
     if (c->state != FRN_LINK_OVER)
         frn_net_timer_set(c->net, &c->timer, next);
@@ -8555,7 +8580,8 @@ static void frn_lane_on_timer(frn_lane *l)
 {
     frn_link *c = l->link;
 
-    frn_lane_tell(l, FRN_NET_FAILED, FRANCIS_ERR_DEADLINE, frn_lane_sent(l), "no answer in time");
+    /* what is formed goes out */
+    frn_lane_tell(l, FRN_NET_FAILED, FRANCIS_ERR_DEADLINE, l->record != 0, "no answer in time");
     frn_lane_reset(l, FRN_RESET_CANCELLED, FRANCIS_ERR_DEADLINE, NULL);
     if (c != NULL)
         frn_link_kick(c);
@@ -8694,24 +8720,31 @@ static void frn_net_accept_later(frn_net *n)
     frn_net_timer_set(n, &n->timer, n->accept_ns);
 }
 
-/* Room for one more that is not authenticated: the one that has been at it longest goes, if that
- * is a second or more. */
+/* Room for one more that is not authenticated. If it must be, the one that has been at it longest
+ * goes: whoever has said nothing after a fifth of a second, others after one. */
 static bool frn_net_make_room(frn_net *n)
 {
     frn_list *item;
-    frn_link *oldest = NULL;
+    frn_link *worst = NULL;
+    int64_t   now, over, most = 0;
 
     if (n->shaking < n->d.handshakes_max)
         return true;
+    now = frn_net_now(n);
     for (item = n->links.next; item != &n->links; item = item->next) {
         frn_link *c = FRN_OF(frn_link, all, item);
-        if (c->counted && !c->busy && (oldest == NULL || c->in_ns < oldest->in_ns))
-            oldest = c;
+        if (!c->counted || c->busy)
+            continue;
+        over = now - c->in_ns - (c->heard ? 1000 : 200) * FRN_MS;
+        if (over > most) {
+            most = over;
+            worst = c;
+        }
     }
-    if (oldest == NULL || frn_net_now(n) - oldest->in_ns < 1000 * FRN_MS)
+    if (worst == NULL)
         return false;
-    frn_link_over(oldest, false, "no handshake in time, and others wait");
-    frn_link_uncount(oldest);
+    frn_link_over(worst, false, "no handshake in time, and others wait");
+    frn_link_uncount(worst);
     return true;
 }
 
@@ -8902,6 +8935,7 @@ static francis_result frn_net_open(frn_net **out, const frn_net_desc *d, char *e
 }
 
 #if FRN_NET_ALL
+#if FRN_NET_ALL
 /* The port that it listens on; 0 = none. */
 static int frn_net_port(frn_net *n)
 {
@@ -8914,6 +8948,7 @@ static int frn_net_port(frn_net *n)
     frn_addr_text(&sa, size, text, sizeof text);
     return atoi(strrchr(text, ':') != NULL ? strrchr(text, ':') + 1 : "0");
 }
+#endif
 #endif
 
 /* Of the handshakes from now on. Another id says goodbye to all that know the old one. */
@@ -9248,6 +9283,7 @@ static void frn_net_answer(frn_net *n, uint64_t token, frn_buf *head, frn_buf *b
 }
 
 #if FRN_NET_ALL                     /* what the runtime does not ask for yet */
+#if FRN_NET_ALL                     /* what the runtime does not ask for yet */
 /* A stream: as frn_net_call, but it ends with END of both sides, or with one FAILED or RESET. The
  * functions below are for both ends: stream is our handle, or the token of STREAM. Of one that is
  * not known any more nothing happens, and a write is answered STALE. */
@@ -9411,6 +9447,7 @@ static void frn_net_ping(frn_net *n, const char *peer_id, const char *address)
     }
     frn_net_unlock(n);
 }
+#endif
 #endif
 
 static void frn_net_stats_get(frn_net *n, frn_net_stats *out)

@@ -1333,6 +1333,13 @@ static void case_inside(const stop_case *c)
     (void)increment(B, "busy");
     first = stop_inside(c, joins);
     others_wait(joins);
+    if (c->asked) {                 /* once more: by now kill_stuck_host would have killed it */
+        int64_t begin = t_ms();
+        others_wait(joins);
+        case_until(t_ms() - begin > B->box->deadline_ms + 1500);
+        assert_int_equal(logged(B, 111), 0);
+        assert_true(A->stopped && !A->ended);
+    }
 
     if (c->then == IS_KILLED) {
         is_killed(A);
@@ -1885,6 +1892,7 @@ static const stop_case cases[] = {
     INSIDE_BOTH(RESTART),
     INSIDE(WRITE, NO_WORKERS, GOES_ON),
     INSIDE(SYNC, NO_WORKERS, IS_KILLED),
+    CASE(case_inside, "inside: WRITE, for longer", WRITE, WORKERS, GOES_ON, true),
     CASE(case_inside, "inside: joining, GOES_ON", WRITE, WORKERS, GOES_ON, false),
     CASE(case_inside, "inside: joining, IS_KILLED", WRITE, WORKERS, IS_KILLED, false),
     CASE(case_kill, "kill_stuck_host: BEGUN", BEGUN, WORKERS, IS_KILLED, false),
