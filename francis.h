@@ -9728,7 +9728,8 @@ struct francis_host {
     bool              committing;
     bool              in_queue;     /* a place is kept for us among those who want to write */
     int64_t           busy_since_ns, busy_retry_ns, step_ns, commit_since_ns;
-    int64_t           busy_told_ns; /* who keeps us from writing was last looked up */
+    int64_t           busy_told_ns; /* who keeps us from writing was last looked up, */
+    int64_t           busy_logged_ns;       /* and told of */
     int64_t           stuck_since_ns;       /* since then he has not moved */
     frn_blocker       blocker;
 
@@ -13318,6 +13319,7 @@ static void frn_busy_look(francis_host *h, int64_t now)
     frn_blocker b;
     char        text[200];
     bool        first = h->busy_told_ns < h->busy_since_ns;
+    bool        told = h->busy_logged_ns >= h->busy_since_ns && h->busy_logged_ns != 0;
     int64_t     soon = frn_ms_to_ns(h->desc.busy_timeout_ms) / 2;
 
     if (soon > FRN_BUSY_TELL_MS * FRN_MS)
@@ -13334,8 +13336,10 @@ static void frn_busy_look(francis_host *h, int64_t now)
         h->stuck_since_ns = now;
     h->blocker = b;
     frn_blocker_print(&b, text, sizeof text);
-    if (first)
+    if (!told && (b.process > 0 || !first)) {   /* with the name, if a second look brings it */
+        h->busy_logged_ns = now;
         frn_log(&h->log, FRN_LOG_database_busy, FRANCIS_ERR_LOCKED, NULL, NULL, "%s", text);
+    }
     if (h->desc.kill_stuck_host && b.process > 0 && b.process != (int64_t)getpid()
         && b.host_id[0] != '\0'
         && now - h->stuck_since_ns >= frn_ms_to_ns(h->desc.health_deadline_ms)) {

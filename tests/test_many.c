@@ -595,6 +595,7 @@ static void storm_kill(storm *s, unsigned slot)
 {
     child_sigkill(s->pid[slot]);
     s->pid[slot] = 0;
+    s->until_ms[slot] = 0;
     s->kills++;
     /* it may have been about to join, at first or once more */
     s->early += !atomic_load(&all->ready[slot]);
