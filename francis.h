@@ -3551,7 +3551,7 @@ static francis_result frn_sqlite_look_around(frn_sqlite *s, int64_t now_ms, frn_
                                              uint32_t *lives)
 {
     frn_incumbent  h;
-    bool           found = true;
+    bool           found = true, former;
     francis_result r = FRANCIS_OK;
     int            rc = SQLITE_OK;
 
@@ -3563,11 +3563,11 @@ static francis_result frn_sqlite_look_around(frn_sqlite *s, int64_t now_ms, frn_
             break;
         if (join == NULL && h.ours)
             continue;               /* locks are looked at inside a transaction only */
-        if (frn_sqlite_host_lives(s, &h, now_ms)) {
+        former = join != NULL && strcmp(h.id, join->former) == 0;
+        if (!former && frn_sqlite_host_lives(s, &h, now_ms)) {
             ++*lives;
             r = frn_sqlite_admit_beside(s, &h, join != NULL ? join->address : NULL);
         } else if (join != NULL) {
-            bool former = strcmp(h.id, join->former) == 0;
             join->evicted += !former;
             rc = frn_sqlite_evict(s, &h, now_ms, former ? NULL : frn_ended);
         }
