@@ -308,6 +308,7 @@ require() {
     [ -n "$lack" ] || return 0
     say "missing: $(say "$lack" | paste -s -d , -)"
     (install_deps "$1") || say "(not everything could be installed)"
+    mkdir -p build/probe
     say "$lack" > "build/probe/tried-$1"
     lack=$(missing "$1" | grep -v '(optional)' || true)
     [ -z "$lack" ] || die "still missing: $(say "$lack" | paste -s -d , -)"
@@ -762,6 +763,7 @@ lint_cppcheck() {
 }
 
 lint_all() {
+    require build                       # clang-tidy reads the headers of the libraries
     require lint
     make_scratch
     {

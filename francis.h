@@ -5447,12 +5447,13 @@ static bool frn_trust_has(const frn_trust *t, const frn_der *der)
 /* Returns a code of mbedTLS. A key that is there already counts once. */
 static int frn_trust_add(frn_trust *t, const char *secret, size_t size)
 {
-    frn_key  other, *key = t->keys == 0 ? &t->signer : &other;
+    frn_key  other, *key;
     frn_der  der;
     int      rc;
 
     memset(&other, 0, sizeof other);
     frn_key_init(&other);
+    key = t->keys == 0 ? &t->signer : &other;
     rc = frn_key_derive(key, secret, size, t->plat);
     if (rc == 0)
         rc = frn_cert_of_authority(&der, key, t->plat);
