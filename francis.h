@@ -34,6 +34,7 @@
  *     140 pub.actor              actor types and handlers
  *     145 pub.turn               inside a turn
  *     150 pub.call               calls
+ *     152 pub.stream             streams
  *     155 pub.durable            state and life of any actor
  *     160 pub.host               hosts
  *     165 pub.watch              statistics and health
@@ -61,6 +62,7 @@
  *     610 loop                   wake-ups and timers
  *     620 call                   records of calls
  *     630 seal                   sealing and the output gate
+ *     635 stream                 both ends of streams
  *     640 turn                   turns begin
  *     650 life                   life of an activation
  *     660 end                    turns end
@@ -73,8 +75,10 @@
  *     690 step                   threads, steps, stopping
  *     700 submit                 calls on their way in
  *     760 serve                  calls of other hosts
+ *     765 serve.stream           streams of other hosts, and what they say of ours
  *     800 api.turn               bodies: turns
  *     810 api.call               bodies: calls
+ *     815 api.stream             bodies: streams
  *     820 api.durable            bodies: state, halt
  *     830 api.list               bodies: lists
  *     840 api.host               bodies: hosts
@@ -83,8 +87,8 @@
  * >> 020 DOES NOT
  *
  *   - Hosts that share a file call each other only if they have a cluster_key; without one a call
- *     to an actor that lives on another host is answered MOVED, with its address. Alarms, jobs and
- *     streams come next; the layers for them are here.
+ *     to an actor that lives on another host is answered MOVED, with its address. Alarms and jobs
+ *     come next.
  *   - It never exits, never aborts, has no writable globals but the signal handler of francis_run.
  *   - It does not work over NFS, SMB or other network file systems: SQLite's locks do not, and
  *     francis_open refuses them.
@@ -194,6 +198,10 @@
  *   message_bytes_max        4 MiB    TOO_LARGE
  *   mailbox_max              1024     BUSY       waiting calls of one actor
  *   calls_max                65536    BUSY       calls in flight of the host
+ *   streams_max              4096     BUSY       ends of streams on the host
+ *   stream_buffer_bytes      64 KiB   (waits)    written to a stream and not read
+ *   francis_stream_desc.bytes_max  16 MiB  TOO_LARGE  of a stream, each way
+ *   FRANCIS_TYPE_MAX         255 B    INVALID    content types
  *   FRANCIS_CHAIN_MAX        32       BUSY       calls within calls, the first included
  *   blocked_max              64       BUSY       turns that wait for a call
  *   concurrency_max          none     NO_HOST    active actors of a type
@@ -263,6 +271,7 @@ enum {
     FRANCIS_FOREVER    = -1,        /* for every _ms that may be endless */
     FRANCIS_NO_WORKERS = -1,        /* host_desc.workers: no thread at all, see francis_poll */
     FRANCIS_NAME_SIZE  = 256,       /* room for any name or id and its NUL */
+    FRANCIS_TYPE_MAX   = 255,       /* bytes of a content type */
     FRANCIS_CHAIN_MAX  = 32         /* calls within calls within calls */
 };
 
@@ -348,6 +357,7 @@ FRANCIS_API bool francis_retryable(francis_result r);
 typedef struct francis_host   francis_host;
 typedef struct francis_ctx    francis_ctx;
 typedef struct francis_call   francis_call;
+typedef struct francis_stream francis_stream;
 
 typedef struct francis_bytes {
     const void *data;               /* NULL = absent, which is not the same as size 0 */
@@ -476,6 +486,8 @@ typedef struct francis_platform {
 typedef enum francis_turn_kind {
     FRANCIS_INVOKE     = 0,         /* exclusive */
     FRANCIS_PEEK       = 1,         /* shared, read only. francis_invoke finds it too: exclusive */
+    FRANCIS_STREAM     = 2,         /* exclusive, with ctx->stream */
+    FRANCIS_PEEK_STREAM = 3,        /* shared, read only, with ctx->stream */
     FRANCIS_ACTIVATE   = 7,         /* before the first turn; its failure is that of the call */
     FRANCIS_DEACTIVATE = 8,         /* may write; does not come after a crash */
     FRANCIS_BOOTSTRAP  = 9,         /* singletons: at each start of each host */
@@ -497,6 +509,7 @@ struct francis_ctx {
     void             *instance;     /* instance_size bytes, zeroed at activation, not stored */
     void             *user;         /* actor_desc.user */
     void             *local;        /* what francis_await was given */
+    francis_stream   *stream;       /* STREAM, PEEK_STREAM; the turn's, see francis_stream_keep */
     const char       *request_id;   /* the same at each attempt at the same work; "" = none */
     const char       *trace;        /* "" = none */
     int64_t           timeout_ms;   /* what the turn has, from its start; FOREVER = no limit */
@@ -507,7 +520,7 @@ struct francis_ctx {
 typedef struct francis_method {
     const char       *name;
     francis_handler   run;
-    francis_turn_kind kind;         /* INVOKE or PEEK */
+    francis_turn_kind kind;         /* INVOKE, PEEK, STREAM or PEEK_STREAM */
     size_t            input_size;   /* another size is refused as BAD_INPUT; 0 = any */
 } francis_method;
 #define FRANCIS_METHODS_END { NULL, NULL, FRANCIS_INVOKE, 0 }
@@ -525,7 +538,7 @@ typedef struct francis_actor_desc {
                                        It may grow: old bytes stay, new ones are zero */
     uint32_t        state_version;  /* raise it when the bytes change their meaning: .upgrade */
     size_t          instance_size;
-    francis_handler invoke, peek;   /* catch-alls */
+    francis_handler invoke, peek, stream, peek_stream;  /* catch-alls */
     francis_handler activate, deactivate, upgrade;
     bool            singleton;      /* the only actor of its type, id "singleton" */
     francis_handler bootstrap;
@@ -718,6 +731,97 @@ FRANCIS_API uint64_t francis_defer(francis_ctx *ctx);
 FRANCIS_API francis_result francis_answer(francis_ctx *ctx, uint64_t ticket, francis_result result,
                                           const void *data, size_t size);
 
+// >> 152 pub.stream
+
+/* What is wanted of a stream: bytes there and back, while one turn of the actor runs. */
+typedef struct francis_stream_desc {
+    const char *type, *id, *method; /* as of francis_invoke; a method of kind STREAM */
+    const void *data;               /* ctx->input of the handler; more by francis_stream_write */
+    size_t      size;
+    const char *content_type;       /* of what is written; at most 255 bytes; NULL = none */
+    bool        peek;               /* a method of kind PEEK_STREAM */
+    bool        active_only;
+    int64_t     timeout_ms;         /* until the answer begins; as of francis_call */
+    uint64_t    bytes_max;          /* each way; 0 = 16 MiB; UINT64_MAX = no limit */
+    void      (*on_ready)(francis_stream *stream, void *user);  /* set: read and write never wait
+                                       but answer PENDING; this says when to try again. Called as
+                                       on_done of a call is */
+    void       *user;
+} francis_stream_desc;
+
+/* francis_stream_open: begins a stream to a method of an actor.
+ *   ctx         the handler's own in a handler, francis_host_ctx elsewhere
+ *   desc        copied, with all that it points to
+ *   stream_out  set even on failure, and must be closed, unless memory ran out (NULL then). What a
+ *               turn has opened and not closed, the end of the turn does
+ * The same functions serve both ends: he who has opened it, and the handler with ctx->stream. A
+ * stream has one user at a time.
+ * Returns OK: it is under way; what becomes of it the first read tells, if not at once: all that
+ * francis_invoke returns, and BUSY for streams_max. One that has been answered is not begun again
+ * elsewhere: MOVED, TRANSPORT, UNKNOWN. Threads: any. Waits: never. */
+FRANCIS_API francis_result francis_stream_open(francis_ctx *ctx, const francis_stream_desc *desc,
+                                               francis_stream **stream_out);
+
+/* francis_stream_read: what the other side has written.
+ *   ctx       with which it was opened; of a handler's end the ctx of the turn
+ *   data      out  at most size bytes, which are more than 0
+ *   size_out  out  how many; 0 unless OK
+ * Returns OK: at least one byte; DONE: the other side has ended, and there is no more; a cut is
+ * never an end. PENDING: nothing is there yet, see below. Else how it ended: what the handler
+ * returned, or CANCELLED: closed by the other side; TOO_LARGE: more than bytes_max; MOVED, STOPPED:
+ * the actor that kept it is gone; EVICTED, TRANSPORT, UNKNOWN, DEADLINE, STORAGE, NOMEM ...; USAGE:
+ * the stream is not this turn's; INVALID. francis_stream_error says it in words.
+ * PENDING comes with .on_ready, and where waiting is impossible: in a turn without workers.
+ * "return francis_await(ctx, next, local)" then goes on when it makes sense to try again.
+ * WOULD_BLOCK: neither waiting nor that is possible here.
+ * Threads: any, one at a time. Waits: for the other side. */
+FRANCIS_API francis_result francis_stream_read(francis_ctx *ctx, francis_stream *stream,
+                                               void *data, size_t size, size_t *size_out);
+
+/* francis_stream_write: bytes for the other side; all of them or, unless OK, none.
+ *   ctx   as of francis_stream_read. A kept stream is written by turns of the actor that keeps it
+ *   data  copied
+ *   size  bytes, at most host_desc.message_bytes_max
+ * What a handler writes waits, as replies do, for the turns that it could have seen. Once its turn
+ * has written state it waits for this turn's commit, too, at most stream_buffer_bytes of it: the
+ * write that would exceed them is TOO_LARGE; francis_flush first. If the turn fails they are gone.
+ * Returns OK; PENDING: stream_buffer_bytes wait already, see francis_stream_read; BUSY: the same of
+ * a kept stream, which never waits; STALE: the handler has ended and reads no more; TOO_LARGE: more
+ * than bytes_max in all; else as francis_stream_read. Threads: any, one at a time. Waits: until the
+ * other side has made room. */
+FRANCIS_API francis_result francis_stream_write(francis_ctx *ctx, francis_stream *stream,
+                                                const void *data, size_t size);
+
+/* francis_stream_end: no more comes from this side. The other one reads DONE when it has read all.
+ * When a handler returns OK its end is ended by itself. Returns OK; USAGE; or how it ended before.
+ * Threads: any, one at a time. Waits: never. */
+FRANCIS_API francis_result francis_stream_end(francis_ctx *ctx, francis_stream *stream);
+
+/* francis_stream_close: frees this end. He who has opened it and has not read it to its end breaks
+ * it off: the handler reads CANCELLED, and its turn commits nothing, unless it is sealed already. A
+ * kept end that has not been ended is broken off, too. A turn's own ctx->stream is closed by the
+ * end of the turn; to close it earlier breaks it off. In on_ready it may be called, too. Not after francis_close. NULL is ignored.
+ * Threads: any. Waits: only for an on_ready of it in another thread. */
+FRANCIS_API void francis_stream_close(francis_stream *stream);
+
+/* francis_stream_keep: lets a handler's end outlive its turn, until it is closed or the activation
+ * ends (MOVED for him who reads). Later turns of the activation write to it, each gated by its own
+ * commit. If this turn fails the stream is broken off, but is still to be closed. As long as
+ * somebody reads it the activation does not hibernate.
+ *   stream  ctx->stream of the turn that runs; others are left as they are
+ * Threads: turn. Waits: never. */
+FRANCIS_API void francis_stream_keep(francis_stream *stream);
+
+/* francis_stream_type: content type of what the other side sends; "" if it has none, or while it is
+ * not known: of an answer until the first read. Borrowed until close.
+ * francis_stream_set_type: of what a handler sends, before its first byte. Copied, at most 255
+ * bytes. Returns OK; USAGE: too late, or the end of him who opened it; INVALID, NOMEM.
+ * francis_stream_error: how it ended, in words; "" = it has not failed. Borrowed until close.
+ * Threads: any, one at a time. Waits: never. */
+FRANCIS_API const char    *francis_stream_type(const francis_stream *stream);
+FRANCIS_API francis_result francis_stream_set_type(francis_stream *stream, const char *type);
+FRANCIS_API const char    *francis_stream_error(const francis_stream *stream);
+
 // >> 155 pub.durable
 
 /* francis_state_read: the state of any actor as it is committed. Activates nothing.
@@ -855,7 +959,10 @@ typedef struct francis_host_desc {
                                        is past 2025 and was not set for an hour; 10 min; FOREVER */
     uint32_t        calls_max;      /* in flight; 65536 */
     uint32_t        state_bytes_max;    /* 1 MiB */
-    uint32_t        message_bytes_max;  /* input or reply; 4 MiB */
+    uint32_t        message_bytes_max;  /* input, reply, or one write to a stream; 4 MiB */
+    uint32_t        streams_max;    /* ends of streams on this host; 4096 */
+    uint32_t        stream_buffer_bytes;    /* written and not read, each way, and what a turn that
+                                       has written state may stream before it ends; 64 KiB */
     uint64_t        wal_bytes_max;  /* of the write-ahead log, before it is restarted; by profile */
     uint64_t        memory_bytes_max;   /* of the whole host, without SQLite's own; no limit */
     /* hooks */
@@ -938,6 +1045,7 @@ typedef struct francis_stats {
     uint64_t bootstraps_failed;
     uint64_t queue_turns, queue_commits, calls_in_flight;
     uint64_t threads_blocked;
+    uint64_t streams;               /* ends that are here now */
     uint64_t connections, reconnects;
     uint64_t evictions;             /* of others, by this host */
     uint64_t lives;                 /* 1 + how often this host was evicted and has joined again */
@@ -1084,9 +1192,6 @@ FRANCIS_API const char *francis_build_info(void);
 #define FRN_KQUEUE 0
 #endif
 
-#ifndef FRN_NET_ALL
-#define FRN_NET_ALL 0               /* 1: for tests of the transport alone */
-#endif
 #define FRN_CLOCK CLOCK_MONOTONIC   /* of deadlines and timers */
 
 // >> 210 base | needs: 200
@@ -8935,23 +9040,6 @@ static francis_result frn_net_open(frn_net **out, const frn_net_desc *d, char *e
     return FRANCIS_OK;
 }
 
-#if FRN_NET_ALL
-#if FRN_NET_ALL
-/* The port that it listens on; 0 = none. */
-static int frn_net_port(frn_net *n)
-{
-    struct sockaddr_storage sa;
-    socklen_t               size = (socklen_t)sizeof sa;
-    char                    text[64];
-
-    if (n->fd < 0 || getsockname(n->fd, (struct sockaddr *)(void *)&sa, &size) != 0)
-        return 0;
-    frn_addr_text(&sa, size, text, sizeof text);
-    return atoi(strrchr(text, ':') != NULL ? strrchr(text, ':') + 1 : "0");
-}
-#endif
-#endif
-
 /* Of the handshakes from now on. Another id says goodbye to all that know the old one. */
 static void frn_net_identity(frn_net *n, frn_identity *i, const char *own_id)
 {
@@ -9240,7 +9328,7 @@ static void frn_net_forget(frn_net *n, uint64_t handle)
     n->last = at;
 }
 
-static void frn_net_break(frn_net *n, uint64_t handle, frn_buf *why)
+static void frn_net_break(frn_net *n, uint64_t handle, francis_result result, frn_buf *why)
 {
     frn_lane *l = frn_lane_find(n, handle);
     frn_link *c;
@@ -9249,7 +9337,7 @@ static void frn_net_break(frn_net *n, uint64_t handle, frn_buf *why)
     if (l == NULL)
         return;
     c = l->link;
-    frn_lane_reset(l, l->ours ? FRN_RESET_CANCELLED : FRN_RESET_FAILED, FRANCIS_ERR_CANCELLED, why);
+    frn_lane_reset(l, l->ours ? FRN_RESET_CANCELLED : FRN_RESET_FAILED, result, why);
     if (c != NULL)
         frn_link_kick(c);
 }
@@ -9258,7 +9346,7 @@ static void frn_net_break(frn_net *n, uint64_t handle, frn_buf *why)
 static void frn_net_cancel(frn_net *n, uint64_t handle)
 {
     frn_net_lock(n);
-    frn_net_break(n, handle, NULL);
+    frn_net_break(n, handle, FRANCIS_ERR_CANCELLED, NULL);
     frn_net_unlock(n);
 }
 
@@ -9283,8 +9371,6 @@ static void frn_net_answer(frn_net *n, uint64_t token, frn_buf *head, frn_buf *b
     frn_net_unlock(n);
 }
 
-#if FRN_NET_ALL                     /* what the runtime does not ask for yet */
-#if FRN_NET_ALL                     /* what the runtime does not ask for yet */
 /* A stream: as frn_net_call, but it ends with END of both sides, or with one FAILED or RESET. The
  * functions below are for both ends: stream is our handle, or the token of STREAM. Of one that is
  * not known any more nothing happens, and a write is answered STALE. */
@@ -9419,10 +9505,10 @@ static void frn_net_stream_consumed(frn_net *n, uint64_t stream, size_t size)
 
 /* Both directions end at once; what was written and not sent is lost. why: at most
  * FRN_RESET_WHY_MAX bytes, or it is left out. No event of the stream comes any more. */
-static void frn_net_stream_reset(frn_net *n, uint64_t stream, frn_buf *why)
+static void frn_net_stream_reset(frn_net *n, uint64_t stream, francis_result result, frn_buf *why)
 {
     frn_net_lock(n);
-    frn_net_break(n, stream, why);
+    frn_net_break(n, stream, result, why);
     frn_net_unlock(n);
 }
 
@@ -9448,8 +9534,6 @@ static void frn_net_ping(frn_net *n, const char *peer_id, const char *address)
     }
     frn_net_unlock(n);
 }
-#endif
-#endif
 
 static void frn_net_stats_get(frn_net *n, frn_net_stats *out)
 {
@@ -9507,6 +9591,7 @@ typedef struct frn_actor {          /* one activation; the id's bytes lie behind
     frn_request  *requests;
     frn_halter   *halters;
     frn_list      parked;           /* calls whose turn has deferred */
+    frn_list      streams;          /* that it has kept */
     uint32_t      mailbox_count, writes, stored_version;
     uint32_t      life;             /* of the host: that in which it was claimed */
     uint8_t       phase;            /* frn_phase */
@@ -9554,6 +9639,67 @@ typedef struct frn_chain {
 
 struct frn_turn;
 
+typedef struct frn_piece {          /* of a frn_bytes: never empty */
+    frn_list link;
+    frn_buf *buf;
+} frn_piece;
+
+/* Bytes in the order in which they came; of the first piece those before .at are gone. */
+typedef struct frn_bytes {
+    frn_list pieces;
+    size_t   size, at;
+} frn_bytes;
+
+typedef enum frn_packet_state {
+    FRN_PACKET_STAGED,              /* its turn has written state, and runs */
+    FRN_PACKET_GATED,               /* its call waits at a gate */
+    FRN_PACKET_OPEN                 /* it may leave, behind those before it */
+} frn_packet_state;
+
+typedef struct frn_packet {         /* what a handler has written, and waits for a commit */
+    frn_list         link;          /* in stream->packets */
+    francis_stream  *stream;        /* NULL = broken off meanwhile */
+    struct frn_call *call;          /* that stands at the gate for it */
+    frn_bytes        bytes;
+    bool             end;           /* nothing comes after it */
+    frn_packet_state state;
+} frn_packet;
+
+struct francis_stream {             /* one end */
+    frn_node        node;           /* in host->streams, by its lane, if another host has opened it */
+    frn_list        all;            /* host->all_streams */
+    frn_list        link;           /* turn->streams, actor->streams */
+    frn_list        staged;         /* in turn->staged: the last packet is */
+    francis_host   *host;
+    francis_stream *peer;           /* the other end, if it is on this host */
+    uint64_t        lane;           /* of the net, to the other end; 0 = none */
+    uint64_t        call;           /* the call that opened it; 0 = it is over */
+    struct frn_turn *turn;          /* whose it is; NULL = opened outside, or kept */
+    frn_actor      *keeper;
+    bool            caller;         /* the end of him who opened it, not the handler's */
+    bool            mapped;
+    bool            owned;          /* somebody has the pointer */
+    bool            kept;
+    bool            answered;       /* the answer has begun */
+    frn_bytes       in, out;
+    frn_bytes       sent;           /* caller: has left, and may have to be sent again elsewhere */
+    bool            sent_lost;      /* it was too much to keep */
+    frn_list        packets;
+    size_t          held;           /* in packets that are not staged, with what they cost */
+    uint64_t        in_total, out_total, bytes_max;
+    bool            in_end;         /* the other side has ended, behind what is in .in */
+    bool            out_end, out_over;      /* this side has; the other one knows it */
+    frn_buf        *input;          /* caller: for another host; handler: as far as it has come */
+    size_t          input_at;
+    frn_buf        *opening;        /* handler: head of the call, until the input is whole */
+    frn_buf        *type_in, *type_out, *error;
+    francis_result  failure;
+    francis_call    wait;           /* of him who waits for it */
+    bool            want_read, want_write;
+    void          (*on_ready)(francis_stream *stream, void *user);
+    void           *user;
+};
+
 /* The engine's own record of a call. The caller's francis_call is touched to complete it only. */
 typedef struct frn_call {
     frn_list         link;          /* mailbox, gate, parked, callbacks, outbox */
@@ -9577,10 +9723,13 @@ typedef struct frn_call {
     uint32_t         attempts, pins;
     uint8_t          state;         /* frn_call_state */
     bool             peek, active_only, one_way, on_done, held, wrote, was_unknown, waiting, freed;
+    bool             streams;       /* it opens a stream */
     bool             foreign;       /* of another host, that waits for .token to be answered */
     bool             grace;         /* its time is up, but the other host may still tell */
     uint8_t          hops;          /* how often it was sent, or could not be */
     uint64_t         token;
+    francis_stream  *stream;        /* .streams: the caller's end, if foreign the handler's; or NULL */
+    frn_packet      *packet;        /* for which it stands at a gate */
     frn_buf         *owner_host;    /* MOVED: who has the actor: id, NUL, address, NUL */
     bool             claimed_answer;        /* a turn holds an answer for it until its commit */
     bool             from_handler;
@@ -9627,6 +9776,8 @@ typedef struct frn_turn {
     int64_t         expires_ms;
     frn_buf        *reply, *error;
     frn_list        calls;          /* that it has made */
+    frn_list        streams;        /* ends that end with it */
+    frn_list        staged;         /* streams that it has written to after the state */
     uint32_t        outstanding;    /* of those, asynchronous ones without an answer */
     frn_answer     *answers, **answers_last;
     frn_block      *blocks;
@@ -9719,6 +9870,7 @@ struct francis_host {
     int64_t           clock_ns;     /* last look at the clock */
     void            (*on_call_timer)(francis_host *host, frn_timer *timer);    /* filled by 670 */
     void            (*on_turn_timer)(francis_host *host, frn_timer *timer);
+    void            (*on_stream_close)(francis_host *host, francis_stream *stream);
 
     frn_list          ready, running, callbacks, outbox;
     uint32_t          ready_count;
@@ -9749,6 +9901,8 @@ struct francis_host {
     frn_timer         identity_timer;
     frn_place        *places;       /* FRN_PLACES of them; NULL = none yet */
     frn_list          finding;      /* calls whose actor is looked for */
+    frn_list          all_streams;
+    frn_map           streams;      /* handlers' ends, by the lane to another host */
     uint64_t          random;
     bool              identity_due, announce;
     bool              net_stepped;  /* its sockets were looked at, after poll() */
@@ -10214,13 +10368,19 @@ static void frn_call_deliver_to_turn(francis_host *h, frn_call *c)
     frn_turn *t = c->owner;
 
     c->state = c->on_done ? FRN_CALL_CALLBACK : FRN_CALL_DONE;
-    if (c->waiting) {               /* it was asynchronous */
-        c->waiting = false;
-        t->outstanding--;
-    }
     if (c->cond != NULL)
         (void)pthread_cond_signal(c->cond);
-    if (t->suspended && (t->outstanding == 0 || c->on_done))
+    if (t->suspended && c->on_done)
+        frn_turn_make_ready(h, t);
+}
+
+/* One asynchronous call of a turn less to wait for. */
+static void frn_turn_answered(francis_host *h, frn_call *c)
+{
+    frn_turn *t = c->owner;
+
+    c->waiting = false;
+    if (--t->outstanding == 0 && t->suspended)
         frn_turn_make_ready(h, t);
 }
 
@@ -10233,11 +10393,13 @@ static void frn_call_deliver(francis_host *h, frn_call *c)
         frn_log(&h->log, FRN_LOG_send_dropped, c->result, c->type->desc.type,
                 c->target != NULL ? (const char *)FRN_BYTES(c->target) : "", "a send to '%s': %s",
                 c->method, frn_call_text(c));
-    frn_call_strip(h, c);
     c->actor = NULL;
     c->turn = NULL;
     if (c->done != NULL)
         c->done(h, c);
+    frn_call_strip(h, c);
+    if (c->waiting && c->owner != NULL)
+        frn_turn_answered(h, c);
     if (c->owner != NULL && (c->user != NULL || c->held)) {
         frn_call_deliver_to_turn(h, c);
         return;
@@ -10330,6 +10492,76 @@ static void frn_call_arm(francis_host *h, frn_call *c)
         c->deadline_ns = frn_add_time(frn_now_ns(h), frn_ms_to_ns(c->timeout_ms));
     if (c->timer.index == 0 && c->deadline_ns != FRN_NEVER)
         frn_timer_set(h, &c->timer, c->deadline_ns);
+}
+
+// >> 625 answer | needs: 620 300
+//    The answer of another host to a call, as the head of a message; a reply is its body.
+//      [result, flags, error text, owner's id, owner's address, load, content type]
+
+enum { FRN_WIRE_FROM_HANDLER = 1 };
+
+static void frn_owner_read(const frn_buf *b, frn_owner *out)    /* id, NUL, address, NUL */
+{
+    const char *id = (const char *)FRN_BYTES(b);
+
+    memset(out, 0, sizeof *out);
+    (void)snprintf(out->id, sizeof out->id, "%s", id);
+    (void)snprintf(out->address, sizeof out->address, "%s", id + strlen(id) + 1);
+}
+
+typedef struct frn_answer_head {
+    francis_result result;
+    uint64_t       flags, load;
+    frn_owner      owner;
+    char           text[1024];
+    char           type[FRANCIS_TYPE_MAX + 1];      /* content type of a stream */
+} frn_answer_head;
+
+static bool frn_answer_unpack(const frn_buf *head, frn_answer_head *out)
+{
+    frn_unpack u;
+    size_t     items;
+
+    memset(out, 0, sizeof *out);
+    if (head == NULL)
+        return false;
+    u.at = (const unsigned char *)FRN_BYTES(head);
+    u.end = u.at + head->size;
+    u.bad = false;
+    items = frn_unpack_array(&u, 64);
+    u.bad = items < 6;
+    out->result = (francis_result)frn_unpack_int(&u);
+    out->flags = frn_unpack_uint(&u);
+    frn_unpack_text(&u, out->text, sizeof out->text);
+    frn_unpack_text(&u, out->owner.id, sizeof out->owner.id);
+    frn_unpack_text(&u, out->owner.address, sizeof out->owner.address);
+    out->load = frn_unpack_uint(&u);
+    if (items > 6)
+        frn_unpack_text(&u, out->type, sizeof out->type);
+    return !u.bad && frn_result_known(out->result) && out->result != FRANCIS_PENDING;
+}
+
+/* NULL = no memory. owner: id, NUL, address, NUL; type: of a stream, else NULL. */
+static frn_buf *frn_answer_pack(francis_host *h, francis_result r, bool from_handler,
+                                const char *text, const frn_buf *owner, const char *type)
+{
+    frn_pack  pack;
+    frn_owner o;
+
+    memset(&o, 0, sizeof o);
+    if (owner != NULL)
+        frn_owner_read(owner, &o);
+    memset(&pack, 0, sizeof pack);
+    pack.mem = &h->mem;
+    frn_pack_array(&pack, 7);
+    frn_pack_int(&pack, r);
+    frn_pack_uint(&pack, from_handler ? (uint64_t)FRN_WIRE_FROM_HANDLER : 0u);
+    frn_pack_text(&pack, text);
+    frn_pack_text(&pack, o.id);
+    frn_pack_text(&pack, o.address);
+    frn_pack_uint(&pack, (uint64_t)h->actors.count);
+    frn_pack_text(&pack, type);
+    return frn_pack_end(&pack);
 }
 
 // >> 630 seal | needs: 620
@@ -10660,7 +10892,596 @@ static francis_result frn_seal(francis_host *h, frn_turn *t, bool at_end, bool *
     return FRANCIS_OK;
 }
 
-// >> 640 turn | needs: 630
+// >> 635 stream | needs: 549 625 630
+//    A stream has two ends, that of him who opened it (the caller) and that of the handler, on one
+//    host or on two. What is written waits in .out until the other side has room. What a handler
+//    writes may have to wait for commits before that, as packets; gates know calls only, so for
+//    each packet there stands a call that nobody waits for. A handler's end that nobody owns any
+//    more lives on until all of it is delivered, and is freed by whoever sees that: frn_stream_pump
+//    and frn_stream_break may do so. Nothing in here steps an actor.
+
+enum { FRN_STREAM_BYTES_MAX = 16 * 1024 * 1024, FRN_PACKET_COST = 256 };
+
+static void frn_bytes_init(frn_bytes *b)
+{
+    frn_list_init(&b->pieces);
+    b->size = b->at = 0;
+}
+
+static frn_piece *frn_bytes_first(const frn_bytes *b)
+{
+    return frn_list_empty(&b->pieces) ? NULL : FRN_OF(frn_piece, link, b->pieces.next);
+}
+
+/* Takes over buf, which is not empty; false = no memory. */
+static bool frn_bytes_add(francis_host *h, frn_bytes *b, frn_buf *buf)
+{
+    frn_piece *p = buf != NULL ? (frn_piece *)frn_mem_alloc(&h->mem, sizeof *p) : NULL;
+
+    if (p == NULL) {
+        frn_buf_drop(&h->mem, buf);
+        return false;
+    }
+    p->buf = buf;
+    frn_list_push(&b->pieces, &p->link);
+    b->size += buf->size;
+    return true;
+}
+
+/* The first n bytes are done with; all of the first piece at most. */
+static void frn_bytes_skip(francis_host *h, frn_bytes *b, size_t n)
+{
+    frn_piece *p = frn_bytes_first(b);
+
+    b->at += n;
+    b->size -= n;
+    if (b->at < p->buf->size)
+        return;
+    b->at = 0;
+    frn_list_remove(&p->link);
+    frn_buf_drop(&h->mem, p->buf);
+    frn_mem_free(&h->mem, p, sizeof *p);
+}
+
+static size_t frn_bytes_take(francis_host *h, frn_bytes *b, void *data, size_t size)
+{
+    size_t done = 0;
+
+    while (done < size && b->size > 0) {
+        const frn_piece *p = frn_bytes_first(b);
+        size_t           n = p->buf->size - b->at;
+        if (n > size - done)
+            n = size - done;
+        memcpy((char *)data + done, (const char *)FRN_BYTES(p->buf) + b->at, n);
+        frn_bytes_skip(h, b, n);
+        done += n;
+    }
+    return done;
+}
+
+static void frn_bytes_clear(francis_host *h, frn_bytes *b)
+{
+    while (b->size > 0)
+        frn_bytes_skip(h, b, frn_bytes_first(b)->buf->size - b->at);
+}
+
+/* Appends all of from, of which nothing has been skipped. */
+static void frn_bytes_move(frn_bytes *to, frn_bytes *from)
+{
+    FRN_ASSERT(from->at == 0);
+    frn_list_move(&to->pieces, &from->pieces);
+    to->size += from->size;
+    from->size = 0;
+}
+
+/* The first piece goes over as a whole. */
+static void frn_bytes_pass(frn_bytes *to, frn_bytes *from)
+{
+    frn_piece *p = frn_bytes_first(from);
+
+    FRN_ASSERT(from->at == 0);
+    frn_list_remove(&p->link);
+    frn_list_push(&to->pieces, &p->link);
+    from->size -= p->buf->size;
+    to->size += p->buf->size;
+}
+
+static francis_stream *frn_stream_new(francis_host *h, bool caller)
+{
+    francis_stream *s = (francis_stream *)frn_mem_alloc(&h->mem, sizeof *s);
+
+    if (s == NULL)
+        return NULL;
+    frn_list_init(&s->all);
+    frn_list_init(&s->link);
+    frn_list_init(&s->staged);
+    frn_list_init(&s->packets);
+    frn_bytes_init(&s->in);
+    frn_bytes_init(&s->out);
+    frn_bytes_init(&s->sent);
+    s->host = h;
+    s->caller = s->owned = caller;
+    s->bytes_max = FRN_STREAM_BYTES_MAX;
+    frn_list_push(&h->all_streams, &s->all);
+    h->stats.streams++;
+    return s;
+}
+
+static uint64_t frn_stream_hash(const francis_host *h, uint64_t lane)
+{
+    return frn_hash(h->seed, &lane, sizeof lane);
+}
+
+/* The handler's end of a stream that another host has opened. */
+static francis_stream *frn_stream_find(const francis_host *h, uint64_t lane)
+{
+    uint64_t  hash = frn_stream_hash(h, lane);
+    frn_node *n = frn_map_first(&h->streams, hash);
+
+    for (; n != NULL; n = frn_map_next(n->next, hash))
+        if (FRN_OF(francis_stream, node, n)->lane == lane)
+            return FRN_OF(francis_stream, node, n);
+    return NULL;
+}
+
+static void frn_stream_unmap(francis_host *h, francis_stream *s)
+{
+    if (s->mapped)
+        frn_map_remove(&h->streams, &s->node);
+    s->mapped = false;
+    s->lane = 0;
+}
+
+static bool frn_stream_readable(const francis_stream *s)
+{
+    return s->in.size > 0 || s->in_end || s->failure != FRANCIS_OK;
+}
+
+/* Whether a write would be answered with something else than to wait. */
+static bool frn_stream_writable(const francis_stream *s)
+{
+    return s->out.size + s->held < s->host->desc.stream_buffer_bytes || s->failure != FRANCIS_OK
+        || s->out_end || (s->caller && s->in_end);
+}
+
+/* Whoever waits for it looks again, if that makes sense. */
+static void frn_stream_tell(francis_host *h, francis_stream *s)
+{
+    frn_call *c;
+
+    if (!(s->want_read && frn_stream_readable(s)) && !(s->want_write && frn_stream_writable(s)))
+        return;
+    s->want_read = s->want_write = false;
+    c = frn_user_call(h, &s->wait);
+    if (c != NULL && c->state == FRN_CALL_EXPECTED)
+        frn_call_complete(h, c, FRANCIS_OK, NULL, NULL);
+}
+
+/* Frees a packet; its call, if that stands at a gate, will find nothing to do. */
+static void frn_packet_drop(francis_host *h, frn_packet *p)
+{
+    frn_list_remove(&p->link);
+    frn_bytes_clear(h, &p->bytes);
+    p->stream = NULL;
+    if (p->state == FRN_PACKET_GATED)
+        return;
+    if (p->call != NULL) {
+        h->stats.calls_in_flight--;
+        frn_call_release(h, p->call);
+    }
+    frn_mem_free(&h->mem, p, sizeof *p);
+}
+
+static void frn_stream_clear_out(francis_host *h, francis_stream *s)
+{
+    while (!frn_list_empty(&s->packets))
+        frn_packet_drop(h, FRN_OF(frn_packet, link, s->packets.next));
+    frn_list_remove(&s->staged);
+    frn_bytes_clear(h, &s->out);
+    frn_bytes_clear(h, &s->sent);
+    s->held = 0;
+}
+
+/* This end is over. What has come can still be read, what was to go is dropped. The first reason
+ * counts. */
+static void frn_stream_fail(francis_host *h, francis_stream *s, francis_result r, const char *text)
+{
+    if (s->failure != FRANCIS_OK)
+        return;
+    s->failure = r;
+    s->error = frn_buf_text(&h->mem, text);
+    frn_stream_clear_out(h, s);
+    frn_stream_tell(h, s);
+}
+
+static void frn_stream_free(francis_host *h, francis_stream *s)
+{
+    frn_call *c = frn_call_find(h, s->call), *wait = frn_user_call(h, &s->wait);
+
+    if (c != NULL && c->stream == s)
+        c->stream = NULL;
+    if (s->peer != NULL)
+        s->peer->peer = NULL;
+    if (wait != NULL) {
+        wait->user = NULL;
+        if (frn_call_over(wait))
+            frn_call_release(h, wait);
+        else
+            frn_call_complete(h, wait, FRANCIS_ERR_CANCELLED, NULL, NULL);
+    }
+    if (s->turn != NULL && s->turn->ctx.stream == s)
+        s->turn->ctx.stream = NULL;
+    frn_stream_unmap(h, s);
+    frn_stream_clear_out(h, s);
+    frn_bytes_clear(h, &s->in);
+    frn_list_remove(&s->all);
+    frn_list_remove(&s->link);
+    frn_buf_drop(&h->mem, s->input);
+    frn_buf_drop(&h->mem, s->opening);
+    frn_buf_drop(&h->mem, s->type_in);
+    frn_buf_drop(&h->mem, s->type_out);
+    frn_buf_drop(&h->mem, s->error);
+    h->stats.streams--;
+    frn_mem_free(&h->mem, s, sizeof *s);
+}
+
+/* A handler's end that nobody owns is freed when there is nothing left to deliver, and nothing more
+ * can come. */
+static void frn_stream_retire(francis_host *h, francis_stream *s)
+{
+    if (s->caller || s->owned)
+        return;
+    if (s->failure != FRANCIS_OK
+        || (s->call == 0 && s->out_over && (s->lane == 0 || s->in_end)))
+        frn_stream_free(h, s);
+}
+
+/* The caller hears that his stream is answered: from now on there is no deadline. */
+static void frn_stream_answer(francis_host *h, francis_stream *s)
+{
+    frn_call *c = frn_call_find(h, s->call);
+    frn_buf  *head;
+
+    if (s->answered)
+        return;
+    s->answered = true;
+    if (c != NULL) {
+        c->deadline_ns = FRN_NEVER;
+        frn_timer_stop(h, &c->timer);
+        if (c->turn != NULL)
+            c->turn->deadline_ns = FRN_NEVER;
+    }
+    if (s->peer != NULL) {
+        s->peer->answered = true;
+        s->peer->type_in = frn_buf_ref(s->type_out);
+    } else if (s->lane != 0) {
+        head = frn_answer_pack(h, FRANCIS_OK, false, "", NULL,
+                               s->type_out != NULL ? (const char *)FRN_BYTES(s->type_out) : NULL);
+        frn_net_stream_head(h->net, s->lane, head);
+        frn_buf_drop(&h->mem, head);
+    }
+}
+
+/* What its commit has set free, as far as nothing before it waits. */
+static void frn_packets_leave(francis_host *h, francis_stream *s)
+{
+    while (!frn_list_empty(&s->packets)) {
+        frn_packet *p = FRN_OF(frn_packet, link, s->packets.next);
+        if (p->state != FRN_PACKET_OPEN)
+            return;
+        s->held -= p->bytes.size + FRN_PACKET_COST;
+        frn_bytes_move(&s->out, &p->bytes);
+        s->out_end = s->out_end || p->end;
+        frn_packet_drop(h, p);
+    }
+}
+
+/* Whether nothing is left to deliver but the news that this is the end. */
+static bool frn_stream_ends(const francis_stream *s)
+{
+    return s->out_end && !s->out_over && s->out.size == 0 && frn_list_empty(&s->packets);
+}
+
+static void frn_stream_pump_here(francis_host *h, francis_stream *s)
+{
+    francis_stream *p = s->peer;
+
+    if (!s->caller && (s->out.size > 0 || frn_stream_ends(s)))
+        frn_stream_answer(h, s);
+    if (!p->owned)
+        frn_bytes_clear(h, &s->out);        /* nobody will read it */
+    while (s->out.size > 0 && p->in.size < h->desc.stream_buffer_bytes)
+        frn_bytes_pass(&p->in, &s->out);
+    if (frn_stream_ends(s))
+        p->in_end = s->out_over = true;
+    frn_stream_tell(h, p);
+}
+
+/* Until the caller is answered what has left is kept, unless it becomes too much. */
+static void frn_stream_keep_sent(francis_host *h, francis_stream *s, frn_buf *piece)
+{
+    if (!s->caller || s->answered || s->sent_lost)
+        return;
+    if (s->sent.size + piece->size <= h->desc.stream_buffer_bytes
+        && frn_bytes_add(h, &s->sent, frn_buf_ref(piece)))
+        return;
+    frn_bytes_clear(h, &s->sent);
+    s->sent_lost = true;
+}
+
+/* To the net, which may take a part of it: then PENDING, and WRITABLE follows; STALE: what ends the
+ * stream follows; or NOMEM. */
+static francis_result frn_stream_send(francis_host *h, francis_stream *s)
+{
+    size_t         size = s->input != NULL && s->caller ? s->input->size : 0, n;
+    francis_result r = FRANCIS_OK;
+
+    if (s->input_at < size) {
+        r = frn_net_stream_write(h->net, s->lane, (const char *)FRN_BYTES(s->input) + s->input_at,
+                                 size - s->input_at, &n);
+        s->input_at += n;
+    }
+    while (r == FRANCIS_OK && s->out.size > 0) {
+        const frn_piece *p = frn_bytes_first(&s->out);
+        size_t           left = p->buf->size - s->out.at;
+        r = frn_net_stream_write(h->net, s->lane, (const char *)FRN_BYTES(p->buf) + s->out.at, left,
+                                 &n);
+        if (n == left)
+            frn_stream_keep_sent(h, s, p->buf);
+        frn_bytes_skip(h, &s->out, n);
+    }
+    return r;
+}
+
+/* Back to where nothing was sent, so that it can be begun on another host. false = too late. */
+static bool frn_stream_rewind(francis_stream *s)
+{
+    if (s->answered || s->sent_lost)
+        return false;
+    s->out.size += s->out.at;
+    s->out.at = 0;
+    frn_bytes_move(&s->sent, &s->out);
+    frn_bytes_move(&s->out, &s->sent);
+    s->input_at = 0;
+    s->out_over = false;
+    s->lane = 0;
+    return true;
+}
+
+/* Tells another host that and why the stream is broken off. */
+static void frn_stream_break_net(francis_host *h, francis_stream *s, francis_result r,
+                                 bool from_handler, const char *text, const frn_buf *owner)
+{
+    frn_buf *head;
+
+    if (s->caller) {
+        frn_net_cancel(h->net, s->lane);
+        return;
+    }
+    head = frn_answer_pack(h, r, from_handler, text, owner, NULL);
+    if (s->answered || head == NULL) {
+        frn_net_stream_reset(h->net, s->lane, r, head);
+    } else {
+        frn_net_stream_head(h->net, s->lane, head);
+        frn_net_stream_end(h->net, s->lane);
+    }
+    frn_buf_drop(&h->mem, head);
+}
+
+/* Both ends are over. May free a handler's end that nobody owns, if it is the other one. */
+static void frn_stream_break_off(francis_host *h, francis_stream *s, francis_result r,
+                                 bool from_handler, const char *text, const frn_buf *owner)
+{
+    francis_stream *p = s->peer;
+
+    if (p != NULL) {
+        p->peer = s->peer = NULL;
+        frn_stream_fail(h, p, r, text);
+        frn_stream_retire(h, p);
+    } else if (s->lane != 0) {
+        frn_stream_break_net(h, s, r, from_handler, text, owner);
+    }
+    frn_stream_unmap(h, s);
+    frn_stream_fail(h, s, r, text);
+}
+
+/* The same; may free this one, too. */
+static void frn_stream_break(francis_host *h, francis_stream *s, francis_result r,
+                             bool from_handler, const char *text, const frn_buf *owner)
+{
+    frn_stream_break_off(h, s, r, from_handler, text, owner);
+    frn_stream_retire(h, s);
+}
+
+static void frn_stream_pump_net(francis_host *h, francis_stream *s)
+{
+    if (!s->caller && (s->out.size > 0 || frn_stream_ends(s)))
+        frn_stream_answer(h, s);
+    if (frn_stream_send(h, s) == FRANCIS_ERR_NOMEM) {
+        frn_stream_break_off(h, s, FRANCIS_ERR_NOMEM, false, "out of memory", NULL);
+    } else if (frn_stream_ends(s)) {
+        s->out_over = true;
+        frn_net_stream_end(h->net, s->lane);
+    }
+}
+
+/* Delivers what can be. May free a handler's end that nobody owns. */
+static void frn_stream_pump(francis_host *h, francis_stream *s)
+{
+    if (s->failure == FRANCIS_OK) {
+        frn_packets_leave(h, s);
+        if (s->peer != NULL)
+            frn_stream_pump_here(h, s);
+        else if (s->lane != 0)
+            frn_stream_pump_net(h, s);
+    }
+    frn_stream_tell(h, s);
+    frn_stream_retire(h, s);
+}
+
+static const char frn_closed[] = "the other side has closed the stream";
+
+/* The call that opened a stream is over: there is nothing to read of a handler that has failed, and
+ * the answer of one that has not ends when all of it is delivered, unless it is kept. */
+static void frn_stream_on_done(francis_host *h, frn_call *c)
+{
+    francis_stream *s = c->stream, *handler;
+
+    c->stream = NULL;
+    if (s == NULL)
+        return;                     /* closed meanwhile */
+    handler = s->caller ? s->peer : s;
+    s->call = 0;
+    if (handler != NULL)
+        handler->call = 0;
+    if (c->result != FRANCIS_OK) {
+        frn_stream_break(h, s, c->result, c->from_handler, frn_call_text(c), c->owner_host);
+    } else if (handler != NULL) {
+        if (handler->kept)
+            frn_stream_answer(h, handler);
+        else
+            handler->out_end = true;
+        frn_stream_pump(h, handler);
+    }
+}
+
+static void frn_packet_on_done(francis_host *h, frn_call *c)
+{
+    frn_packet     *p = c->packet;
+    francis_stream *s = p->stream;
+
+    p->call = NULL;
+    p->state = FRN_PACKET_OPEN;
+    if (s == NULL)
+        frn_packet_drop(h, p);
+    else if (c->result == FRANCIS_OK)
+        frn_stream_pump(h, s);
+    else
+        frn_stream_break(h, s, c->result, false, frn_call_text(c), NULL);
+}
+
+/* Staged, as the last one. NULL = no memory. */
+static frn_packet *frn_packet_new(francis_host *h, francis_stream *s)
+{
+    frn_packet *p = (frn_packet *)frn_mem_alloc(&h->mem, sizeof *p);
+
+    if (p == NULL)
+        return NULL;
+    p->call = frn_call_new(h, NULL, NULL);
+    if (p->call == NULL) {
+        frn_mem_free(&h->mem, p, sizeof *p);
+        return NULL;
+    }
+    h->stats.calls_in_flight++;
+    p->call->packet = p;
+    p->call->done = frn_packet_on_done;
+    p->stream = s;
+    p->state = FRN_PACKET_STAGED;
+    frn_bytes_init(&p->bytes);
+    frn_list_push(&s->packets, &p->link);
+    return p;
+}
+
+static frn_packet *frn_packet_last(const francis_stream *s)
+{
+    return frn_list_empty(&s->packets) ? NULL : FRN_OF(frn_packet, link, s->packets.prev);
+}
+
+/* Whether this side has said that no more comes. */
+static bool frn_stream_ended(const francis_stream *s)
+{
+    return s->out_end || (!frn_list_empty(&s->packets) && frn_packet_last(s)->end);
+}
+
+/* From now on it waits for the gate, if there is one. */
+static void frn_packet_gate(francis_host *h, frn_packet *p, frn_list *gate, bool wrote)
+{
+    francis_stream *s = p->stream;
+    frn_call       *c = p->call;
+
+    s->held += p->bytes.size + FRN_PACKET_COST;
+    c->result = FRANCIS_OK;
+    c->wrote = wrote;
+    p->state = FRN_PACKET_GATED;
+    if (gate != NULL)
+        frn_gate_wait(gate, c, FRN_CALL_GATED);
+    else
+        frn_call_complete(h, c, FRANCIS_OK, NULL, NULL);
+}
+
+/* What the turn has written to streams since it has written state: it goes with that, or not. */
+static void frn_turn_unstage(francis_host *h, frn_turn *t, bool leaves)
+{
+    frn_list *l;
+
+    while ((l = frn_list_pop(&t->staged)) != NULL) {
+        francis_stream *s = FRN_OF(francis_stream, staged, l);
+        frn_packet     *p = frn_packet_last(s);
+        if (leaves) {
+            frn_packet_gate(h, p, frn_gate_of(h, t->actor), t->wrote);
+            continue;
+        }
+        frn_packet_drop(h, p);
+        if (!s->owned)              /* its end was one of them */
+            frn_stream_break(h, s, FRANCIS_ERR_CANCELLED, false, frn_closed, NULL);
+    }
+}
+
+/* Whether the turn has changed what is stored, so that what it writes must wait for its end. */
+static bool frn_turn_dirty(const frn_turn *t)
+{
+    return t->exclusive && (t->purge || frn_turn_change(t).state);
+}
+
+static frn_packet *frn_stream_stage(francis_host *h, francis_stream *s, frn_turn *t)
+{
+    frn_packet *p;
+
+    if (!frn_list_empty(&s->staged))
+        return frn_packet_last(s);
+    p = frn_packet_new(h, s);
+    if (p != NULL)
+        frn_list_push(&t->staged, &s->staged);
+    return p;
+}
+
+/* Whether its bytes go into a packet: the gate of the actor, or the end of the turn, is ahead. */
+static bool frn_stream_gated(francis_host *h, const francis_stream *s, const frn_turn *t)
+{
+    return !s->caller && (!frn_list_empty(&s->packets) || frn_turn_dirty(t)
+                          || frn_gate_of(h, t->actor) != NULL);
+}
+
+/* Ends its activation's streams; with free they are gone as well: no handler knows them now. */
+static void frn_streams_cut(francis_host *h, frn_actor *a, francis_result r, bool gone)
+{
+    frn_list  all, *l;
+
+    frn_list_init(&all);
+    frn_list_move(&all, &a->streams);
+    while ((l = frn_list_pop(&all)) != NULL) {
+        francis_stream *s = FRN_OF(francis_stream, link, l);
+        frn_stream_break(h, s, r, false, "the activation that kept the stream has ended", NULL);
+        if (gone)
+            frn_stream_free(h, s);
+        else
+            frn_list_push(&a->streams, &s->link);
+    }
+}
+
+/* Whether somebody reads what an activation has kept. */
+static bool frn_streams_live(const frn_actor *a)
+{
+    const frn_list *l;
+
+    for (l = a->streams.next; l != &a->streams; l = l->next)
+        if (FRN_OF(const francis_stream, link, l)->failure == FRANCIS_OK
+            && !FRN_OF(const francis_stream, link, l)->out_over)
+            return true;
+    return false;
+}
+
+// >> 640 turn | needs: 635
 //    Turns begin: the mailbox in order of arrival, exclusive or shared. They end in 660.
 
 static frn_turn *frn_turn_new(francis_host *h)
@@ -10684,6 +11505,8 @@ static frn_turn *frn_turn_new(francis_host *h)
     frn_list_init(&t->holder_link);
     frn_list_init(&t->running_link);
     frn_list_init(&t->calls);
+    frn_list_init(&t->streams);
+    frn_list_init(&t->staged);
     t->answers_last = &t->answers;
     t->deadline_ns = FRN_NEVER;
     t->number = ++h->turn_number;
@@ -10830,6 +11653,38 @@ static bool frn_call_replays(francis_host *h, frn_actor *a, frn_call *c)
     return true;
 }
 
+/* The handler's end of a stream: there already if another host has opened it. */
+static bool frn_turn_take_stream(francis_host *h, frn_turn *t, const frn_call *c)
+{
+    francis_stream *caller = c->foreign ? NULL : c->stream;
+    francis_stream *s = c->foreign ? c->stream : frn_stream_new(h, false);
+
+    if (s == NULL)
+        return false;
+    s->owned = true;
+    s->turn = t;
+    s->call = c->handle;
+    t->ctx.stream = s;
+    frn_list_push(&t->streams, &s->link);
+    if (caller != NULL) {
+        s->peer = caller;
+        caller->peer = s;
+        s->bytes_max = caller->bytes_max;
+        s->type_in = frn_buf_ref(caller->type_out);
+        frn_stream_pump(h, caller);
+    }
+    return true;
+}
+
+static francis_turn_kind frn_call_kind(const frn_call *c)
+{
+    if (c->op == FRN_OP_BOOTSTRAP)
+        return FRANCIS_BOOTSTRAP;
+    if (c->streams)
+        return c->peek ? FRANCIS_PEEK_STREAM : FRANCIS_STREAM;
+    return c->peek ? FRANCIS_PEEK : FRANCIS_INVOKE;
+}
+
 /* Starts the turn of a call that may start. NULL = it needs none, or has failed. */
 static frn_turn *frn_call_begin(francis_host *h, frn_actor *a, frn_call *c)
 {
@@ -10838,14 +11693,14 @@ static frn_turn *frn_call_begin(francis_host *h, frn_actor *a, frn_call *c)
     if (frn_call_replays(h, a, c))
         return NULL;
     t = frn_turn_new(h);
-    if (t == NULL) {
+    if (t == NULL || (c->streams && !frn_turn_take_stream(h, t, c))) {
+        if (t != NULL)
+            frn_turn_free(h, t);
         frn_call_fail(h, c, FRANCIS_ERR_NOMEM, "no memory for a turn of %s/%s", a->type->desc.type,
                       FRN_ACTOR_ID(a));
         return NULL;
     }
-    frn_turn_begin(h, t, a, !c->peek,
-                   c->op == FRN_OP_BOOTSTRAP ? FRANCIS_BOOTSTRAP
-                                             : c->peek ? FRANCIS_PEEK : FRANCIS_INVOKE, c->run);
+    frn_turn_begin(h, t, a, !c->peek, frn_call_kind(c), c->run);
     frn_turn_take_call(t, c);
     return t;
 }
@@ -10924,6 +11779,7 @@ static frn_actor *frn_actor_new(francis_host *h, frn_type *type, const char *id)
     frn_list_init(&a->mailbox);
     frn_list_init(&a->holders);
     frn_list_init(&a->parked);
+    frn_list_init(&a->streams);
     if (!frn_map_add(&h->mem, &h->actors, &a->node, frn_actor_hash(h, type, id, id_size))) {
         frn_mem_free(&h->mem, a, sizeof *a + id_size + 1);
         return NULL;
@@ -10948,8 +11804,10 @@ static void frn_actor_forget(francis_host *h, frn_actor *a)
     }
 }
 
+/* With the streams that only the instance knows. No handler runs any more. */
 static void frn_actor_forget_instance(francis_host *h, frn_actor *a)
 {
+    frn_streams_cut(h, a, FRANCIS_ERR_MOVED, true);
     frn_mem_free(&h->mem, a->instance, a->type->desc.instance_size);
     a->instance = NULL;
 }
@@ -11103,7 +11961,7 @@ static void frn_actor_rest(francis_host *h, frn_actor *a)
 {
     frn_type *type = a->type;
 
-    if (!frn_list_empty(&a->holders) || !frn_list_empty(&a->parked)
+    if (!frn_list_empty(&a->holders) || !frn_list_empty(&a->parked) || frn_streams_live(a)
         || !frn_list_empty(&a->mailbox) || !frn_list_empty(&a->idle))
         return;
     frn_list_push(&type->idle, &a->idle);
@@ -11318,6 +12176,30 @@ static void frn_life_done(francis_host *h, frn_actor *a, francis_turn_kind kind,
 
 // >> 660 end | needs: 650
 //    Turns end: sealed, or doomed, in one step under the lock. Activations are lost.
+
+/* Ends of streams end with their turn: those that it has opened are closed, what it has kept goes
+ * to the activation, and what else it has answered is delivered without it. */
+static void frn_turn_leave_streams(francis_host *h, frn_turn *t)
+{
+    frn_list *l;
+
+    while ((l = frn_list_pop(&t->streams)) != NULL) {
+        francis_stream *s = FRN_OF(francis_stream, link, l);
+        s->turn = NULL;
+        if (s->caller) {
+            h->on_stream_close(h, s);
+        } else if (s->kept) {
+            s->keeper = t->actor;
+            frn_list_push(&t->actor->streams, &s->link);
+        } else {
+            s->owned = false;
+            frn_bytes_clear(h, &s->in);
+            if (s->peer != NULL)
+                frn_stream_pump(h, s->peer);
+            frn_stream_retire(h, s);
+        }
+    }
+}
 
 static void frn_turn_doom(francis_host *h, frn_turn *t, francis_result why)
 {
@@ -11573,6 +12455,7 @@ static void frn_turn_finish(francis_host *h, frn_turn *t, francis_result r)
         e.from_handler = e.result == FRANCIS_OK;
     }
     t->wrote = t->wrote || wrote;
+    frn_turn_unstage(h, t, e.result == FRANCIS_OK);
     frn_turn_count(h, t, &e);
     if (e.result == FRANCIS_OK && t->halt && a->phase == FRN_PHASE_ACTIVE)
         a->halting = true;
@@ -11581,6 +12464,7 @@ static void frn_turn_finish(francis_host *h, frn_turn *t, francis_result r)
         frn_answers_leave(h, t);
     else
         frn_answers_cancel(h, t);
+    frn_turn_leave_streams(h, t);
     frn_turn_let_go(h, t);
     frn_list_remove(&t->holder_link);
     if (frn_list_empty(&a->holders))
@@ -11856,15 +12740,6 @@ static frn_peer *frn_peer_get(francis_host *h, const frn_owner *host)
     return p;
 }
 
-static void frn_owner_read(const frn_buf *b, frn_owner *out)    /* id, NUL, address, NUL */
-{
-    const char *id = (const char *)FRN_BYTES(b);
-
-    memset(out, 0, sizeof *out);
-    (void)snprintf(out->id, sizeof out->id, "%s", id);
-    (void)snprintf(out->address, sizeof out->address, "%s", id + strlen(id) + 1);
-}
-
 /* It has what is wanted here, and its process lives. Does it serve? */
 static void frn_peer_suspect(francis_host *h, const frn_owner *host)
 {
@@ -11993,12 +12868,12 @@ static void frn_hosts_look(francis_host *h)
 //    A call on its way to another host, as the head of a message; its input is the body.
 //      [version, op, flags, host, type, id, method, time left in ms, request id, trace,
 //       expire_ms, [[type, id, turn] ...]]
-//    and what comes back: [result, flags, error text, owner's id, owner's address, load].
+//    and of a stream: size of the input (-1 = none), which is the first that flows; content type,
+//    bytes_max. What comes back is in 625.
 
 enum {
     FRN_HEAD_VERSION = 1,
     FRN_WIRE_PEEK = 1, FRN_WIRE_ACTIVE_ONLY = 2, FRN_WIRE_ONE_WAY = 4,  /* flags of a call */
-    FRN_WIRE_FROM_HANDLER = 1,                                          /* of an answer */
     FRN_HOPS_MAX = 12, FRN_HOP_MS = 10, FRN_HOP_MOST_MS = 250,
     FRN_GRACE_MS = 250              /* for what the other host says of a call that is too late */
 };
@@ -12062,7 +12937,7 @@ static frn_buf *frn_call_head(francis_host *h, const frn_call *c, const frn_peer
     memset(&pack, 0, sizeof pack);
     pack.mem = &h->mem;
     frn_call_key(c, &type, &id);
-    frn_pack_array(&pack, 12);
+    frn_pack_array(&pack, c->stream != NULL ? 15 : 12);
     frn_pack_uint(&pack, FRN_HEAD_VERSION);
     frn_pack_uint(&pack, (uint64_t)c->op);
     frn_pack_uint(&pack, frn_call_flags(c));
@@ -12075,6 +12950,12 @@ static frn_buf *frn_call_head(francis_host *h, const frn_call *c, const frn_peer
     frn_pack_text(&pack, c->trace != NULL ? (const char *)FRN_BYTES(c->trace) : NULL);
     frn_pack_int(&pack, c->expire_ms);
     frn_pack_chain(&pack, c->chain);
+    if (c->stream != NULL) {
+        frn_pack_int(&pack, c->input != NULL ? (int64_t)c->input->size : -1);
+        frn_pack_text(&pack, c->stream->type_out != NULL
+                                 ? (const char *)FRN_BYTES(c->stream->type_out) : NULL);
+        frn_pack_uint(&pack, c->stream->bytes_max);
+    }
     return frn_pack_end(&pack);
 }
 
@@ -12103,6 +12984,18 @@ static void frn_announce(francis_host *h)
     frn_buf_drop(&h->mem, hello.target);
 }
 
+static francis_result frn_remote_open(francis_host *h, frn_call *c, const frn_peer *p,
+                                      frn_buf *head)
+{
+    francis_result r = frn_net_stream_open(h->net, p->host.id, p->host.address, c->handle, head);
+
+    if (r == FRANCIS_OK) {
+        c->stream->lane = c->handle;
+        frn_stream_pump(h, c->stream);
+    }
+    return r;
+}
+
 static void frn_remote_send(francis_host *h, frn_call *c, frn_peer *p)
 {
     frn_buf       *head = frn_call_head(h, c, p);
@@ -12111,7 +13004,9 @@ static void frn_remote_send(francis_host *h, frn_call *c, frn_peer *p)
     frn_list_remove(&c->link);
     c->state = FRN_CALL_REMOTE;
     p->load++;                      /* so that the next one does not go there as well */
-    if (head != NULL)
+    if (head != NULL && c->stream != NULL)
+        r = frn_remote_open(h, c, p, head);
+    else if (head != NULL)
         r = frn_net_call(h->net, p->host.id, p->host.address, c->handle, head, c->input,
                          FRN_NEVER);
     frn_buf_drop(&h->mem, head);
@@ -12294,6 +13189,15 @@ static void frn_route_here(francis_host *h, frn_call *c)
 
     if (c->op == FRN_OP_HALT) {
         frn_route_halt(h, c);
+        return;
+    }
+    if (c->type == NULL && c->op == FRN_OP_METHOD) {
+        const char *type, *id;
+        frn_call_key(c, &type, &id);
+        if (c->active_only)
+            frn_call_fail(h, c, FRANCIS_ERR_NOT_ACTIVE, "%s/%s is not active", type, id);
+        else
+            frn_call_fail(h, c, FRANCIS_ERR_NO_HOST, "no host serves %s now", type);
         return;
     }
     if (c->type == NULL) {
@@ -12571,6 +13475,35 @@ static void frn_call_cancel(francis_host *h, frn_call *c)
     }
 }
 
+/* Breaks off what is not over yet, and frees an end that its owner is done with. */
+static void frn_stream_cancel(francis_host *h, francis_stream *s)
+{
+    frn_call *c = frn_call_find(h, s->call);
+
+    if (s->caller && c != NULL && c->stream == s) {
+        c->stream = NULL;
+        frn_call_cancel(h, c);
+    }
+    frn_stream_break_off(h, s, FRANCIS_ERR_CANCELLED, false, frn_closed, NULL);
+    frn_stream_free(h, s);
+}
+
+static void frn_stream_close(francis_host *h, francis_stream *s)
+{
+    frn_actor *keeper = !s->caller ? s->keeper : s->peer != NULL ? s->peer->keeper : NULL;
+
+    if (s->keeper != NULL && s->failure == FRANCIS_OK && frn_stream_ended(s)) {
+        frn_list_remove(&s->link);  /* all that was written is still delivered */
+        s->keeper = NULL;
+        s->owned = false;
+        frn_stream_pump(h, s);
+    } else {
+        frn_stream_cancel(h, s);
+    }
+    if (keeper != NULL)
+        frn_actor_step(h, keeper);  /* it may rest now */
+}
+
 /* The actor goes on without a handler that does not return, on fresh memory. */
 static void frn_actor_abandon(francis_host *h, frn_actor *old)
 {
@@ -12595,6 +13528,7 @@ static void frn_actor_abandon(francis_host *h, frn_actor *old)
             " without it");
     frn_actor_lose(h, old, FRANCIS_ERR_MOVED, "the actor goes on without this turn");
     frn_parked_fail(h, old, FRANCIS_ERR_MOVED);
+    frn_streams_cut(h, old, FRANCIS_ERR_MOVED, false);
     old->phase = FRN_PHASE_ORPHAN;
     h->orphans++;
     frn_list_move(&a->mailbox, &old->mailbox);
@@ -12622,34 +13556,14 @@ static void frn_turn_on_timer(francis_host *h, frn_timer *timer)
 // >> 672 answers | needs: 670
 //    What other hosts say of our calls.
 
-typedef struct frn_answer_head {
-    francis_result result;
-    uint64_t       flags, load;
-    frn_owner      owner;
-    char           text[1024];
-} frn_answer_head;
-
-static bool frn_answer_unpack(const frn_buf *head, frn_answer_head *out)
+/* Whether it was not begun there, since the actor is elsewhere, or has no room there. */
+static bool frn_remote_refused(const frn_call *c, const frn_answer_head *a)
 {
-    frn_unpack u;
-
-    memset(out, 0, sizeof *out);
-    if (head == NULL)
-        return false;
-    u.at = (const unsigned char *)FRN_BYTES(head);
-    u.end = u.at + head->size;
-    u.bad = false;
-    u.bad = frn_unpack_array(&u, 64) < 6;
-    out->result = (francis_result)frn_unpack_int(&u);
-    out->flags = frn_unpack_uint(&u);
-    frn_unpack_text(&u, out->text, sizeof out->text);
-    frn_unpack_text(&u, out->owner.id, sizeof out->owner.id);
-    frn_unpack_text(&u, out->owner.address, sizeof out->owner.address);
-    out->load = frn_unpack_uint(&u);
-    return !u.bad && frn_result_known(out->result) && out->result != FRANCIS_PENDING;
+    return (a->flags & FRN_WIRE_FROM_HANDLER) == 0
+        && (a->result == FRANCIS_ERR_MOVED || a->result == FRANCIS_ERR_STOPPED
+            || (a->result == FRANCIS_ERR_NO_HOST && c->op == FRN_OP_METHOD));
 }
 
-/* It was not begun there, since the actor is elsewhere, or has no room there. */
 static void frn_remote_elsewhere(francis_host *h, frn_call *c, frn_peer *p,
                                  const frn_answer_head *a)
 {
@@ -12683,8 +13597,7 @@ static void frn_remote_reply(francis_host *h, frn_net_event *e)
     if (p != NULL)
         p->load = a.load;
     c->from_handler = (a.flags & FRN_WIRE_FROM_HANDLER) != 0;
-    if (!c->from_handler && (a.result == FRANCIS_ERR_MOVED || a.result == FRANCIS_ERR_STOPPED
-                             || (a.result == FRANCIS_ERR_NO_HOST && c->op == FRN_OP_METHOD))) {
+    if (frn_remote_refused(c, &a)) {
         frn_remote_elsewhere(h, c, p, &a);
         return;
     }
@@ -12701,6 +13614,7 @@ static void frn_remote_failed(francis_host *h, const frn_net_event *e)
     frn_peer *p = frn_peer_find(h, e->peer);
     bool      own = e->result == FRANCIS_ERR_NOMEM || e->result == FRANCIS_ERR_TOO_LARGE
                  || e->result == FRANCIS_ERR_BUSY;      /* not for want of a connection */
+    bool      again;
 
     if (p != NULL && !own)
         p->down_until_ns = frn_add_time(frn_now_ns(h), FRN_DOWN_MS * FRN_MS);
@@ -12708,8 +13622,11 @@ static void frn_remote_failed(francis_host *h, const frn_net_event *e)
         return;
     frn_place_drop(h, frn_call_place(h, c));
     c->state = FRN_CALL_NEW;
+    again = c->stream == NULL || frn_stream_rewind(c->stream);
     if (e->sent && !c->peek && !c->one_way)
         frn_call_fail(h, c, FRANCIS_ERR_UNKNOWN, "the host of the actor was lost: %s", e->text);
+    else if (!again)
+        frn_call_fail(h, c, FRANCIS_ERR_TRANSPORT, "the host of the actor was lost: %s", e->text);
     else if (c->one_way || (own && e->result != FRANCIS_ERR_BUSY))
         frn_call_fail(h, c, own ? e->result : (francis_result)FRANCIS_ERR_TRANSPORT, "%s", e->text);
     else
@@ -13983,7 +14900,7 @@ typedef struct frn_spec {           /* what is asked for; borrowed */
     const void     *data;
     size_t          size;
     frn_op          op;
-    bool            peek, one_way;
+    bool            peek, one_way, streams;
     bool            foreign;        /* another host asks: what is not served here is not served */
     frn_buf        *input;          /* holds data, if it is shared */
     int64_t         expire_ms;
@@ -14082,11 +14999,13 @@ static francis_result frn_spec_method(francis_host *h, frn_turn *owner, francis_
 {
     const francis_actor_desc *d = &s->found->desc;
     const francis_method     *m = NULL;
+    francis_handler           any = s->streams ? (s->peek ? d->peek_stream : d->stream)
+                                               : s->peek ? d->peek : d->invoke;
 
     if (!s->peek)
-        m = frn_method_find(s->found, s->method, FRANCIS_INVOKE);
+        m = frn_method_find(s->found, s->method, s->streams ? FRANCIS_STREAM : FRANCIS_INVOKE);
     if (m == NULL)
-        m = frn_method_find(s->found, s->method, FRANCIS_PEEK);
+        m = frn_method_find(s->found, s->method, s->streams ? FRANCIS_PEEK_STREAM : FRANCIS_PEEK);
     if (m != NULL && m->input_size != 0 && m->input_size != s->size)
         return frn_refuse_call(h, owner, user, FRANCIS_ERR_BAD_INPUT, "method '%s' of %s takes %lu"
                                " bytes, not %lu", s->method, d->type, (unsigned long)m->input_size,
@@ -14094,11 +15013,12 @@ static francis_result frn_spec_method(francis_host *h, frn_turn *owner, francis_
     if (m == NULL && frn_name_fault(s->method) != NULL)
         return frn_refuse_call(h, owner, user, FRANCIS_ERR_INVALID, "the method %s",
                                frn_name_fault(s->method));
-    s->run = m != NULL ? m->run : s->peek ? d->peek : d->invoke;
+    s->run = m != NULL ? m->run : any;
     s->known_method = m != NULL ? m->name : NULL;
     if (s->run == NULL)
-        return frn_refuse_call(h, owner, user, FRANCIS_ERR_UNKNOWN_METHOD, "type %s has no %s"
-                               " method '%s'", d->type, s->peek ? "peek" : "invoke", s->method);
+        return frn_refuse_call(h, owner, user, FRANCIS_ERR_UNKNOWN_METHOD, "type %s has no %s%s"
+                               " method '%s'", d->type, s->peek ? "peek" : "invoke",
+                               s->streams ? " stream" : "", s->method);
     return FRANCIS_OK;
 }
 
@@ -14250,6 +15170,7 @@ static frn_call *frn_call_make(francis_host *h, frn_turn *owner, francis_call *u
     c->op = s->op;
     c->peek = s->peek;
     c->one_way = s->one_way;
+    c->streams = s->streams;
     c->run = s->run;
     c->expire_ms = s->expire_ms;
     c->active_only = user != NULL && user->active_only;
@@ -14272,7 +15193,7 @@ static frn_turn *frn_call_inline(francis_host *h, frn_call *c, const frn_spec *s
     frn_actor *a;
     frn_turn  *t;
 
-    if (!allowed || c->op == FRN_OP_HALT || c->request_id != NULL || c->chain != NULL)
+    if (!allowed || c->op == FRN_OP_HALT || c->request_id != NULL || c->chain != NULL || c->streams)
         return NULL;
     a = frn_actor_find(h, c->type, s->id);
     if (a == NULL || a->phase != FRN_PHASE_ACTIVE || a->halting || !frn_list_empty(&a->mailbox)
@@ -14518,6 +15439,10 @@ typedef struct frn_head {           /* of a call; see 668 */
     char      host[64], type[FRANCIS_NAME_SIZE], id[FRANCIS_NAME_SIZE], method[FRANCIS_NAME_SIZE];
     char      request_id[FRANCIS_NAME_SIZE], trace[FRANCIS_NAME_SIZE];
     frn_chain *chain;
+    bool      streams;
+    int64_t   input_size;           /* of a stream; -1 = no input */
+    uint64_t  bytes_max;
+    char      content_type[FRANCIS_TYPE_MAX + 1];
 } frn_head;
 
 /* The first entry is the caller, the last the turn where it all began: made from behind. */
@@ -14554,6 +15479,7 @@ static bool frn_head_chain(francis_host *h, frn_unpack *u, frn_head *out)
 static francis_result frn_head_unpack(francis_host *h, const frn_buf *head, frn_head *out)
 {
     frn_unpack u;
+    size_t     items;
 
     memset(out, 0, sizeof *out);
     if (head == NULL)
@@ -14561,7 +15487,8 @@ static francis_result frn_head_unpack(francis_host *h, const frn_buf *head, frn_
     u.at = (const unsigned char *)FRN_BYTES(head);
     u.end = u.at + head->size;
     u.bad = false;
-    u.bad = frn_unpack_array(&u, 64) < 12;
+    items = frn_unpack_array(&u, 64);
+    u.bad = items < 12;
     out->version = frn_unpack_uint(&u);
     out->op = frn_unpack_uint(&u);
     out->flags = frn_unpack_uint(&u);
@@ -14575,6 +15502,12 @@ static francis_result frn_head_unpack(francis_host *h, const frn_buf *head, frn_
     out->expire_ms = frn_unpack_int(&u);
     if (!frn_head_chain(h, &u, out))
         return FRANCIS_ERR_NOMEM;
+    out->streams = !u.bad && items >= 15;
+    if (out->streams) {
+        out->input_size = frn_unpack_int(&u);
+        frn_unpack_text(&u, out->content_type, sizeof out->content_type);
+        out->bytes_max = frn_unpack_uint(&u);
+    }
     if (u.bad || out->version < FRN_HEAD_VERSION
         || out->op > FRN_OP_HELLO || out->left_ms < FRANCIS_FOREVER || out->expire_ms < 0)
         return FRANCIS_ERR_INVALID;
@@ -14584,23 +15517,8 @@ static francis_result frn_head_unpack(francis_host *h, const frn_buf *head, frn_
 static void frn_serve_answer(francis_host *h, uint64_t token, francis_result r, bool from_handler,
                              const char *text, const frn_buf *owner, frn_buf *body)
 {
-    frn_pack    pack;
-    frn_owner   o;
-    frn_buf    *head;
+    frn_buf *head = frn_answer_pack(h, r, from_handler, text, owner, NULL);
 
-    memset(&o, 0, sizeof o);
-    if (owner != NULL)
-        frn_owner_read(owner, &o);
-    memset(&pack, 0, sizeof pack);
-    pack.mem = &h->mem;
-    frn_pack_array(&pack, 6);
-    frn_pack_int(&pack, r);
-    frn_pack_uint(&pack, from_handler ? (uint64_t)FRN_WIRE_FROM_HANDLER : 0u);
-    frn_pack_text(&pack, text);
-    frn_pack_text(&pack, o.id);
-    frn_pack_text(&pack, o.address);
-    frn_pack_uint(&pack, (uint64_t)h->actors.count);
-    head = frn_pack_end(&pack);
     frn_net_answer(h->net, token, head, body);  /* without a head: refused, for want of memory */
     frn_buf_drop(&h->mem, head);
 }
@@ -14620,29 +15538,53 @@ static void frn_serve_refuse(francis_host *h, uint64_t token, francis_result r, 
     (void)frn_user_reset(h, user);
 }
 
-static void frn_serve_spec(const frn_head *head, const frn_net_event *e, frn_spec *s,
-                           francis_call *user)
+static void frn_serve_spec(const frn_head *head, frn_buf *input, frn_spec *s, francis_call *user)
 {
     memset(s, 0, sizeof *s);
     s->type = head->type;
     s->id = head->id;
     s->method = head->op == FRN_OP_METHOD ? head->method : NULL;
-    s->input = e->body;
-    s->data = e->body != NULL ? FRN_BYTES(e->body) : NULL;
-    s->size = e->body != NULL ? e->body->size : 0;
+    s->input = input;
+    s->data = input != NULL ? FRN_BYTES(input) : NULL;
+    s->size = input != NULL ? input->size : 0;
     s->op = (frn_op)head->op;
     s->peek = (head->flags & FRN_WIRE_PEEK) != 0;
-    s->one_way = (head->flags & FRN_WIRE_ONE_WAY) != 0;
+    s->one_way = (head->flags & FRN_WIRE_ONE_WAY) != 0 && !head->streams;
+    s->streams = head->streams;
     s->expire_ms = head->expire_ms;
     s->foreign = true;
     s->run = s->op == FRN_OP_PUT ? frn_state_put_run : s->op == FRN_OP_PURGE ? frn_purge_run : NULL;
-    user->request_id = head->request_id[0] != '\0' ? head->request_id : NULL;
+    user->request_id = head->request_id[0] != '\0' && !head->streams ? head->request_id : NULL;
     user->trace = head->trace;
     user->active_only = (head->flags & FRN_WIRE_ACTIVE_ONLY) != 0;
     user->timeout_ms = head->left_ms != 0 ? head->left_ms : 1;
 }
 
-static void frn_serve_call(francis_host *h, frn_net_event *e, frn_head *head)
+/* The record of what another host asks for. NULL = refused, *r says why, user has the words. */
+static frn_call *frn_serve_make(francis_host *h, frn_head *head, frn_spec *s, francis_call *user,
+                                francis_result *r)
+{
+    frn_call *c;
+
+    *r = frn_host_takes(h, NULL, user);
+    if (*r == FRANCIS_OK)
+        *r = frn_spec_check(h, NULL, user, s);
+    if (*r == FRANCIS_OK && s->op == FRN_OP_BOOTSTRAP && (s->run = s->found->desc.bootstrap) == NULL)
+        *r = frn_refuse_call(h, NULL, user, FRANCIS_ERR_UNKNOWN_METHOD, "%s is not bootstrapped"
+                             " here", s->type);
+    c = *r == FRANCIS_OK ? frn_call_make(h, NULL, user, s, r) : NULL;
+    if (c == NULL)
+        return NULL;
+    h->stats.calls_in_flight++;
+    h->stats.calls_in++;
+    c->user = NULL;
+    c->foreign = true;
+    c->chain = head->chain;
+    head->chain = NULL;
+    return c;
+}
+
+static void frn_serve_call(francis_host *h, const frn_net_event *e, frn_head *head)
 {
     francis_call   user;
     frn_spec       s;
@@ -14651,26 +15593,14 @@ static void frn_serve_call(francis_host *h, frn_net_event *e, frn_head *head)
     francis_result r;
 
     memset(&user, 0, sizeof user);
-    frn_serve_spec(head, e, &s, &user);
-    r = frn_host_takes(h, NULL, &user);
-    if (r == FRANCIS_OK)
-        r = frn_spec_check(h, NULL, &user, &s);
-    if (r == FRANCIS_OK && s.op == FRN_OP_BOOTSTRAP && (s.run = s.found->desc.bootstrap) == NULL)
-        r = frn_refuse_call(h, NULL, &user, FRANCIS_ERR_UNKNOWN_METHOD, "%s is not bootstrapped"
-                            " here", s.type);
-    c = r == FRANCIS_OK ? frn_call_make(h, NULL, &user, &s, &r) : NULL;
+    frn_serve_spec(head, e->body, &s, &user);
+    c = frn_serve_make(h, head, &s, &user, &r);
     if (c == NULL) {
         frn_serve_refuse(h, e->handle, r, &user);
         return;
     }
-    h->stats.calls_in_flight++;
-    h->stats.calls_in++;
-    c->user = NULL;
-    c->foreign = true;
     c->token = s.one_way ? 0 : e->handle;
     c->done = frn_serve_done;
-    c->chain = head->chain;
-    head->chain = NULL;
     if (s.one_way)
         frn_serve_answer(h, e->handle, FRANCIS_OK, false, "", NULL, NULL);
     t = frn_call_inline(h, c, &s, s.op == FRN_OP_METHOD && s.found != NULL
@@ -14719,6 +15649,267 @@ static void frn_serve_cancelled(francis_host *h, uint64_t token)
     }
 }
 
+// >> 765 serve.stream | needs: 760
+//    Streams that other hosts have opened, and what they say of ours.
+
+/* The input is whole: the turn may be asked for. */
+static void frn_serve_stream_begin(francis_host *h, francis_stream *s)
+{
+    francis_call   user;
+    frn_head       head;
+    frn_spec       spec;
+    frn_call      *c = NULL;
+    francis_result r = frn_head_unpack(h, s->opening, &head);
+
+    memset(&user, 0, sizeof user);
+    frn_buf_drop(&h->mem, s->opening);
+    s->opening = NULL;
+    if (r == FRANCIS_OK) {
+        frn_serve_spec(&head, s->input, &spec, &user);
+        c = frn_serve_make(h, &head, &spec, &user, &r);
+    }
+    frn_chain_drop(h, head.chain);
+    if (c == NULL) {
+        frn_stream_break(h, s, r, false, user.error != NULL ? user.error : francis_strerror(r), NULL);
+        (void)frn_user_reset(h, &user);
+        return;
+    }
+    frn_buf_drop(&h->mem, s->input);
+    s->input = NULL;
+    c->stream = s;
+    c->done = frn_stream_on_done;
+    s->call = c->handle;
+    frn_call_send(h, c, &spec, NULL);
+}
+
+/* What is wrong with the head of a stream; NULL = nothing. */
+static const char *frn_serve_stream_fault(const francis_host *h, const frn_head *head)
+{
+    if (!head->streams || head->op != FRN_OP_METHOD || head->input_size < -1)
+        return "the head of the stream is malformed";
+    return head->input_size > (int64_t)h->desc.message_bytes_max
+               ? "its input is larger than message_bytes_max" : NULL;
+}
+
+static void frn_serve_stream_open(francis_host *h, const frn_net_event *e, const frn_head *head)
+{
+    francis_stream *s = frn_stream_new(h, false);
+
+    if (s == NULL) {
+        frn_net_stream_reset(h->net, e->handle, FRANCIS_ERR_NOMEM, NULL);
+        return;
+    }
+    s->lane = e->handle;
+    s->opening = frn_buf_ref(e->head);
+    s->bytes_max = head->bytes_max;
+    s->type_in = frn_buf_text(&h->mem, head->content_type);
+    if (head->input_size >= 0)
+        s->input = frn_buf_new(&h->mem, (size_t)head->input_size);
+    s->mapped = frn_map_add(&h->mem, &h->streams, &s->node, frn_stream_hash(h, s->lane));
+    if (!s->mapped || (head->input_size >= 0 && s->input == NULL))
+        frn_stream_break(h, s, FRANCIS_ERR_NOMEM, false, "out of memory", NULL);
+    else if (h->stats.streams > h->desc.streams_max)
+        frn_stream_break(h, s, FRANCIS_ERR_BUSY, false, "the host has streams_max streams", NULL);
+    else if (head->input_size <= 0)
+        frn_serve_stream_begin(h, s);
+}
+
+static void frn_serve_stream(francis_host *h, const frn_net_event *e)
+{
+    frn_head       head;
+    francis_result r = frn_head_unpack(h, e->head, &head);
+    const char    *fault = r != FRANCIS_OK ? "the head of the stream is malformed"
+                                           : frn_serve_stream_fault(h, &head);
+    frn_buf       *answer;
+
+    frn_chain_drop(h, head.chain);
+    if (fault == NULL && strcmp(head.host, h->id) != 0) {
+        fault = "it was meant for another host";
+        r = FRANCIS_ERR_MOVED;
+    }
+    if (fault == NULL) {
+        frn_serve_stream_open(h, e, &head);
+        return;
+    }
+    answer = frn_answer_pack(h, r != FRANCIS_OK ? r : (francis_result)FRANCIS_ERR_INVALID, false,
+                             fault, NULL, NULL);
+    frn_net_stream_head(h->net, e->handle, answer);
+    frn_net_stream_end(h->net, e->handle);
+    frn_buf_drop(&h->mem, answer);
+}
+
+/* The first bytes are the input. How many of them were. */
+static size_t frn_serve_stream_input(francis_host *h, francis_stream *s, const frn_buf *chunk)
+{
+    size_t n = s->input->size - s->input_at;
+
+    if (n > chunk->size)
+        n = chunk->size;
+    memcpy((char *)FRN_BYTES(s->input) + s->input_at, FRN_BYTES(chunk), n);
+    s->input_at += n;
+    frn_net_stream_consumed(h->net, s->lane, n);
+    return n;
+}
+
+/* Bytes for an end. What nobody will read is taken, so that the other side is not held up. */
+static void frn_stream_receive(francis_host *h, francis_stream *s, const frn_buf *chunk, size_t skip)
+{
+    size_t   size = chunk->size - skip;
+    frn_buf *part;
+
+    s->in_total += size;
+    if (size == 0)
+        return;
+    if (s->in_total > s->bytes_max) {
+        frn_stream_break(h, s, FRANCIS_ERR_TOO_LARGE, false, "the other side has sent more than"
+                         " bytes_max", NULL);
+        return;
+    }
+    if (!s->owned && s->call == 0) {
+        frn_net_stream_consumed(h->net, s->lane, size);
+        return;
+    }
+    part = skip == 0 ? frn_buf_ref((frn_buf *)(uintptr_t)chunk)
+                     : frn_buf_copy(&h->mem, (const char *)FRN_BYTES(chunk) + skip, size);
+    if (frn_bytes_add(h, &s->in, part))
+        frn_stream_tell(h, s);
+    else
+        frn_stream_break(h, s, FRANCIS_ERR_NOMEM, false, "out of memory", NULL);
+}
+
+/* The end of a stream that another host has opened. */
+static void frn_served_stream_event(francis_host *h, francis_stream *s, const frn_net_event *e)
+{
+    frn_actor *keeper = s->keeper;
+    frn_call  *c = frn_call_find(h, s->call);
+    size_t     skip = 0;
+
+    switch (e->kind) {
+    case FRN_NET_CHUNK:
+        if (s->opening != NULL && s->input != NULL) {
+            skip = frn_serve_stream_input(h, s, e->body);
+            if (s->input_at == s->input->size)
+                frn_serve_stream_begin(h, s);
+            s = frn_stream_find(h, e->handle);
+        }
+        if (s != NULL)
+            frn_stream_receive(h, s, e->body, skip);
+        return;
+    case FRN_NET_END:
+        s->in_end = true;
+        if (s->opening != NULL) {
+            frn_stream_break(h, s, FRANCIS_ERR_INVALID, false, "the stream ends within its input",
+                             NULL);
+            return;
+        }
+        frn_stream_tell(h, s);
+        frn_stream_retire(h, s);
+        return;
+    case FRN_NET_WRITABLE:
+        frn_stream_pump(h, s);
+        return;
+    default:                        /* RESET: it was closed, or its host is gone */
+        break;
+    }
+    s->lane = e->handle;
+    frn_stream_unmap(h, s);
+    if (c != NULL) {
+        c->stream = NULL;
+        s->call = 0;
+        frn_call_cancel(h, c);
+    }
+    frn_stream_break(h, s, e->result == FRANCIS_ERR_CANCELLED ? (francis_result)FRANCIS_ERR_CANCELLED
+                                                              : (francis_result)FRANCIS_ERR_TRANSPORT,
+                     false, e->result == FRANCIS_ERR_CANCELLED
+                                ? "the other side has closed the stream"
+                                : "the host that had opened the stream was lost", NULL);
+    if (keeper != NULL)
+        frn_actor_step(h, keeper);  /* it may rest now */
+}
+
+/* The answer to a stream of ours begins, or it is refused. */
+static void frn_remote_head(francis_host *h, frn_call *c, const frn_net_event *e)
+{
+    frn_peer       *p = frn_peer_find(h, e->peer);
+    francis_stream *s = c->stream;
+    frn_answer_head a;
+
+    if (!frn_answer_unpack(e->head, &a)) {
+        frn_net_cancel(h->net, e->handle);
+        frn_call_fail(h, c, c->peek ? FRANCIS_ERR_TRANSPORT : FRANCIS_ERR_UNKNOWN,
+                      "host %s has answered something that is no answer", e->peer);
+        return;
+    }
+    if (p != NULL)
+        p->load = a.load;
+    if (a.result == FRANCIS_OK) {
+        s->answered = true;
+        s->type_in = frn_buf_text(&h->mem, a.type);
+        frn_bytes_clear(h, &s->sent);
+        c->deadline_ns = FRN_NEVER;
+        frn_timer_stop(h, &c->timer);
+        return;
+    }
+    frn_net_cancel(h->net, e->handle);
+    c->from_handler = (a.flags & FRN_WIRE_FROM_HANDLER) != 0;
+    c->state = FRN_CALL_NEW;
+    if (frn_remote_refused(c, &a) && frn_stream_rewind(s))
+        frn_remote_elsewhere(h, c, p, &a);
+    else
+        frn_call_fail(h, c, a.result, "%s", a.text);
+}
+
+/* It was broken off by the other side, which may have said why. */
+static void frn_remote_reset(francis_host *h, frn_call *c, const frn_net_event *e)
+{
+    frn_answer_head a;
+
+    if (!frn_answer_unpack(e->head, &a) || a.result == FRANCIS_OK) {
+        a.result = c->peek ? FRANCIS_ERR_TRANSPORT : FRANCIS_ERR_UNKNOWN;
+        (void)snprintf(a.text, sizeof a.text, "the stream was broken off: %s", e->text);
+    }
+    c->from_handler = (a.flags & FRN_WIRE_FROM_HANDLER) != 0;
+    frn_call_fail(h, c, a.result, "%s", a.text);
+}
+
+static void frn_own_stream_event(francis_host *h, frn_call *c, const frn_net_event *e)
+{
+    francis_stream *s = c->stream;
+
+    switch (e->kind) {
+    case FRN_NET_HEAD:
+        frn_remote_head(h, c, e);
+        break;
+    case FRN_NET_CHUNK:
+        frn_stream_receive(h, s, e->body, 0);
+        break;
+    case FRN_NET_END:
+        s->in_end = true;
+        frn_stream_clear_out(h, s);
+        frn_net_stream_end(h->net, s->lane);
+        frn_call_complete(h, c, FRANCIS_OK, NULL, NULL);
+        frn_stream_tell(h, s);
+        break;
+    case FRN_NET_WRITABLE:
+        frn_stream_pump(h, s);
+        break;
+    default:
+        frn_remote_reset(h, c, e);
+        break;
+    }
+}
+
+static void frn_net_stream_event(francis_host *h, const frn_net_event *e)
+{
+    francis_stream *s = (e->handle & FRN_NET_TOKEN) != 0 ? frn_stream_find(h, e->handle) : NULL;
+    frn_call       *c = s == NULL ? frn_call_find(h, e->handle) : NULL;
+
+    if (s != NULL)
+        frn_served_stream_event(h, s, e);
+    else if (c != NULL && c->state == FRN_CALL_REMOTE && c->stream != NULL)
+        frn_own_stream_event(h, c, e);
+}
+
 static void frn_net_event_run(francis_host *h, frn_net_event *e)
 {
     frn_peer *p;
@@ -14743,7 +15934,15 @@ static void frn_net_event_run(francis_host *h, frn_net_event *e)
             p->down_until_ns = e->kind == FRN_NET_PEER_UP
                 ? 0 : frn_add_time(frn_now_ns(h), FRN_DOWN_MS * FRN_MS);
         break;
-    default:
+    case FRN_NET_STREAM:
+        frn_serve_stream(h, e);
+        break;
+    case FRN_NET_HEAD:
+    case FRN_NET_CHUNK:
+    case FRN_NET_END:
+    case FRN_NET_WRITABLE:
+    case FRN_NET_RESET:
+        frn_net_stream_event(h, e);
         break;
     }
 }
@@ -15012,6 +16211,7 @@ static francis_result frn_flush(francis_host *h, frn_turn *t, francis_call *user
         t->flushed = t->wrote = true;
         frn_flush_rebase(h, t);
     }
+    frn_turn_unstage(h, t, true);
     if (t->actor->last_write == NULL)
         return FRANCIS_OK;
     c = frn_call_new(h, t, user);
@@ -15445,6 +16645,458 @@ FRANCIS_API void francis_call_free(francis_call *call)
     frn_user_clear(call);
 }
 
+// >> 815 api.stream | needs: 765 810
+//    Public bodies for streams.
+
+static void frn_stream_on_ready(francis_call *call)
+{
+    francis_stream *s = FRN_OF(francis_stream, wait, call);
+
+    s->on_ready(s, s->user);        /* which may close it */
+}
+
+/* The turn whose ctx this is; NULL = outside. */
+static frn_turn *frn_ctx_turn(francis_ctx *ctx) { return FRN_IN_TURN(ctx) ? FRN_TURN(ctx) : NULL; }
+
+/* Whether the end may be used with this ctx. */
+static bool frn_stream_is_of(const francis_stream *s, const frn_turn *t)
+{
+    return s->caller || s->keeper == NULL ? s->turn == t : t != NULL && t->actor == s->keeper;
+}
+
+/* The call that opens it. It completes s->failure if that cannot be. */
+static francis_result frn_stream_submit(francis_host *h, francis_ctx *ctx, francis_stream *s,
+                                        frn_spec *spec)
+{
+    frn_turn      *t = frn_ctx_turn(ctx);
+    francis_call  *user = &s->wait;
+    frn_call      *c = NULL;
+    francis_result r = frn_host_takes(h, t, user);
+
+    if (r == FRANCIS_OK && !frn_spec_self(ctx, &spec->type, &spec->id))
+        r = frn_refuse_call(h, t, user, FRANCIS_ERR_INVALID, "type and id are needed");
+    if (r == FRANCIS_OK && h->stats.streams > h->desc.streams_max)
+        r = frn_refuse_call(h, t, user, FRANCIS_ERR_BUSY, "the host has %u ends of streams,"
+                            " streams_max", (unsigned)h->desc.streams_max);
+    if (r == FRANCIS_OK)
+        r = frn_spec_check(h, t, user, spec);
+    if (r == FRANCIS_OK)
+        c = frn_call_make(h, t, user, spec, &r);
+    if (c == NULL) {
+        frn_stream_fail(h, s, r, user->error != NULL ? user->error : francis_strerror(r));
+        (void)frn_user_reset(h, user);
+        return r;
+    }
+    memset(user, 0, sizeof *user);  /* of the opening; from now on for those who wait */
+    c->user = NULL;
+    c->stream = s;
+    c->done = frn_stream_on_done;
+    s->call = c->handle;
+    s->input = frn_buf_ref(c->input);
+    h->stats.calls_in_flight++;
+    frn_call_send(h, c, spec, t);
+    return s->failure;
+}
+
+static francis_stream *frn_stream_make(francis_host *h, frn_turn *t,
+                                       const francis_stream_desc *desc)
+{
+    francis_stream *s = frn_stream_new(h, true);
+
+    if (s == NULL)
+        return NULL;
+    s->turn = t;
+    if (t != NULL)
+        frn_list_push(&t->streams, &s->link);
+    if (desc == NULL)
+        return s;
+    s->on_ready = desc->on_ready;
+    s->user = desc->user;
+    s->bytes_max = desc->bytes_max != 0 ? desc->bytes_max : (uint64_t)FRN_STREAM_BYTES_MAX;
+    s->wait.timeout_ms = desc->timeout_ms;
+    s->wait.active_only = desc->active_only;
+    return s;
+}
+
+/* What is wrong with a content type; NULL = nothing. */
+static const char *frn_type_text_fault(const char *type)
+{
+    return strlen(type) > FRANCIS_TYPE_MAX ? "the content type is longer than FRANCIS_TYPE_MAX"
+                                           : NULL;
+}
+
+static francis_result frn_stream_open(francis_host *h, francis_ctx *ctx, francis_stream *s,
+                                      const francis_stream_desc *desc)
+{
+    frn_spec    spec;
+    const char *fault = desc == NULL ? "the desc is NULL"
+                      : desc->content_type != NULL ? frn_type_text_fault(desc->content_type) : NULL;
+
+    if (fault != NULL) {
+        frn_stream_fail(h, s, FRANCIS_ERR_INVALID, fault);
+        return FRANCIS_ERR_INVALID;
+    }
+    if (desc->content_type != NULL
+        && (s->type_out = frn_buf_text(&h->mem, desc->content_type)) == NULL) {
+        frn_stream_fail(h, s, FRANCIS_ERR_NOMEM, "out of memory");
+        return FRANCIS_ERR_NOMEM;
+    }
+    memset(&spec, 0, sizeof spec);
+    spec.type = desc->type;
+    spec.id = desc->id;
+    spec.method = desc->method != NULL ? desc->method : "";
+    spec.data = desc->data;
+    spec.size = desc->size;
+    spec.peek = desc->peek;
+    spec.streams = true;
+    return frn_stream_submit(h, ctx, s, &spec);
+}
+
+FRANCIS_API francis_result francis_stream_open(francis_ctx *ctx, const francis_stream_desc *desc,
+                                               francis_stream **stream_out)
+{
+    francis_host   *h = ctx->host;
+    francis_stream *s;
+    francis_result  r;
+
+    *stream_out = NULL;
+    if (frn_forked(h))
+        return FRANCIS_ERR_USAGE;
+    frn_lock(h);
+    *stream_out = s = frn_stream_make(h, frn_ctx_turn(ctx), desc);
+    r = s == NULL ? (francis_result)FRANCIS_ERR_NOMEM : frn_stream_open(h, ctx, s, desc);
+    frn_after_blocking(h);
+    frn_unlock(h);
+    return r;
+}
+
+/* Asks to be told. The application, or the turn, goes on meanwhile. */
+static francis_result frn_stream_wait_later(francis_host *h, frn_turn *t, francis_stream *s)
+{
+    frn_call *c = frn_user_call(h, &s->wait);
+
+    if (c != NULL && (!frn_call_over(c) || c->state == FRN_CALL_CALLBACK))
+        return FRANCIS_PENDING;     /* he has asked already, or is just being told */
+    if (c != NULL)
+        frn_call_release(h, c);
+    c = frn_call_new(h, t, &s->wait);
+    if (c == NULL)
+        return FRANCIS_ERR_NOMEM;
+    h->stats.calls_in_flight++;
+    c->state = FRN_CALL_EXPECTED;
+    c->on_done = s->on_ready != NULL;
+    s->wait.on_done = c->on_done ? frn_stream_on_ready : NULL;
+    s->wait.result = FRANCIS_PENDING;
+    if (t != NULL) {
+        c->waiting = true;
+        t->outstanding++;
+    }
+    return FRANCIS_PENDING;
+}
+
+/* This thread waits. OK = look again. Lock held, given up meanwhile. */
+static francis_result frn_stream_wait_here(francis_host *h, frn_turn *t, francis_stream *s)
+{
+    bool           blocks = h->threads && t != NULL;
+    frn_call      *c;
+    francis_result r = FRANCIS_OK;
+
+    if (frn_cannot_wait(h, t) != NULL || (blocks && !frn_block_begin(h)))
+        return FRANCIS_ERR_WOULD_BLOCK;
+    c = frn_call_new(h, t, &s->wait);
+    if (c != NULL) {
+        h->stats.calls_in_flight++;
+        c->state = FRN_CALL_EXPECTED;
+        c->held = true;
+        frn_call_wait(h, t, c);
+        r = frn_call_over(c) ? FRANCIS_OK : t->doom;
+        c->held = false;
+        if (frn_call_over(c))
+            frn_call_release(h, c);
+        else
+            frn_call_cancel(h, c);
+        memset(s->wait.internal, 0, sizeof s->wait.internal);
+    }
+    if (blocks)
+        frn_block_end(h);
+    return c == NULL ? (francis_result)FRANCIS_ERR_NOMEM : r;
+}
+
+/* PENDING: later. OK: try again now. */
+static francis_result frn_stream_wait(francis_host *h, frn_turn *t, francis_stream *s)
+{
+    if (s->on_ready != NULL || (t != NULL && !h->threads))
+        return frn_stream_wait_later(h, t, s);
+    return frn_stream_wait_here(h, t, s);
+}
+
+/* Why an end cannot be used; OK = it can. Lock held. */
+static francis_result frn_stream_check(const francis_stream *s, const frn_turn *t)
+{
+    if (!frn_stream_is_of(s, t))
+        return FRANCIS_ERR_USAGE;
+    return t != NULL && t->doom != FRANCIS_OK ? t->doom : (francis_result)FRANCIS_OK;
+}
+
+/* What has come, at once. PENDING = nothing has. */
+static francis_result frn_stream_take(francis_host *h, francis_stream *s, void *data, size_t size,
+                                      size_t *size_out)
+{
+    if (s->in.size > 0) {
+        *size_out = frn_bytes_take(h, &s->in, data, size);
+        if (s->peer != NULL)
+            frn_stream_pump(h, s->peer);
+        else if (s->lane != 0)
+            frn_net_stream_consumed(h->net, s->lane, *size_out);
+        return FRANCIS_OK;
+    }
+    if (s->failure != FRANCIS_OK)
+        return s->failure;
+    return s->in_end ? FRANCIS_DONE : FRANCIS_PENDING;
+}
+
+FRANCIS_API francis_result francis_stream_read(francis_ctx *ctx, francis_stream *stream,
+                                               void *data, size_t size, size_t *size_out)
+{
+    francis_host  *h = ctx->host;
+    frn_turn      *t = frn_ctx_turn(ctx);
+    francis_result r;
+
+    *size_out = 0;
+    if (stream == NULL || frn_forked(h))
+        return FRANCIS_ERR_USAGE;
+    if (size == 0 || data == NULL)
+        return FRANCIS_ERR_INVALID;
+    frn_lock(h);
+    do {
+        r = frn_stream_check(stream, t);
+        if (r == FRANCIS_OK)
+            r = frn_stream_take(h, stream, data, size, size_out);
+        if (r != FRANCIS_PENDING)
+            break;
+        stream->want_read = true;
+        r = frn_stream_wait(h, t, stream);
+    } while (r == FRANCIS_OK);
+    frn_after_blocking(h);
+    frn_unlock(h);
+    return r;
+}
+
+/* In front of everything else: why nothing can be written; PENDING = there is no room now. */
+static francis_result frn_stream_may_put(francis_host *h, const francis_stream *s, size_t size)
+{
+    if (s->failure != FRANCIS_OK)
+        return s->failure;
+    if (frn_stream_ended(s))
+        return FRANCIS_ERR_USAGE;
+    if (s->caller && s->in_end)
+        return FRANCIS_ERR_STALE;
+    if (size > h->desc.message_bytes_max || size > s->bytes_max - s->out_total)
+        return FRANCIS_ERR_TOO_LARGE;
+    return FRANCIS_OK;
+}
+
+/* Behind the gate of the actor, or of the turn. */
+static francis_result frn_stream_put_gated(francis_host *h, francis_stream *s, frn_turn *t,
+                                           frn_buf *data)
+{
+    bool        dirty = frn_turn_dirty(t);
+    frn_packet *p;
+
+    if (!dirty && !frn_stream_writable(s)) {
+        frn_buf_drop(&h->mem, data);
+        return FRANCIS_PENDING;
+    }
+    p = dirty ? frn_stream_stage(h, s, t) : frn_packet_new(h, s);
+    if (p != NULL && dirty && p->bytes.size + data->size > h->desc.stream_buffer_bytes) {
+        frn_buf_drop(&h->mem, data);
+        return FRANCIS_ERR_TOO_LARGE;
+    }
+    s->out_total += data->size;
+    if (p == NULL || !frn_bytes_add(h, &p->bytes, data)) {
+        frn_stream_break(h, s, FRANCIS_ERR_NOMEM, false, "out of memory", NULL);
+        return FRANCIS_ERR_NOMEM;
+    }
+    if (!dirty)
+        frn_packet_gate(h, p, frn_gate_of(h, t->actor), false);
+    return FRANCIS_OK;
+}
+
+/* Takes data over; OK, or it was not written. PENDING: there is no room now. */
+static francis_result frn_stream_put(francis_host *h, francis_stream *s, frn_turn *t, frn_buf *data)
+{
+    if (frn_stream_gated(h, s, t))
+        return frn_stream_put_gated(h, s, t, data);
+    if (!frn_stream_writable(s)) {
+        frn_buf_drop(&h->mem, data);
+        return FRANCIS_PENDING;
+    }
+    s->out_total += data->size;
+    if (!frn_bytes_add(h, &s->out, data)) {
+        frn_stream_break(h, s, FRANCIS_ERR_NOMEM, false, "out of memory", NULL);
+        return FRANCIS_ERR_NOMEM;
+    }
+    frn_stream_pump(h, s);
+    return FRANCIS_OK;
+}
+
+FRANCIS_API francis_result francis_stream_write(francis_ctx *ctx, francis_stream *stream,
+                                                const void *data, size_t size)
+{
+    francis_host  *h = ctx->host;
+    frn_turn      *t = frn_ctx_turn(ctx);
+    frn_buf       *copy = NULL;
+    francis_result r;
+
+    if (stream == NULL || frn_forked(h))
+        return FRANCIS_ERR_USAGE;
+    if (size > 0 && data == NULL)
+        return FRANCIS_ERR_INVALID;
+    if (size > 0 && size <= h->desc.message_bytes_max
+        && (copy = frn_buf_copy(&h->mem, data, size)) == NULL)
+        return FRANCIS_ERR_NOMEM;
+    frn_lock(h);
+    do {
+        r = frn_stream_check(stream, t);
+        if (r == FRANCIS_OK)
+            r = frn_stream_may_put(h, stream, size);
+        if (r != FRANCIS_OK || size == 0)
+            break;
+        r = frn_stream_put(h, stream, t, frn_buf_ref(copy));
+        if (r != FRANCIS_PENDING)
+            break;
+        if (stream->keeper != NULL) {
+            r = FRANCIS_ERR_BUSY;
+            break;
+        }
+        stream->want_write = true;
+        r = frn_stream_wait(h, t, stream);
+    } while (r == FRANCIS_OK);
+    frn_after_blocking(h);
+    frn_unlock(h);
+    frn_buf_drop(&h->mem, copy);
+    return r;
+}
+
+static francis_result frn_stream_end(francis_host *h, francis_stream *s, frn_turn *t)
+{
+    bool        dirty = !s->caller && frn_turn_dirty(t);
+    frn_packet *p;
+
+    if (!frn_stream_gated(h, s, t)) {
+        s->out_end = true;
+        frn_stream_pump(h, s);
+        return FRANCIS_OK;
+    }
+    p = dirty ? frn_stream_stage(h, s, t) : frn_packet_new(h, s);
+    if (p == NULL)
+        return FRANCIS_ERR_NOMEM;
+    p->end = true;
+    if (!dirty)
+        frn_packet_gate(h, p, frn_gate_of(h, t->actor), false);
+    return FRANCIS_OK;
+}
+
+FRANCIS_API francis_result francis_stream_end(francis_ctx *ctx, francis_stream *stream)
+{
+    francis_host  *h = ctx->host;
+    frn_turn      *t = frn_ctx_turn(ctx);
+    francis_result r;
+
+    if (stream == NULL || frn_forked(h))
+        return FRANCIS_ERR_USAGE;
+    frn_lock(h);
+    r = frn_stream_check(stream, t);
+    if (r == FRANCIS_OK)
+        r = frn_stream_may_put(h, stream, 0);
+    if (r == FRANCIS_OK)
+        r = frn_stream_end(h, stream, t);
+    else if (r == FRANCIS_ERR_STALE)
+        r = FRANCIS_OK;             /* the handler has ended: it is the same to him */
+    frn_after_blocking(h);
+    frn_unlock(h);
+    return r;
+}
+
+FRANCIS_API void francis_stream_close(francis_stream *stream)
+{
+    francis_host *h;
+
+    if (stream == NULL || frn_forked(stream->host))
+        return;
+    h = stream->host;
+    francis_call_free(&stream->wait);       /* waits for an on_ready in another thread */
+    frn_lock(h);
+    frn_stream_close(h, stream);
+    frn_outbox_run(h);
+    frn_after_blocking(h);
+    frn_unlock(h);
+}
+
+FRANCIS_API void francis_stream_keep(francis_stream *stream)
+{
+    if (stream == NULL || frn_forked(stream->host))
+        return;
+    frn_lock(stream->host);
+    if (!stream->caller && stream->turn != NULL)
+        stream->kept = true;
+    frn_unlock(stream->host);
+}
+
+FRANCIS_API const char *francis_stream_type(const francis_stream *stream)
+{
+    const char *type = "";
+
+    if (stream == NULL || frn_forked(stream->host))
+        return "";
+    frn_lock(stream->host);
+    if (stream->type_in != NULL)
+        type = (const char *)FRN_BYTES(stream->type_in);
+    frn_unlock(stream->host);
+    return type;
+}
+
+FRANCIS_API francis_result francis_stream_set_type(francis_stream *stream, const char *type)
+{
+    francis_host  *h;
+    frn_buf       *copy;
+    francis_result r = FRANCIS_OK;
+
+    if (stream == NULL || frn_forked(stream->host))
+        return FRANCIS_ERR_USAGE;
+    if (type == NULL || frn_type_text_fault(type) != NULL)
+        return FRANCIS_ERR_INVALID;
+    h = stream->host;
+    copy = frn_buf_text(&h->mem, type);
+    if (copy == NULL)
+        return FRANCIS_ERR_NOMEM;
+    frn_lock(h);
+    if (stream->caller || stream->answered) {
+        r = FRANCIS_ERR_USAGE;
+    } else {
+        frn_buf_drop(&h->mem, stream->type_out);
+        stream->type_out = copy;
+        copy = NULL;
+    }
+    frn_unlock(h);
+    frn_buf_drop(&h->mem, copy);
+    return r;
+}
+
+FRANCIS_API const char *francis_stream_error(const francis_stream *stream)
+{
+    const char *text = "";
+
+    if (stream == NULL || frn_forked(stream->host))
+        return "";
+    frn_lock(stream->host);
+    if (stream->failure != FRANCIS_OK)
+        text = stream->error != NULL ? (const char *)FRN_BYTES(stream->error)
+                                     : francis_strerror(stream->failure);
+    frn_unlock(stream->host);
+    return text;
+}
+
 // >> 820 api.durable | needs: 700 800
 //    Public bodies for the state and the life of any actor.
 
@@ -15873,6 +17525,7 @@ static francis_result frn_desc_check_numbers(francis_host *h, const francis_host
         { "sweep_interval_ms", d->sweep_interval_ms, FRANCIS_FOREVER, INT64_MAX },
         { "state_bytes_max", (int64_t)d->state_bytes_max, 0, FRN_BYTES_MOST },
         { "message_bytes_max", (int64_t)d->message_bytes_max, 0, FRN_BYTES_MOST },
+        { "stream_buffer_bytes", (int64_t)d->stream_buffer_bytes, 0, FRN_BYTES_MOST },
         { "log_level", (int64_t)d->log_level, FRANCIS_LOG_DEFAULT, FRANCIS_LOG_DEBUG }
     };
     const frn_number *n = frn_numbers_fault(all, FRN_COUNT(all));
@@ -15974,6 +17627,8 @@ static void frn_desc_defaults(francis_host_desc *d)
     FRN_DEFAULT(d->calls_max, 65536);
     FRN_DEFAULT(d->state_bytes_max, 1024u * 1024u);
     FRN_DEFAULT(d->message_bytes_max, 4u * 1024u * 1024u);
+    FRN_DEFAULT(d->streams_max, 4096);
+    FRN_DEFAULT(d->stream_buffer_bytes, 64u * 1024u);
     FRN_DEFAULT(d->wal_bytes_max, flash ? 1024u * 1024u : 16u * 1024u * 1024u);
     if (d->log_level == FRANCIS_LOG_DEFAULT)
         d->log_level = FRANCIS_LOG_WARNING;
@@ -16020,7 +17675,7 @@ static bool frn_host_copy_desc(francis_host *h, const francis_host_desc *desc)
 
 static void frn_host_init_lists(francis_host *h)
 {
-    frn_list *all[15];
+    frn_list *all[16];
     size_t    i, n = 0;
 
     all[n++] = &h->type_order;
@@ -16038,6 +17693,7 @@ static void frn_host_init_lists(francis_host *h)
     all[n++] = &h->lease_gate;
     all[n++] = &h->peers;
     all[n++] = &h->finding;
+    all[n++] = &h->all_streams;
     for (i = 0; i < n; i++)
         frn_list_init(all[i]);
     h->sweep.op = FRN_WRITE_SWEEP;
@@ -16051,6 +17707,7 @@ static void frn_host_init_lists(francis_host *h)
     h->on_net = frn_net_pump;
     h->on_call_timer = frn_call_on_timer;
     h->on_turn_timer = frn_turn_on_timer;
+    h->on_stream_close = frn_stream_close;
 }
 
 static bool frn_host_init_sync(francis_host *h)
@@ -16169,8 +17826,9 @@ static francis_result frn_method_check(francis_host *h, const francis_actor_desc
         other++;
     if (fault == NULL && m->run == NULL)
         fault = "has no handler";
-    if (fault == NULL && m->kind != FRANCIS_INVOKE && m->kind != FRANCIS_PEEK)
-        fault = "is neither FRANCIS_INVOKE nor FRANCIS_PEEK";
+    if (fault == NULL && m->kind != FRANCIS_INVOKE && m->kind != FRANCIS_PEEK
+        && m->kind != FRANCIS_STREAM && m->kind != FRANCIS_PEEK_STREAM)
+        fault = "is of none of the kinds INVOKE, PEEK, STREAM and PEEK_STREAM";
     if (fault == NULL && m->input_size > h->desc.message_bytes_max)
         return frn_host_fail(h, FRANCIS_ERR_INVALID, "actor type '%s': input_size of method '%s' is"
                              " %lu, above message_bytes_max", d->type, m->name,
@@ -16189,8 +17847,8 @@ static francis_result frn_actor_desc_check(francis_host *h, const francis_actor_
     francis_result        r = FRANCIS_OK;
 
     if ((d->methods == NULL || d->methods[0].name == NULL) && d->invoke == NULL && d->peek == NULL
-        && d->activate == NULL && d->deactivate == NULL && d->upgrade == NULL
-        && d->bootstrap == NULL)
+        && d->stream == NULL && d->peek_stream == NULL && d->activate == NULL
+        && d->deactivate == NULL && d->upgrade == NULL && d->bootstrap == NULL)
         fault = "it has no method and no callback at all";
     else if (!d->singleton && (d->bootstrap != NULL || d->bootstrap_data != NULL))
         fault = "bootstrap is for a singleton";
@@ -16471,6 +18129,11 @@ static francis_result frn_host_start(francis_host *h)
     if (r != FRANCIS_OK)
         return frn_host_fail(h, r, "%s", error);
     frn_host_begin(h);
+    if (h->net != NULL) {           /* who else is there, before anybody asks */
+        frn_lock(h);
+        frn_look(h);
+        frn_unlock(h);
+    }
     r = frn_threads_start(h);
     if (r != FRANCIS_OK) {
         frn_threads_end(h);
@@ -16571,6 +18234,9 @@ static void frn_host_empty_out(francis_host *h)
     frn_list *l;
     frn_node *n;
 
+    while (!frn_list_empty(&h->all_streams))
+        frn_stream_free(h, FRN_OF(francis_stream, all, h->all_streams.next));
+    frn_gate_shut(h, &h->lease_gate, FRANCIS_ERR_STOPPED, "the host has stopped");
     while ((l = frn_list_pop(&h->queue)) != NULL) {
         frn_write *w = FRN_OF(frn_write, link, l);
         if (w->op == FRN_WRITE_SWEEP)
@@ -16613,6 +18279,7 @@ static void frn_host_free_memory(francis_host *h)
         frn_mem_free(&h->mem, FRN_OF(frn_turn, link, l), sizeof(frn_turn));
     while ((l = frn_list_pop(&h->type_order)) != NULL)
         frn_type_free(h, FRN_OF(frn_type, order, l));
+    frn_mem_free(&h->mem, h->streams.slots, h->streams.cap * sizeof *h->streams.slots);
     frn_mem_free(&h->mem, h->types.slots, h->types.cap * sizeof *h->types.slots);
     frn_mem_free(&h->mem, h->actors.slots, h->actors.cap * sizeof *h->actors.slots);
     frn_mem_free(&h->mem, h->timers.items, h->timers.cap * sizeof *h->timers.items);
