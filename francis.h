@@ -2401,6 +2401,7 @@ enum {
     FRN_PATH_MAX         = 4096,
     FRN_RESERVED_BYTE    = 0x40000001,      /* of a file that SQLite's VFS locks as RESERVED */
     FRN_WAL_WRITER_BYTE  = 120,     /* of the shared memory: where the log's writer is locked */
+    FRN_LOCKS_READINGS   = 8,       /* of the list of locks, until one shows who has that */
     FRN_CHECKPOINT_PAGES = 1000,    /* an idle committer copies the log back from here on */
     FRN_SWEEP_ROWS       = 1000
 };
@@ -4530,29 +4531,41 @@ static void frn_sqlite_commit(frn_store *store, frn_part *parts)
     }
 }
 
-/* Which process has the lock of the log's writer, which SQLite's VFS takes on a byte of the shared
- * memory file. That file must not be opened by us, since to close it would drop SQLite's own locks;
- * Linux lists them. A line is: number, POSIX, ADVISORY, WRITE, process, device, ":", inode, from,
- * to. */
+/* Which process has the lock of the log's writer, as Linux lists them; 0 = none. A line is: number,
+ * POSIX, ADVISORY, WRITE, process, device, ":", inode, from, to. */
+static int64_t frn_sqlite_writer_listed(ino_t shm)
+{
+    char      line[200];
+    FILE     *f = fopen("/proc/locks", "re");
+    long long process = 0, pid, from, inode;
+
+    while (f != NULL && fgets(line, sizeof line, f) != NULL)
+        if (sscanf(line, "%*s POSIX %*s WRITE %lld %*[^:]:%*[^:]:%lld %lld", &pid, &inode, &from)
+                == 3
+            && inode == (long long)shm && from == FRN_WAL_WRITER_BYTE)
+            process = pid;
+    if (f != NULL)
+        (void)fclose(f);
+    return process;
+}
+
+/* SQLite's VFS takes that lock on a byte of the shared memory file, which must not be opened by us,
+ * since to close it would drop SQLite's own locks. The list comes in pieces, and a lock that
+ * somebody gives up between two of them makes it skip another one: so it is read again. */
 static int64_t frn_sqlite_writer(const frn_sqlite *s)
 {
-    char        name[FRN_PATH_MAX], line[200];
+    char        name[FRN_PATH_MAX];
     struct stat st;
-    FILE       *f = NULL;
-    long long   process = 0, pid, from, inode;
+    int64_t     process = 0;
+    int         i;
 
     if (s->path[0] == '\0' || strlen(s->path) + sizeof "-shm" > sizeof name)
         return 0;
     (void)snprintf(name, sizeof name, "%s-shm", s->path);
-    if (stat(name, &st) == 0)
-        f = fopen("/proc/locks", "re");
-    while (f != NULL && fgets(line, sizeof line, f) != NULL)
-        if (sscanf(line, "%*s POSIX %*s WRITE %lld %*[^:]:%*[^:]:%lld %lld", &pid, &inode, &from)
-                == 3
-            && inode == (long long)st.st_ino && from == FRN_WAL_WRITER_BYTE)
-            process = pid;
-    if (f != NULL)
-        (void)fclose(f);
+    if (stat(name, &st) != 0)
+        return 0;
+    for (i = 0; i < FRN_LOCKS_READINGS && process == 0; i++)
+        process = frn_sqlite_writer_listed(st.st_ino);
     return process;
 }
 
