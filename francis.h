@@ -9731,6 +9731,7 @@ typedef struct frn_call {
     frn_chain       *chain;
     uint64_t         hash;          /* of method and input */
     int64_t          timeout_ms, deadline_ns, expire_ms;
+    int64_t          queued_ns;     /* QUEUED, for an actor that was being released: since then */
     frn_timer        timer;
     uint64_t         pending;       /* HALTING: activations that have not ended */
     uint32_t         attempts, pins;
@@ -13235,6 +13236,7 @@ static void frn_route_here(francis_host *h, frn_call *c)
         return;
     }
     c->state = FRN_CALL_QUEUED;
+    c->queued_ns = a->phase == FRN_PHASE_RELEASING ? frn_now_ns(h) : 0;
     frn_list_push(&a->mailbox, &c->link);
     a->mailbox_count++;
     h->stats.queue_turns++;
@@ -14016,15 +14018,17 @@ static void frn_claim_forget(francis_host *h, frn_write *w)
     }
 }
 
+static void frn_write_before(francis_host *h, frn_write *w, frn_list *next)
+{
+    w->taken = false;
+    frn_list_push(next, &w->link);
+    h->queue_count++;
+}
+
 /* Back into the queue, where it came from: in front. */
 static void frn_write_again(francis_host *h, frn_write *w)
 {
-    w->taken = false;
-    w->link.prev = &h->queue;
-    w->link.next = h->queue.next;
-    h->queue.next->prev = &w->link;
-    h->queue.next = &w->link;
-    h->queue_count++;
+    frn_write_before(h, w, h->queue.next);
 }
 
 static void frn_write_done(francis_host *h, frn_write *w)
@@ -14060,12 +14064,34 @@ static void frn_write_done(francis_host *h, frn_write *w)
     frn_write_over(h, w);
 }
 
-/* The placement has to go, however long it takes; who waits for the actor hears why. */
+/* The placement has to go, however long it takes. Who has waited for that as long as the release
+ * hears why; who came later has its time, too. */
 static void frn_release_again(francis_host *h, frn_write *w, const char *text)
 {
-    frn_mailbox_fail(h, (frn_actor *)w->actor, FRANCIS_ERR_LOCKED, false, text);
-    w->sealed_ns = frn_now_ns(h);
-    frn_write_again(h, w);
+    frn_actor *a = (frn_actor *)w->actor;
+    int64_t    from_ns = frn_now_ns(h);
+    frn_list   waiting, *l;
+
+    frn_list_init(&waiting);
+    while (!frn_list_empty(&a->mailbox)) {
+        frn_call *c = FRN_OF(frn_call, link, a->mailbox.next);
+        if (c->queued_ns > w->sealed_ns) {
+            from_ns = c->queued_ns;
+            break;
+        }
+        frn_mailbox_remove(h, c);
+        frn_list_push(&waiting, &c->link);
+    }
+    w->sealed_ns = from_ns;
+    for (l = h->queue.next; l != &h->queue; l = l->next)    /* it is in the order of sealing */
+        if (FRN_OF(frn_write, link, l)->sealed_ns > from_ns)
+            break;
+    frn_write_before(h, w, l);
+    while ((l = frn_list_pop(&waiting)) != NULL) {
+        frn_call *c = FRN_OF(frn_call, link, l);
+        c->from_handler = false;
+        frn_call_fail(h, c, FRANCIS_ERR_LOCKED, "%s", text);
+    }
 }
 
 static void frn_part_failed(francis_host *h, frn_part *p)
