@@ -215,19 +215,20 @@ static int step_truncate(sqlite3_file *file, sqlite3_int64 size)
     return real_of(file)->pMethods->xTruncate(real_of(file), size);
 }
 
+/* Nothing is synced: power is not cut here, and the disk of a busy machine takes seconds. */
 static int step_sync(sqlite3_file *file, int flags)
 {
     bool ours = kind_of(file) == FILE_WAL && writing();
-    int  slow = atomic_load(&me->slow_sync_ms), rc;
+    int  slow = atomic_load(&me->slow_sync_ms);
+    (void)flags;
     changes_file();
     stop_if(ours, SYNC);
     if (ours && slow > 0) {
         struct timespec t = { slow / 1000, slow % 1000 * 1000000L };
         (void)nanosleep(&t, NULL);
     }
-    rc = real_of(file)->pMethods->xSync(real_of(file), flags);
     stop_if(ours, SYNCED);
-    return rc;
+    return SQLITE_OK;
 }
 
 static int step_size(sqlite3_file *file, sqlite3_int64 *size)
@@ -698,6 +699,7 @@ static void is_killed(actor_host *h)
     assert_int_equal(kill(h->pid, SIGKILL), 0);
     case_until(h->ended);
     assert_true(WIFSIGNALED(h->status));
+    (void)fprintf(stderr, "%lld %c is dead\n", (long long)t_ms(), h->box->name);
 }
 
 static void host_leaves(actor_host *h)
@@ -1104,18 +1106,22 @@ static void evicted_taken(const stop_case *c, scene *e)
     }
 }
 
-/* What A has taken of the queue holds B up once, no more. */
+/* What A has taken of the queue holds B up once, no more: each wait for it is 100 ms at least, so
+ * soon there are some commits in a row that cannot have waited, unless all of them do. */
 static void evicted_queue(const stop_case *c)
 {
-    enum { WRITES = 60 };
-    int64_t begin = t_ms();
+    enum { WRITES = 12 };
+    int64_t begin, took, end = t_ms() + soon();
     if (c->released)
         return;
-    for (int i = 0; i < WRITES; i++)
-        (void)increment(B, "other");
-    if (t_ms() - begin > slower(WRITES * 50))
-        fail_msg("%d commits beside a stopped process took %lld ms", WRITES,
-                 (long long)(t_ms() - begin));
+    do {
+        begin = t_ms();
+        for (int i = 0; i < WRITES; i++)
+            (void)increment(B, "other");
+        took = t_ms() - begin;
+        if (t_ms() > end)
+            fail_msg("%d commits beside a stopped process took %lld ms", WRITES, (long long)took);
+    } while (took >= WRITES * 50);
 }
 
 static void evicted_goes_on(const stop_case *c, scene *e)
@@ -1334,7 +1340,8 @@ static void case_inside(const stop_case *c)
     first = stop_inside(c, joins);
     others_wait(joins);
     if (c->asked) {                 /* once more: by now kill_stuck_host would have killed it */
-        int64_t begin = t_ms();
+        int64_t begin = t_ms();     /* and what B gives up has waited for a while already */
+        case_until(t_ms() - begin > B->box->busy_timeout_ms / 2);
         others_wait(joins);
         case_until(t_ms() - begin > B->box->deadline_ms + 1500);
         assert_int_equal(logged(B, 111), 0);
