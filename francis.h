@@ -3501,13 +3501,46 @@ static int frn_sqlite_levels(frn_sqlite *s, sqlite3 *db, int64_t *level, int64_t
     }
 }
 
+/* Inside a transaction: refuses beside a host that lives, for it goes by the level that is
+ * there. */
+static francis_result frn_sqlite_check_alone(frn_sqlite *s, sqlite3 *db, int64_t level, int64_t ext)
+{
+    char           text[FRN_SQLITE_SQL_MAX];
+    sqlite3_stmt  *stmt = NULL;
+    francis_result r = FRANCIS_OK;
+    int            rc;
+
+    if (ext == 0 || s->path[0] == '\0')
+        return FRANCIS_OK;          /* none of ours has been here */
+    (void)frn_sqlite_expand(s, "SELECT host_id, process FROM @ext_hosts WHERE evicted = 0", text,
+                            sizeof text);
+    rc = sqlite3_prepare_v2(db, text, -1, &stmt, NULL);
+    while (rc == SQLITE_OK && r == FRANCIS_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        const char *id = (const char *)sqlite3_column_text(stmt, 0);
+        rc = id != NULL ? SQLITE_OK : SQLITE_NOMEM;
+        if (id != NULL && frn_sqlite_proof_held(s, id))
+            r = frn_sqlite_refuse(s, FRANCIS_ERR_LOCKED, "the schema is of level %lld.%lld and has"
+                                  " to be raised to %d.%d, but host %s (process %lld) lives, which"
+                                  " does not know that; stop it first", (long long)level,
+                                  (long long)ext, (int)FRN_SQLITE_LEVEL, (int)FRN_SQLITE_EXT_LEVEL,
+                                  id, (long long)sqlite3_column_int64(stmt, 1));
+    }
+    (void)sqlite3_finalize(stmt);
+    return rc == SQLITE_OK || rc == SQLITE_DONE ? r : frn_sqlite_fail(s, db, rc,
+                                                                      "cannot read the hosts");
+}
+
 /* Inside a transaction: makes what is missing. */
 static francis_result frn_sqlite_raise_level(frn_sqlite *s, sqlite3 *db)
 {
-    int64_t level = 0, ext = 0;
-    int     rc = frn_sqlite_levels(s, db, &level, &ext);
+    francis_result r;
+    int64_t        level = 0, ext = 0;
+    int            rc = frn_sqlite_levels(s, db, &level, &ext);
 
     if (rc == SQLITE_OK && (level < FRN_SQLITE_LEVEL || ext < FRN_SQLITE_EXT_LEVEL)) {
+        r = frn_sqlite_check_alone(s, db, level, ext);
+        if (r != FRANCIS_OK)
+            return r;
         rc = frn_sqlite_migrate(s, db, level, ext);
         if (rc == SQLITE_OK)
             frn_log(s->base.log, level == 0 ? FRN_LOG_schema_created : FRN_LOG_schema_migrated,

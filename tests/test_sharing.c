@@ -1638,10 +1638,13 @@ static void test_newer_levels(void **state)
 static void make_level_1(sqlite3 *db)
 {
     raw_exec(db, "BEGIN;"
+                 " CREATE TEMP TABLE kept AS SELECT host_id, evicted, started, process, settled"
+                 " FROM francis_ext_hosts;"
                  " DROP TABLE francis_ext_hosts;"
                  " CREATE TABLE francis_ext_hosts(host_id TEXT NOT NULL PRIMARY KEY,"
                  " evicted INTEGER NOT NULL, started INTEGER NOT NULL, process INTEGER NOT NULL,"
                  " settled INTEGER NOT NULL) WITHOUT ROWID, STRICT;"
+                 " INSERT INTO francis_ext_hosts SELECT * FROM temp.kept; DROP TABLE temp.kept;"
                  " UPDATE francis_metadata SET value = '1' WHERE key = 'ext-version';"
                  " INSERT INTO francis_hosts VALUES ('old', '-old', 1700000000000);"
                  " INSERT INTO francis_ext_hosts VALUES ('old', 0, 1700000000000, 1, 5);"
@@ -1699,6 +1702,51 @@ static void test_migration(void **state)
     for (unsigned i = 0; i < 3; i++)
         model_stored(&m[i], db, "counter");
     raw_check(db);
+    (void)sqlite3_close(db);
+    nothing_beside(path);
+}
+
+/* A newer program comes while one of the former level is at work. Would catch: tables that change
+ * under a host that does not know them; a refusal without the name of who is in the way; one that
+ * stays when he is gone. */
+static void test_migration_beside(void **state)
+{
+    char              path[512], process[40];
+    francis_host_desc desc;
+    counter_model     m;
+    hosts_far         far;
+    sqlite3          *db;
+    (void)state;
+    database(path);
+    desc = desc_of(path);
+    (void)memset(&far, 0, sizeof far);
+    far.desc = desc;
+    far.types = types;
+    hosts_far_start(&far);
+    t_ok(hosts_order(&far, HOSTS_OPEN, NULL, NULL));
+    model_init(&m, "m", 0);
+    t_ok(hosts_order_add(&far, "counter", &m));
+    db = raw_open(path);
+    make_level_1(db);               /* the process that lives is older than that, as far as can be
+                                       seen from outside */
+    t_result(hosts_near_try(&near[0], &desc, types), FRANCIS_ERR_LOCKED);
+    says(near[0].error, far.report.host_id);
+    (void)snprintf(process, sizeof process, "process %ld", (long)far.pid);
+    says(near[0].error, process);
+    says(near[0].error, "4.1");
+    hosts_near_close(&near[0]);
+    assert_int_equal(raw_int(db, "SELECT value FROM francis_metadata WHERE key = 'ext-version'",
+                             NULL, NULL), 1);
+    assert_int_equal(raw_int(db,
+                             "SELECT count(*) FROM pragma_table_info('francis_ext_hosts')"
+                             " WHERE name IN ('challenge', 'answer', 'lease_ms')", NULL, NULL), 0);
+    hosts_far_kill(&far);
+    hosts_near_open(&near[0], &desc, types);
+    assert_int_equal(t_logged(near[0].log, 201), 1);
+    t_ok(hosts_add(&near[0], "counter", &m));
+    hosts_until(rows_of(db, "old") == 0);
+    hosts_near_close(&near[0]);
+    model_stored(&m, db, "counter");
     (void)sqlite3_close(db);
     nothing_beside(path);
 }
@@ -2051,6 +2099,7 @@ int main(int argc, char **argv)
         INLINE(test_go_host_meanwhile),
         INLINE(test_newer_levels),
         BOTH(test_migration),
+        BOTH(test_migration_beside),
         BOTH(test_start_at_once),
         BOTH(test_clock_steps),
         BOTH(test_singleton),
