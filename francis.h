@@ -2384,6 +2384,8 @@ struct frn_store {
     frn_plat            *plat;
     frn_logger          *log;
     bool                 shared;    /* other processes can come: leases count */
+    int                  broken;    /* atomic; no way back: every commit says so */
+    int                  moved;     /* atomic; the file was deleted, moved or replaced */
     uint64_t             bytes_written, wal_bytes;          /* atomic */
 };
 
@@ -2621,7 +2623,6 @@ typedef struct frn_sqlite {
     sqlite3           *handle;      /* the application's, or NULL */
     sqlite3_vfs       *vfs;
     bool               single;      /* one connection for both: conn[0] */
-    bool               broken;      /* no way back; every commit says so */
     frn_conn           conn[2];     /* writer, reader */
     pthread_mutex_t    locks[2];    /* around each */
     pid_t              pid;
@@ -4397,10 +4398,11 @@ static void frn_sqlite_reopen(frn_sqlite *s)
     francis_result r;
 
     if (s->handle != NULL || s->path[0] == '\0') {
-        s->broken = s->handle != NULL;      /* the application's handle cannot be opened anew */
-        if (s->broken)
-            (void)snprintf(s->error, sizeof s->error, "the application's database handle is of no"
-                           " use after a failed commit");
+        if (s->handle == NULL)
+            return;
+        FRN_STORE(&s->base.broken, 1);      /* the application's handle cannot be opened anew */
+        (void)snprintf(s->error, sizeof s->error, "the application's database handle is of no"
+                       " use after a failed commit");
         return;
     }
     (void)pthread_mutex_lock(&s->locks[1]);
@@ -4452,12 +4454,14 @@ static void frn_sqlite_commit_failed(frn_sqlite *s, frn_part *part, int rc)
 }
 
 /* A commit into a file that nobody will ever open again is worth nothing. */
-static bool frn_sqlite_moved(frn_sqlite *s)
+static bool frn_sqlite_moved(frn_sqlite *s, sqlite3 *db)
 {
     int moved = 0;
-    return s->path[0] != '\0'
-        && sqlite3_file_control(s->conn[0].db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK
-        && moved;
+    if (s->path[0] == '\0'
+        || sqlite3_file_control(db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) != SQLITE_OK)
+        moved = 0;
+    FRN_STORE(&s->base.moved, moved);
+    return moved != 0;
 }
 
 /* What forbids to write before anything is tried. */
@@ -4469,11 +4473,11 @@ static bool frn_sqlite_may_commit(frn_sqlite *s, frn_part *part)
         (void)snprintf(part->error, sizeof part->error, "%s", s->error);
         return false;
     }
-    if (!frn_sqlite_moved(s))
+    if (!frn_sqlite_moved(s, s->conn[0].db))
         return true;
     (void)frn_sqlite_part_fail(s, part, FRN_NOT_DONE, SQLITE_IOERR, "the database file was deleted,"
                                " moved or replaced while it was in use");
-    s->broken = true;
+    FRN_STORE(&s->base.broken, 1);
     if (s->begun)
         frn_sqlite_rollback(s);
     s->begun = false;
@@ -4508,9 +4512,10 @@ static void frn_sqlite_commit_part(frn_sqlite *s, frn_part *part)
 /* A connection to write with, opened anew if the last one had to go. */
 static bool frn_sqlite_writable(frn_sqlite *s)
 {
-    if (s->conn[0].db == NULL && !s->broken)
+    bool broken = FRN_LOAD(&s->base.broken) != 0;
+    if (s->conn[0].db == NULL && !broken)
         (void)frn_sqlite_connect_all(s);
-    return s->conn[0].db != NULL && !s->broken;
+    return s->conn[0].db != NULL && !broken;
 }
 
 /* true also when there is nothing to wait for because it cannot work: commit will say why. */
@@ -4672,7 +4677,7 @@ static void frn_sqlite_tend(frn_store *store, bool idle)
     (void)pthread_mutex_unlock(&s->locks[0]);
 }
 
-// >> 440 store.sqlite.read | needs: 410
+// >> 440 store.sqlite.read | needs: 410 430
 //    Reads are one statement each, reset at once, on the reading connection.
 
 static int frn_sqlite_read_state(frn_sqlite *s, frn_conn *c, frn_read *read)
@@ -4736,6 +4741,7 @@ static int frn_sqlite_read_standing(frn_sqlite *s, frn_conn *c, frn_read *read)
 
     if (s->handle != NULL && !s->begun && frn_sqlite_check_handle(s, false) != FRANCIS_OK)
         return SQLITE_BUSY;         /* the application reads an old state, and so would we */
+    (void)frn_sqlite_moved(s, c->db);       /* its health says so, also if nobody writes */
     stmt = frn_sqlite_of_host(s, c, FRN_STMT_FENCE, read->id, &rc);
     if (stmt == NULL)
         return rc;
@@ -18549,7 +18555,8 @@ FRANCIS_API void francis_health_get(francis_host *host, francis_health *health_o
         return;
     frn_lock(host);
     now = frn_now_ns(host);
-    health_out->ready = host->serving && host->phase == FRN_HOST_RUNNING;
+    health_out->ready = host->serving && host->phase == FRN_HOST_RUNNING && host->store != NULL
+        && !FRN_LOAD(&host->store->broken) && !FRN_LOAD(&host->store->moved);
     health_out->draining = host->phase == FRN_HOST_DRAINING;
     if (!host->threads || frn_timers_next(host) < now)
         health_out->step_age_ms = frn_age_ms(now, host->step_ns);

@@ -655,27 +655,46 @@ static void test_full_disk(void **state)
 
 /* ---- deleted or replaced while it runs ---- */
 
+static bool is_ready(francis_host *host)
+{
+    francis_health    health;
+    francis_host_desc desc;
+    francis_desc_get(host, &desc);
+    if (desc.workers == FRANCIS_NO_WORKERS)
+        (void)francis_poll(host, 0);
+    francis_health_get(host, &health);
+    return health.ready;
+}
+
 /* The file is unlinked, perhaps another one put into its place. The connection goes on writing to a
- * file that nobody will ever open again. Would catch: OK for what is gone with the process. */
+ * file that nobody will ever open again. Would catch: OK for what is gone with the process; a host
+ * that calls itself ready and can never write again, also if nobody has tried. */
 static void test_deleted_while_running(void **state)
 {
     (void)state;
-    for (int variant = 0; variant < 4; variant++) {
+    for (int variant = 0; variant < 8; variant++) {
         const char       *path = t_database();
         francis_host_desc desc = plain_desc(path, (variant & 1) != 0);
-        francis_host     *host = t_start(&desc, types);
-        francis_ctx      *ctx = francis_host_ctx(host);
+        francis_host     *host;
+        francis_ctx      *ctx;
         counter_model     warm, cold;
         francis_result    r;
+        desc.lease_ms = (variant & 4) != 0 ? 300 : FRANCIS_HOURS(1);
+        desc.health_deadline_ms = FRANCIS_HOURS(4);
+        host = t_start(&desc, types);
+        ctx = francis_host_ctx(host);
         model_init(&warm, "warm", 0);
         model_init(&cold, "cold", 0);
         t_ok(model_increment(&warm, ctx, "counter"));
+        assert_true(is_ready(host));
         assert_int_equal(unlink(path), 0);
         if ((variant & 2) != 0) {
             sqlite3 *db = raw_open(path);
             raw_exec(db, "CREATE TABLE mine (a)");
             (void)sqlite3_close(db);
         }
+        if ((variant & 4) != 0)     /* it looks at its row now and then */
+            t_until(!is_ready(host));
         for (int i = 0; i < 3; i++) {
             r = model_increment(&warm, ctx, "counter");
             if (francis_outcome(r) == FRANCIS_OUTCOME_DONE)
@@ -684,6 +703,7 @@ static void test_deleted_while_running(void **state)
             if (francis_outcome(r) == FRANCIS_OUTCOME_DONE)
                 fail_msg("variant %d: OK, but the database has been deleted", variant);
         }
+        assert_false(is_ready(host));
         francis_close(host);
         raw_remove(path);
     }
