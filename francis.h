@@ -2342,6 +2342,8 @@ typedef struct frn_read {
     const char       *after[2];     /* PAGE: key of the last item; NULL = from the start */
     bool              with_data;
     bool              challenged;   /* out, STANDING: there is a challenge to be answered */
+    bool              with_proof;   /* OWNER: look whether that host's process lives */
+    bool              ended;        /* out: it does not; what follows from that needs a write */
     size_t            limit;
     frn_owner         owner;        /* out */
     void            (*on_host)(struct frn_read *read, const frn_owner *host, const char *type);
@@ -2843,11 +2845,11 @@ static void frn_lock_file_close(frn_sqlite *s, frn_lock_file *f)
     f->name = NULL;
 }
 
-/* A file that is there, made if need be, and a handle on it. */
-static int frn_lock_file_open(frn_sqlite *s, const char *suffix, const char *host_id,
+/* A file that is there, and a handle on it. */
+static int frn_lock_file_find(frn_sqlite *s, const char *suffix, const char *host_id, int create,
                               frn_lock_file *out)
 {
-    static const int flags = SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+    int    flags = SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_READWRITE | create;
     size_t size = strlen(s->path) + strlen(suffix) + strlen(host_id) + 1;
     char  *text = (char *)frn_mem_alloc(s->base.mem, size);
     int    rc = SQLITE_NOMEM, got = 0;
@@ -2865,6 +2867,13 @@ static int frn_lock_file_open(frn_sqlite *s, const char *suffix, const char *hos
     if (rc != SQLITE_OK)
         frn_lock_file_close(s, out);
     return rc;
+}
+
+/* The same, made if need be. */
+static int frn_lock_file_open(frn_sqlite *s, const char *suffix, const char *host_id,
+                              frn_lock_file *out)
+{
+    return frn_lock_file_find(s, suffix, host_id, SQLITE_OPEN_CREATE, out);
 }
 
 static int frn_lock_file_take(frn_lock_file *f, int level)
@@ -2899,6 +2908,23 @@ static bool frn_sqlite_proof_held(frn_sqlite *s, const char *host_id)
         held = 1;
     frn_lock_file_close(s, &f);
     return held != 0;
+}
+
+/* Whether that is so, for who is outside of a transaction: a hint, and no file is made. */
+static bool frn_sqlite_seems_dead(frn_sqlite *s, const char *host_id)
+{
+    frn_lock_file f;
+    int           held = 1, rc;
+
+    if (s->path[0] == '\0')
+        return false;
+    rc = frn_lock_file_find(s, "-host-", host_id, 0, &f);
+    if (rc != SQLITE_OK)
+        return (rc & 0xff) == SQLITE_CANTOPEN;
+    if (f.file->pMethods->xCheckReservedLock(f.file, &held) != SQLITE_OK)
+        held = 1;
+    frn_lock_file_close(s, &f);
+    return held == 0;
 }
 
 /* Of one that is evicted: also if it lives, for it has to take another one. */
@@ -4702,11 +4728,13 @@ static int frn_sqlite_read_owner(frn_sqlite *s, frn_conn *c, frn_read *read)
     int           rc = SQLITE_OK;
     sqlite3_stmt *stmt = frn_sqlite_keyed(s, c, FRN_STMT_OWNER, read->type, read->id, &rc);
 
+    memset(&h, 0, sizeof h);
     if (stmt != NULL)
         rc = frn_sqlite_one_host(stmt, &h, &found);
     if (rc == SQLITE_OK && found) {
         (void)snprintf(read->owner.id, sizeof read->owner.id, "%s", h.id);
         (void)snprintf(read->owner.address, sizeof read->owner.address, "%s", h.address);
+        read->ended = read->with_proof && h.ours && frn_sqlite_seems_dead(s, h.id);
     }
     return rc;
 }
@@ -9606,6 +9634,8 @@ typedef struct frn_type {
     francis_actor_desc desc;        /* strings and methods are copies */
     size_t             methods_count;
     frn_buf           *bootstrap_input;
+    bool               boot_due;    /* of a singleton: bootstrap has to run */
+    char               owner[64];   /* the host that had it at the last look; "" = none */
     int64_t            idle_ns;
     frn_list           idle;        /* actors by last use, the longest idle first */
     frn_timer          idle_timer;
@@ -9979,7 +10009,8 @@ struct francis_host {
     frn_list         *boot;         /* in type_order: the singleton that is bootstrapped */
     uint32_t          boot_attempts;
     uint64_t          boot_call;
-    frn_timer         boot_timer;
+    frn_timer         boot_timer, boot_look_timer;
+    bool              boot_look_due;
 
     francis_stats     stats;
 };
@@ -14564,6 +14595,7 @@ static void frn_drain_begin(francis_host *h)
     h->phase = FRN_HOST_DRAINING;
     frn_timer_stop(h, &h->sweep_timer);
     frn_timer_stop(h, &h->boot_timer);
+    frn_timer_stop(h, &h->boot_look_timer);
     frn_timer_set(h, &h->stop_timer,
                   frn_add_time(frn_now_ns(h), frn_ms_to_ns(h->desc.stop_timeout_ms)));
     if (h->net != NULL)
@@ -14662,6 +14694,157 @@ static void frn_identity_again(francis_host *h)
     frn_lock(h);
 }
 
+/* Singletons are bootstrapped one after the other, each at most five times. */
+enum { FRN_BOOT_ATTEMPTS = 5 };
+
+static void frn_boot_next(francis_host *h)
+{
+    h->boot_attempts = 0;
+    FRN_OF(frn_type, order, h->boot)->boot_due = false;
+    h->boot = h->boot->next == &h->type_order ? NULL : h->boot->next;
+    if (h->boot != NULL)
+        frn_timer_set(h, &h->boot_timer, h->clock_ns);
+}
+
+static void frn_boot_failed(francis_host *h, const frn_type *type, francis_result r,
+                            const char *text)
+{
+    if (++h->boot_attempts < FRN_BOOT_ATTEMPTS && h->phase == FRN_HOST_RUNNING) {
+        frn_timer_set(h, &h->boot_timer,
+                      frn_add_time(frn_now_ns(h), (int64_t)h->boot_attempts * 500 * FRN_MS));
+        return;
+    }
+    h->stats.bootstraps_failed++;
+    frn_log(&h->log, FRN_LOG_bootstrap_failed, r, type->desc.type, FRN_SINGLETON,
+            "bootstrap failed %u times: %s", (unsigned)h->boot_attempts, text);
+    frn_boot_next(h);
+}
+
+static void frn_boot_done(francis_host *h, frn_call *c)
+{
+    if (c->result == FRANCIS_OK || (h->net == NULL && c->result == FRANCIS_ERR_MOVED))
+        frn_boot_next(h);           /* the host on which it lives has bootstrapped it, too */
+    else
+        frn_boot_failed(h, c->type, c->result, frn_call_text(c));
+}
+
+static void frn_boot_on_timer(francis_host *h, frn_timer *timer)
+{
+    frn_type *type = FRN_OF(frn_type, order, h->boot);
+    frn_call *c;
+
+    (void)timer;
+    if (!type->boot_due) {
+        frn_boot_next(h);
+        return;
+    }
+    c = frn_call_new(h, NULL, NULL);
+    if (c == NULL || (c->target = frn_buf_copy(&h->mem, FRN_SINGLETON, sizeof FRN_SINGLETON - 1))
+        == NULL) {
+        if (c != NULL)
+            frn_call_release(h, c);
+        frn_boot_failed(h, type, FRANCIS_ERR_NOMEM, "out of memory");
+        return;
+    }
+    h->stats.calls_in_flight++;
+    c->type = type;
+    c->op = FRN_OP_BOOTSTRAP;
+    c->run = type->desc.bootstrap;
+    c->method = "";
+    c->input = frn_buf_ref(type->bootstrap_input);
+    c->timeout_ms = 15000;
+    c->done = frn_boot_done;
+    frn_call_arm(h, c);
+    frn_route(h, c);
+}
+
+static void frn_boot_begin(francis_host *h)
+{
+    h->boot_attempts = 0;
+    h->boot = frn_list_empty(&h->type_order) ? NULL : h->type_order.next;
+    if (h->boot != NULL)
+        frn_timer_set(h, &h->boot_timer, h->clock_ns);
+}
+
+/* When the host that had a singleton is gone, and no other one has it by now, this one bootstraps
+ * it. A singleton that hibernates is left alone. */
+enum { FRN_BOOT_LOOK_MS = 1000 };
+
+/* Lock held, given up meanwhile. */
+static void frn_boot_look_one(francis_host *h, frn_type *type)
+{
+    frn_read owner, former;
+    char     id[FRN_UUID_SIZE];
+    bool     gone;
+
+    memset(&owner, 0, sizeof owner);
+    memset(&former, 0, sizeof former);
+    owner.kind = FRN_READ_OWNER;
+    owner.type = type->desc.type;
+    owner.id = FRN_SINGLETON;
+    owner.with_proof = true;
+    former.kind = FRN_READ_STANDING;
+    former.id = type->owner;
+    memcpy(id, h->id, sizeof id);
+    frn_unlock(h);
+    h->store->ops->read(h->store, &owner);
+    if (type->owner[0] != '\0' && strcmp(owner.owner.id, type->owner) != 0
+        && (owner.owner.id[0] == '\0' || strcmp(owner.owner.id, id) == 0))
+        h->store->ops->read(h->store, &former);
+    frn_lock(h);
+    gone = owner.ended || former.result == FRANCIS_ERR_EVICTED;
+    if (owner.result != FRANCIS_OK || (former.result != FRANCIS_OK && !gone))
+        return;
+    type->boot_due = gone;
+    (void)snprintf(type->owner, sizeof type->owner, "%s", gone ? "" : owner.owner.id);
+}
+
+static void frn_boot_look(francis_host *h)
+{
+    frn_list *l;
+    bool      due = false;
+
+    h->boot_look_due = false;
+    if (h->looking || h->rejoin || h->boot != NULL || h->phase != FRN_HOST_RUNNING)
+        return;
+    h->looking = true;
+    for (l = h->type_order.next; l != &h->type_order; l = l->next) {
+        frn_type *type = FRN_OF(frn_type, order, l);
+        if (type->desc.bootstrap != NULL)
+            frn_boot_look_one(h, type);
+        due = due || type->boot_due;
+    }
+    h->looking = false;
+    if (h->rejoin)
+        frn_commit_wake(h);         /* it waits for us */
+    if (due && h->phase == FRN_HOST_RUNNING)
+        frn_boot_begin(h);
+}
+
+static void frn_boot_look_on_timer(francis_host *h, frn_timer *timer)
+{
+    h->boot_look_due = true;
+    frn_timer_set(h, timer, frn_add_time(h->clock_ns, FRN_BOOT_LOOK_MS * FRN_MS));
+}
+
+/* At the start all singletons are due. */
+static void frn_boot_all(francis_host *h)
+{
+    frn_list *l;
+    bool      any = false;
+
+    for (l = h->type_order.next; l != &h->type_order; l = l->next) {
+        frn_type *type = FRN_OF(frn_type, order, l);
+        type->boot_due = type->desc.bootstrap != NULL;
+        any = any || type->boot_due;
+    }
+    if (any)
+        frn_boot_begin(h);
+    if (any && h->store->shared)
+        frn_timer_set(h, &h->boot_look_timer,
+                      frn_add_time(h->clock_ns, FRN_BOOT_LOOK_MS * FRN_MS));
+}
+
 /* Stop, timers. Lock held. */
 static void frn_tick(francis_host *h)
 {
@@ -14675,6 +14858,8 @@ static void frn_tick(francis_host *h)
     frn_timers_run(h);
     if (h->look_due)
         frn_look(h);
+    if (h->boot_look_due)
+        frn_boot_look(h);
     frn_outbox_run(h);
     if (frn_drained(h))
         frn_drain_end(h);
@@ -14904,70 +15089,6 @@ static void frn_block_end(francis_host *h)
     if (h->workers_idle > 0
         && h->workers_live - h->workers_blocked > h->workers_wanted + FRN_WORKERS_SPARE)
         (void)pthread_cond_signal(&h->work_cond);   /* there is one too many now */
-}
-
-/* Singletons are bootstrapped one after the other, each at most five times. */
-enum { FRN_BOOT_ATTEMPTS = 5 };
-
-static void frn_boot_next(francis_host *h)
-{
-    h->boot_attempts = 0;
-    if (h->boot != NULL)
-        h->boot = h->boot->next == &h->type_order ? NULL : h->boot->next;
-    if (h->boot != NULL)
-        frn_timer_set(h, &h->boot_timer, h->clock_ns);
-}
-
-static void frn_boot_failed(francis_host *h, const frn_type *type, francis_result r,
-                            const char *text)
-{
-    if (++h->boot_attempts < FRN_BOOT_ATTEMPTS && h->phase == FRN_HOST_RUNNING) {
-        frn_timer_set(h, &h->boot_timer,
-                      frn_add_time(frn_now_ns(h), (int64_t)h->boot_attempts * 500 * FRN_MS));
-        return;
-    }
-    h->stats.bootstraps_failed++;
-    frn_log(&h->log, FRN_LOG_bootstrap_failed, r, type->desc.type, FRN_SINGLETON,
-            "bootstrap failed %u times: %s", (unsigned)h->boot_attempts, text);
-    frn_boot_next(h);
-}
-
-static void frn_boot_done(francis_host *h, frn_call *c)
-{
-    if (c->result == FRANCIS_OK || (h->net == NULL && c->result == FRANCIS_ERR_MOVED))
-        frn_boot_next(h);           /* the host on which it lives has bootstrapped it, too */
-    else
-        frn_boot_failed(h, c->type, c->result, frn_call_text(c));
-}
-
-static void frn_boot_on_timer(francis_host *h, frn_timer *timer)
-{
-    frn_type *type = FRN_OF(frn_type, order, h->boot);
-    frn_call *c;
-
-    (void)timer;
-    if (!type->desc.singleton || type->desc.bootstrap == NULL) {
-        frn_boot_next(h);
-        return;
-    }
-    c = frn_call_new(h, NULL, NULL);
-    if (c == NULL || (c->target = frn_buf_copy(&h->mem, FRN_SINGLETON, sizeof FRN_SINGLETON - 1))
-        == NULL) {
-        if (c != NULL)
-            frn_call_release(h, c);
-        frn_boot_failed(h, type, FRANCIS_ERR_NOMEM, "out of memory");
-        return;
-    }
-    h->stats.calls_in_flight++;
-    c->type = type;
-    c->op = FRN_OP_BOOTSTRAP;
-    c->run = type->desc.bootstrap;
-    c->method = "";
-    c->input = frn_buf_ref(type->bootstrap_input);
-    c->timeout_ms = 15000;
-    c->done = frn_boot_done;
-    frn_call_arm(h, c);
-    frn_route(h, c);
 }
 
 // >> 700 submit | needs: 690
@@ -17780,6 +17901,7 @@ static void frn_host_init_lists(francis_host *h)
     h->stop_timer.fire = frn_stop_on_timer;
     h->commit_timer.fire = frn_commit_on_timer;
     h->boot_timer.fire = frn_boot_on_timer;
+    h->boot_look_timer.fire = frn_boot_look_on_timer;
     h->lease_timer.fire = frn_lease_on_timer;
     h->identity_timer.fire = frn_identity_on_timer;
     h->on_net = frn_net_pump;
@@ -18117,9 +18239,7 @@ static void frn_host_begin(francis_host *h)
                       frn_add_time(h->clock_ns, frn_ms_to_ns(h->desc.sweep_interval_ms)));
     if (h->store->shared)
         frn_timer_set(h, &h->lease_timer, frn_add_time(h->clock_ns, h->lease_ns / 3));
-    h->boot = frn_list_empty(&h->type_order) ? NULL : h->type_order.next;
-    if (h->boot != NULL)
-        frn_timer_set(h, &h->boot_timer, h->clock_ns);
+    frn_boot_all(h);
     frn_log(&h->log, FRN_LOG_host_started, FRANCIS_OK, NULL, NULL, "host %s serves", h->id);
     frn_unlock(h);
 }

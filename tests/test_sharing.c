@@ -1887,6 +1887,12 @@ static francis_result bootstrap(francis_ctx *ctx)
     return counter_increment(ctx);
 }
 
+static void looks_pass(void)        /* hosts look after their singletons once a second */
+{
+    int64_t begin = t_ms();
+    hosts_until(t_ms() - begin > 2500);
+}
+
 /* There is one for all hosts, and a bootstrap that finds it on another host has nothing to do.
  * Would catch: a second one; a bootstrap that is repeated for ever, and complained about. */
 static void test_singleton(void **state)
@@ -1917,13 +1923,72 @@ static void test_singleton(void **state)
     assert_int_equal(atomic_load(&bootstrapped), 1);
     assert_int_equal(hosts_stats(&near[1]).bootstraps_failed, 0);
     assert_int_equal(t_logged(near[1].log, 306), 0);
+    looks_pass();
     hosts_near_close(&near[0]);
+    hosts_until(atomic_load(&bootstrapped) == 2);       /* by the one that is left */
+    m.hi++;
     t_ok(hosts_add(&near[1], "one", &m));
-    assert_int_equal(m.lo, 53);
+    assert_int_equal(m.lo, 54);
     hosts_near_close(&near[1]);
     hosts_near_open(&near[0], &desc, one);      /* a new start of a host: once more */
-    hosts_until(atomic_load(&bootstrapped) == 2);
+    hosts_until(atomic_load(&bootstrapped) == 3);
     hosts_near_close(&near[0]);
+    nothing_beside(path);
+}
+
+/* The host of a singleton dies, and nobody calls. Would catch: one that sleeps until somebody calls
+ * it; survivors that bootstrap it one after the other, or again and again; one that hibernates and
+ * is woken. */
+static void test_singleton_taken_over(void **state)
+{
+    static const francis_actor_desc one[] = {
+        { COUNTER("one"), .singleton = true, .bootstrap = bootstrap }, { .type = NULL }
+    };
+    char              path[512];
+    francis_host_desc desc;
+    hosts_far         far;
+    counter_model     m;
+    hosts_near       *has, *other;
+    (void)state;
+    database(path);
+    desc = desc_of(path);
+    (void)memset(&m, 0, sizeof m);
+    (void)snprintf(m.id, sizeof m.id, "singleton");
+    atomic_store(&bootstrapped, 0); /* in this process */
+    (void)memset(&far, 0, sizeof far);
+    far.desc = desc;
+    far.types = one;
+    hosts_far_start(&far);
+    t_ok(hosts_order(&far, HOSTS_OPEN, NULL, NULL));
+    m.hi = 1;
+    t_ok(hosts_order_add(&far, "one", &m));
+    assert_int_equal(m.lo, 2);
+    hosts_near_open(&near[0], &desc, one);
+    hosts_near_open(&near[1], &desc, one);
+    looks_pass();
+    assert_int_equal(atomic_load(&bootstrapped), 0);
+
+    hosts_far_kill(&far);
+    hosts_until(atomic_load(&bootstrapped) == 1);
+    m.hi++;
+    looks_pass();
+    has = hosts_add(&near[0], "one", &m) == FRANCIS_OK ? &near[0] : &near[1];
+    other = has == &near[0] ? &near[1] : &near[0];
+    t_result(hosts_add(other, "one", &m), FRANCIS_ERR_MOVED);
+    t_ok(hosts_add(has, "one", &m));
+    assert_int_equal(atomic_load(&bootstrapped), 1);
+    assert_int_equal(m.lo, has == &near[0] ? 5 : 4);
+
+    t_ok(francis_halt(has->ctx, "one", "singleton", NULL));
+    looks_pass();
+    assert_int_equal(atomic_load(&bootstrapped), 1);
+    t_ok(hosts_add(has, "one", &m));
+    looks_pass();
+    hosts_near_close(has);          /* it leaves */
+    hosts_until(atomic_load(&bootstrapped) == 2);
+    m.hi++;
+    t_ok(hosts_add(other, "one", &m));
+    hosts_near_close(other);
     nothing_beside(path);
 }
 
@@ -2103,6 +2168,7 @@ int main(int argc, char **argv)
         BOTH(test_start_at_once),
         BOTH(test_clock_steps),
         BOTH(test_singleton),
+        BOTH(test_singleton_taken_over),
         BOTH(test_admin),
         BOTH(test_handle_beside_path),
         BOTH(test_two_prefixes)
