@@ -292,6 +292,15 @@ T_UNUSED static linear_memory_answer linear_try(linear_search *s, size_t i, int6
     return answer;
 }
 
+/* One that changes nothing wherever its answer is right (a write does, elsewhere) may as well come at
+ * once: if that leads nowhere, nothing does. */
+T_UNUSED static bool linear_at_once(const linear_op *op, int64_t number)
+{
+    int64_t after = number;
+    return op->outcome == LINEAR_DONE && op->kind != LINEAR_WRITE && linear_step(op, &after) &&
+           after == number;
+}
+
 /* Goes on from where nothing is in order. What begins after an end (the limit) comes after it. */
 T_UNUSED static linear_verdict linear_go(linear_search *s, int64_t number)
 {
@@ -316,7 +325,7 @@ T_UNUSED static linear_verdict linear_go(linear_search *s, int64_t number)
         }
         if (linear_end(&s->ops[i]) < limit)
             limit = linear_end(&s->ops[i]);
-        i = s->next[i];
+        i = linear_at_once(&s->ops[i], number) ? s->count : s->next[i];
     }
     return LINEAR_YES;
 }
