@@ -227,7 +227,19 @@ typedef enum { GOAL_NONE, GOAL_AT_MOST, GOAL_AT_LEAST } goal_kind;
     X(pair,               "turns/s", "durable turns of two processes on one file, workers") \
     X(pair_inline,        "turns/s", "the same without workers") \
     X(neighbour_wait,     "ms", "p99 of single turns beside a process with 2,048 calls in flight") \
-    X(failover,           "ms", "from kill -9 of a host to the first answer of another one")
+    X(failover,           "ms", "from kill -9 of a host to the first answer of another one") \
+    X(remote_inline,      "us", "call to another host, 64 bytes each way, one caller, no workers") \
+    X(remote_inline_16k,  "us", "the same, 16 KiB each way") \
+    X(remote_workers,     "us", "call to another host, 64 bytes, one caller, workers on both") \
+    X(remote_workers_16k, "us", "the same, 16 KiB each way") \
+    X(remote_quick,       "us", "call to another host, 64 bytes, workers, nonblocking type") \
+    X(remote_quick_16k,   "us", "the same, 16 KiB each way") \
+    X(remote_many_inline, "calls/s", "calls to another host, 64 bytes, many callers, no workers") \
+    X(remote_many_inline_16k, "calls/s", "the same, 16 KiB each way") \
+    X(remote_many,        "calls/s", "calls to another host, 64 bytes, many callers, workers") \
+    X(remote_many_16k,    "calls/s", "the same, 16 KiB each way") \
+    X(handshakes,         "1/s", "connections that a host accepts, one after the other") \
+    X(remote_failover,    "ms", "from kill -9 of a host to the answer of a call through another")
 
 typedef enum {
 #define X(name, unit, text) ROW_##name,
@@ -265,7 +277,7 @@ static bool rows_wanted(row_id first, row_id last)
 static void report_head(void)
 {
     if (!opt.json)
-        (void)printf("%-20s %12s %-8s %12s %8s %10s  %s\n", "name", "value", "unit", "limit",
+        (void)printf("%-22s %12s %-8s %12s %8s %10s  %s\n", "name", "value", "unit", "limit",
                      "ratio", "goal", "met");
     (void)fflush(stdout);
 }
@@ -295,7 +307,7 @@ static void report(row_id id, double value, double limit, goal_kind kind, double
         number_text(l, limit);
         if (kind != GOAL_NONE)
             (void)snprintf(g, sizeof g, "%s %.2f", kind == GOAL_AT_MOST ? "<=" : ">=", goal);
-        (void)printf("%-20s %12s %-8s %12s %8.2f %10s  %s\n", rows[id].name, v, rows[id].unit, l,
+        (void)printf("%-22s %12s %-8s %12s %8.2f %10s  %s\n", rows[id].name, v, rows[id].unit, l,
                      ratio, g, kind == GOAL_NONE ? "-" : met ? "yes" : "NO");
     }
     (void)fflush(stdout);

@@ -10,6 +10,7 @@
 
 #include "base.h"
 #include "bare.h"
+#include "tls.h"
 
 #include <fcntl.h>
 #include <sys/times.h>
@@ -49,11 +50,17 @@ static francis_result on_nothing(francis_ctx *ctx)
     return FRANCIS_OK;
 }
 
+static francis_result on_echo(francis_ctx *ctx)
+{
+    return francis_reply(ctx, ctx->input.data, ctx->input.size);
+}
+
 static const francis_method methods[] = {
     { "increment", on_increment, FRANCIS_INVOKE, 0 },
     { "get",       on_get,       FRANCIS_PEEK,   0 },
     { "nothing",   on_nothing,   FRANCIS_INVOKE, 0 },
     { "look",      on_nothing,   FRANCIS_PEEK,   0 },
+    { "echo",      on_echo,      FRANCIS_INVOKE, 0 },
     FRANCIS_METHODS_END
 };
 
@@ -65,7 +72,8 @@ static void host_must(francis_host *host, francis_result r, const char *what)
 
 static francis_log_level log_level;  /* of hosts that are opened; 0 = as usual */
 
-static francis_host *host_open(const char *database, int workers)
+/* address: of a member of a cluster; NULL = it is none. */
+static francis_host *host_open_at(const char *database, int workers, const char *address)
 {
     francis_host      *host = NULL;
     francis_host_desc  desc = { 0 };
@@ -74,6 +82,9 @@ static francis_host *host_open(const char *database, int workers)
     desc.database = database;
     desc.workers = workers;
     desc.log_level = log_level;
+    desc.address = address;
+    desc.cluster_key = address != NULL ? cluster_key : NULL;
+    actor.placement = FRANCIS_PLACE_LOCAL;
     actor.type = "counter";
     actor.methods = methods;
     actor.state_size = sizeof(counter_state);
@@ -87,6 +98,11 @@ static francis_host *host_open(const char *database, int workers)
     host_must(host, francis_register(host, &actor), "register");
     host_must(host, francis_start(host), "start");
     return host;
+}
+
+static francis_host *host_open(const char *database, int workers)
+{
+    return host_open_at(database, workers, NULL);
 }
 
 static francis_host *host_open_scratch(const char *name, int workers)
@@ -631,20 +647,24 @@ static double switches_of(pid_t pid)
     return sum;
 }
 
-static pid_t idle_spawn(const char *file, int workers)
+/* This program once more, with a flag and up to three arguments; *ready is what it says first. */
+static pid_t spawn(const char *flag, const char *a, const char *b, const char *c, void *ready,
+                   size_t ready_size)
 {
-    char  path[PATH_SIZE], number[16], ready = 0;
-    char  name[] = "bench", flag[] = "--idle-host";
-    char *args[5];
+    char  name[] = "bench", texts[4][PATH_SIZE];
+    char *args[6];
     int   fds[2];
     pid_t pid;
-    (void)snprintf(number, sizeof number, "%d", workers);
+    (void)snprintf(texts[0], sizeof texts[0], "%s", flag);
+    (void)snprintf(texts[1], sizeof texts[1], "%s", a != NULL ? a : "");
+    (void)snprintf(texts[2], sizeof texts[2], "%s", b != NULL ? b : "");
+    (void)snprintf(texts[3], sizeof texts[3], "%s", c != NULL ? c : "");
     args[0] = name;
-    args[1] = flag;
-    args[2] = path;
-    args[3] = number;
-    args[4] = NULL;
-    (void)scratch_path(path, file);
+    args[1] = texts[0];
+    args[2] = a != NULL ? texts[1] : NULL;
+    args[3] = b != NULL ? texts[2] : NULL;
+    args[4] = c != NULL ? texts[3] : NULL;
+    args[5] = NULL;
     if (pipe(fds) != 0 || (pid = fork()) < 0)
         die("fork: %s", strerror(errno));
     if (pid == 0) {
@@ -655,10 +675,38 @@ static pid_t idle_spawn(const char *file, int workers)
         _exit(127);
     }
     (void)close(fds[1]);
-    if (read(fds[0], &ready, 1) != 1)
-        die("the idle host did not start");
+    if (read(fds[0], ready, ready_size) != (ssize_t)ready_size)
+        die("a process did not start");
     (void)close(fds[0]);
     return pid;
+}
+
+static pid_t idle_spawn(const char *file, int workers)
+{
+    char path[PATH_SIZE], number[16], ready;
+    (void)snprintf(number, sizeof number, "%d", workers);
+    return spawn("--idle-host", scratch_path(path, file), number, NULL, &ready, 1);
+}
+
+/* Ends a child of spawn that hosts. */
+static void spawn_end(int which)
+{
+    pid_t pid = children[which];
+    int   status;
+    (void)kill(pid, SIGTERM);
+    if (waitpid(pid, &status, 0) != pid)
+        die("waitpid: %s", strerror(errno));
+    children[which] = 0;
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        die("a host did not end well");
+}
+
+static void spawn_kill(int which)
+{
+    (void)kill(children[which], SIGKILL);
+    if (waitpid(children[which], NULL, 0) != children[which])
+        die("waitpid: %s", strerror(errno));
+    children[which] = 0;
 }
 
 static void measure_idle(void)
@@ -666,7 +714,7 @@ static void measure_idle(void)
     const double seconds = opt.quick ? 1 : 6;
     double       before[2], after[2], rss[2], start, elapsed;
     char         path[64];
-    int          i, status;
+    int          i;
     if (!rows_wanted(ROW_idle_wakeups, ROW_idle_rss_inline))
         return;
     if (access("/proc/self/status", R_OK) != 0 || access("/proc/self/exe", X_OK) != 0) {
@@ -691,15 +739,8 @@ static void measure_idle(void)
         rss[i] = status_field(path, "VmRSS:") / 1024;
     }
     elapsed = now_s() - start;
-    for (i = 0; i < 2; i++) {
-        pid_t pid = children[i];
-        (void)kill(pid, SIGTERM);
-        if (waitpid(pid, &status, 0) != pid)
-            die("waitpid: %s", strerror(errno));
-        children[i] = 0;
-        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-            die("the idle host did not end well");
-    }
+    for (i = 0; i < 2; i++)
+        spawn_end(i);
     for (i = 0; i < 2; i++)
         report((row_id)(ROW_idle_wakeups + i), (after[i] - before[i]) / elapsed, 1, GOAL_AT_MOST,
                1);
@@ -925,6 +966,269 @@ static void measure_sharing(void)
     measure_failover();
 }
 
+// ---- calls between hosts
+
+enum { REMOTE_ACTORS = 64, REMOTE_BYTES_MAX = 16384 };
+
+static const uint32_t remote_sizes[] = { 64, REMOTE_BYTES_MAX };
+
+static const char *remote_id(unsigned actor)
+{
+    return actor_ids[actor % REMOTE_ACTORS];
+}
+
+/* A process whose host has the actors of both types. SIGTERM ends francis_run. */
+static int remote_child(const char *database, const char *workers, const char *address)
+{
+    francis_host  *host = host_open_at(database, atoi(workers), address);
+    francis_call   call = { 0 };
+    francis_result r;
+    unsigned       i;
+    actor_ids_init();
+    for (i = 0; i < 2 * REMOTE_ACTORS; i++)
+        call_must(&call,
+                  francis_invoke(francis_host_ctx(host), i % 2 == 0 ? "counter" : "quick",
+                                 remote_id(i / 2), "nothing", NULL, 0, &call),
+                  "an activation");
+    francis_call_free(&call);
+    if (write(STDOUT_FILENO, "r", 1) != 1)
+        return 1;
+    r = francis_run(host);
+    francis_close(host);
+    return r == FRANCIS_OK ? 0 : 1;
+}
+
+static void remote_address(char address[32], int *port)
+{
+    (void)close(bare_socket(port, false));
+    (void)snprintf(address, 32, "127.0.0.1:%d", *port);
+}
+
+/* The child has the actors, the host of this process calls them. */
+static francis_host *remote_open(const char *file, int workers, int *port)
+{
+    char path[PATH_SIZE], number[16], address[32], ready;
+    int  own;
+    (void)snprintf(number, sizeof number, "%d", workers);
+    remote_address(address, port);
+    children[0] = spawn("--remote-host", scratch_path(path, file), number, address, &ready, 1);
+    remote_address(address, &own);
+    return host_open_at(path, workers, address);
+}
+
+/* Microseconds of the median call of count. */
+static double remote_us(francis_host *host, const char *type, uint32_t size, unsigned count)
+{
+    static char  data[REMOTE_BYTES_MAX];
+    double       times[1024];
+    francis_call call = { 0 };
+    unsigned     i;
+    for (i = 0; i < count; i++) {
+        double         start = now_s();
+        francis_result r = francis_invoke(francis_host_ctx(host), type, remote_id(i), "echo", data,
+                                          size, &call);
+        times[i] = (now_s() - start) * 1e6;
+        call_must(&call, r, "a call to another host");
+        if (call.size != size)
+            die("a call to another host: %lu bytes came back", (unsigned long)call.size);
+    }
+    francis_call_free(&call);
+    check_interrupted();
+    return median_of(times, count);
+}
+
+static void remote_call(francis_host *host, francis_call *call, unsigned i, uint32_t size)
+{
+    static char    data[REMOTE_BYTES_MAX];
+    francis_result r;
+    call->async = true;
+    r = francis_invoke(francis_host_ctx(host), "quick", remote_id(i), "echo", data, size, call);
+    if (r != FRANCIS_PENDING)
+        call_must(call, r, "a call to another host");
+}
+
+/* Calls per second: so many are in flight all the time. */
+static double remote_rate(francis_host *host, uint32_t size, unsigned window, double seconds)
+{
+    static francis_call calls[WINDOW];
+    double              start = now_s();
+    unsigned            i, end;
+    (void)memset(calls, 0, sizeof calls);
+    for (i = 0; i < window; i++)
+        remote_call(host, &calls[i], i, size);
+    for (i = 0; i % 16 != 0 || now_s() - start < seconds; i++) {
+        francis_call *call = &calls[i % window];
+        call_must(call, francis_wait(francis_host_ctx(host), call), "a call to another host");
+        remote_call(host, call, i, size);
+    }
+    for (end = i + window; i < end; i++)
+        call_must(&calls[i % window],
+                  francis_wait(francis_host_ctx(host), &calls[i % window]), "a call");
+    for (i = 0; i < window; i++)
+        francis_call_free(&calls[i]);
+    check_interrupted();
+    return end / (now_s() - start);
+}
+
+typedef struct {                    /* both sizes */
+    bare_pipe one[2], many[2];
+    samples   one_us[2], many_rate[2];      /* the limits */
+    samples   ordinary[2], quick[2], rate[2];
+} remote;
+
+/* 64 messages per write; small ones several writes at a time, of large ones one fills a socket. */
+static void remote_open_bare(remote *r, bare_member *m, int port)
+{
+    unsigned k;
+    (void)memset(r, 0, sizeof *r);
+    for (k = 0; k < 2; k++)
+        bare_pipe_open(&r->one[k], m, port, remote_sizes[k], 1);
+    for (k = 0; k < 2; k++)
+        bare_pipe_open(&r->many[k], m, port, 64 * remote_sizes[k], k == 0 ? 4 : 1);
+}
+
+static void remote_round(remote *r, francis_host *host, double seconds)
+{
+    const unsigned count = opt.quick ? 50 : 400;
+    unsigned       k;
+    for (k = 0; k < 2; k++) {
+        sample_add(&r->one_us[k], bare_pipe_us(&r->one[k], count));
+        sample_add(&r->ordinary[k], remote_us(host, "counter", remote_sizes[k], count));
+        sample_add(&r->quick[k], remote_us(host, "quick", remote_sizes[k], count));
+        sample_add(&r->many_rate[k], 64 * bare_pipe_run(&r->many[k], seconds));
+        sample_add(&r->rate[k], remote_rate(host, remote_sizes[k], k == 0 ? WINDOW : 64, seconds));
+    }
+}
+
+static void remote_report(const remote *r, bool workers)
+{
+    int k;
+    for (k = 0; k < 2; k++) {
+        double limit = sample_median(&r->one_us[k]);
+        sample_print("bare", &r->one_us[k]);
+        sample_print("  ordinary type", &r->ordinary[k]);
+        sample_print("  nonblocking type", &r->quick[k]);
+        sample_print("bare, 64 per write", &r->many_rate[k]);
+        sample_print("  many callers", &r->rate[k]);
+        report((row_id)((workers ? ROW_remote_workers : ROW_remote_inline) + k),
+               sample_median(&r->ordinary[k]), limit, GOAL_AT_MOST, workers ? 2 : 1.3);
+        if (workers)
+            report((row_id)(ROW_remote_quick + k), sample_median(&r->quick[k]), limit,
+                   GOAL_AT_MOST, 2);
+        report((row_id)((workers ? ROW_remote_many : ROW_remote_many_inline) + k),
+               sample_median(&r->rate[k]), sample_median(&r->many_rate[k]), GOAL_AT_LEAST, 0.5);
+    }
+}
+
+static void measure_remote_calls(bare_member *m, bool workers)
+{
+    static remote  r;
+    const unsigned rounds = opt.quick ? 1 : 9;
+    francis_host  *host;
+    unsigned       i, k;
+    int            port, ignored;
+    if (workers ? !rows_wanted(ROW_remote_workers, ROW_remote_quick_16k) &&
+                      !rows_wanted(ROW_remote_many, ROW_remote_many_16k)
+                : !rows_wanted(ROW_remote_inline, ROW_remote_inline_16k) &&
+                      !rows_wanted(ROW_remote_many_inline, ROW_remote_many_inline_16k))
+        return;
+    host = remote_open(workers ? "remote-workers.db" : "remote-inline.db",
+                       workers ? 0 : FRANCIS_NO_WORKERS, &ignored);
+    children[1] = spawn("--bare-server", NULL, NULL, NULL, &port, sizeof port);
+    (void)remote_us(host, "counter", 64, 100);
+    remote_open_bare(&r, m, port);
+    for (i = 0; i < rounds; i++)
+        remote_round(&r, host, opt.quick ? 0.1 : 0.3);
+    for (k = 0; k < 2; k++) {
+        bare_pipe_close(&r.one[k]);
+        bare_pipe_close(&r.many[k]);
+    }
+    spawn_kill(1);
+    francis_close(host);
+    spawn_end(0);
+    remote_report(&r, workers);
+}
+
+static void measure_handshakes(bare_member *m)
+{
+    const unsigned rounds = opt.quick ? 1 : 5;
+    const double   seconds = opt.quick ? 0.2 : 0.5;
+    samples        limit = { { 0 }, 0 }, hosts = limit;
+    francis_host  *host;
+    unsigned       i;
+    int            port, bare;
+    if (!row_wanted(ROW_handshakes))
+        return;
+    host = remote_open("handshakes.db", FRANCIS_NO_WORKERS, &port);
+    francis_close(host);
+    children[1] = spawn("--bare-server", NULL, NULL, NULL, &bare, sizeof bare);
+    for (i = 0; i < rounds; i++) {
+        sample_add(&limit, bare_handshakes(m, bare, seconds));
+        sample_add(&hosts, bare_handshakes(m, port, seconds));
+    }
+    spawn_kill(1);
+    spawn_end(0);
+    sample_print("bare", &limit);
+    sample_print("host", &hosts);
+    report(ROW_handshakes, sample_median(&hosts), sample_median(&limit), GOAL_NONE, 0);
+}
+
+/* An actor of a process, called through another one again and again from the moment of the kill. */
+static double remote_failover_ms(void)
+{
+    francis_host  *host;
+    francis_call   call = { 0 };
+    francis_result r;
+    double         start;
+    int            port;
+    host = remote_open("remote-failover.db", FRANCIS_NO_WORKERS, &port);
+    (void)remote_us(host, "counter", 64, 10);
+    start = now_s();
+    spawn_kill(0);
+    do
+        r = francis_invoke(francis_host_ctx(host), "counter", remote_id(1), "get", NULL, 0, &call);
+    while (r != FRANCIS_OK && now_s() - start < 60);
+    start = now_s() - start;
+    call_must(&call, r, "the first call after a failover");
+    francis_call_free(&call);
+    francis_close(host);
+    return start * 1e3;
+}
+
+static void measure_remote_failover(void)
+{
+    const unsigned rounds = opt.quick ? 1 : 7;
+    samples        times = { { 0 }, 0 };
+    unsigned       i;
+    if (!row_wanted(ROW_remote_failover))
+        return;
+    log_level = FRANCIS_LOG_ERROR;
+    for (i = 0; i < rounds; i++)
+        sample_add(&times, remote_failover_ms());
+    log_level = FRANCIS_LOG_DEFAULT;
+    sample_print("remote_failover", &times);
+    report(ROW_remote_failover, sample_median(&times), 1000, GOAL_AT_MOST, 1);
+}
+
+static void measure_remote(void)
+{
+    bare_member m;
+    int         i;
+    if (!rows_wanted(ROW_remote_inline, ROW_remote_failover))
+        return;
+    if (access("/proc/self/exe", X_OK) != 0) {
+        for (i = ROW_remote_inline; i <= (int)ROW_remote_failover; i++)
+            skip((row_id)i, "no /proc here");
+        return;
+    }
+    bare_member_open(&m, "bare-client");
+    measure_remote_calls(&m, false);
+    measure_remote_calls(&m, true);
+    measure_handshakes(&m);
+    measure_remote_failover();
+    bare_member_close(&m);
+}
+
 // ---- the program
 
 /* Seconds that the processors of this machine have worked, and that we have; 0 = not known. */
@@ -958,6 +1262,7 @@ static void measure_all(void)
     measure_code();
     measure_idle();
     measure_sharing();
+    measure_remote();
     work_of(&all[1], &own[1]);
     others = (all[1] - all[0] - (own[1] - own[0])) / (now_s() - start);
     if (others > 0.15)
@@ -969,7 +1274,7 @@ static int list_rows(void)
 {
     int i;
     for (i = 0; i < (int)ROW_COUNT; i++)
-        (void)printf("%-20s %-8s %s\n", rows[i].name, rows[i].unit, rows[i].text);
+        (void)printf("%-22s %-8s %s\n", rows[i].name, rows[i].unit, rows[i].text);
     return 0;
 }
 
@@ -997,6 +1302,10 @@ int main(int argc, char **argv)
         return idle_child(argv[2], argv[3]);
     if (argc == 5 && strcmp(argv[1], "--neighbour") == 0)
         return neighbour_child(argv[2], argv[3], argv[4]);
+    if (argc == 5 && strcmp(argv[1], "--remote-host") == 0)
+        return remote_child(argv[2], argv[3], argv[4]);
+    if (argc == 2 && strcmp(argv[1], "--bare-server") == 0)
+        return bare_server_child();
     for (i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0)
             opt.json = true;

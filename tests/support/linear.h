@@ -17,6 +17,8 @@
 
 #define LINEAR_MEMORY ((size_t)64 << 20)
 
+enum { LINEAR_PATIENCE_MS = 10000 };    /* with which a history is made smaller */
+
 typedef enum {
     LINEAR_INCREMENT,               /* one more; value: the number after it */
     LINEAR_READ,                    /* value: the number */
@@ -292,8 +294,8 @@ T_UNUSED static linear_memory_answer linear_try(linear_search *s, size_t i, int6
     return answer;
 }
 
-/* One that changes nothing wherever its answer is right (a write does, elsewhere) may as well come at
- * once: if that leads nowhere, nothing does. */
+/* One that changes nothing wherever its answer is right (a write does, elsewhere) may as well come
+ * at once: if that leads nowhere, nothing does. */
 T_UNUSED static bool linear_at_once(const linear_op *op, int64_t number)
 {
     int64_t after = number;
@@ -399,9 +401,10 @@ T_UNUSED static size_t linear_shortest(const linear_op *ops, size_t count, int64
 T_UNUSED static size_t linear_shrink(const linear_op *ops, size_t count, int64_t initial,
                                      size_t memory_max, linear_op *out)
 {
-    size_t n = linear_shortest(ops, count, initial, memory_max, out), kept = 0;
+    size_t  n = linear_shortest(ops, count, initial, memory_max, out), kept = 0;
+    int64_t end = t_ms() + LINEAR_PATIENCE_MS;
     for (size_t step = n; step > 0; step /= 2)      /* many at a time first */
-        for (size_t from = 0; from < n; from += step) {
+        for (size_t from = 0; from < n && t_ms() < end; from += step) {
             linear_op *copy = (linear_op *)calloc(n, sizeof *copy);
             if (copy == NULL)
                 return n;
