@@ -1071,33 +1071,29 @@ static double remote_rate(francis_host *host, uint32_t size, unsigned window, do
 }
 
 typedef struct {                    /* both sizes */
-    bare_pipe one[2], many[2];
-    samples   one_us[2], many_rate[2];      /* the limits */
-    samples   ordinary[2], quick[2], rate[2];
+    samples one_us[2], many_rate[2];    /* the limits */
+    samples ordinary[2], quick[2], rate[2];
 } remote;
 
-/* 64 messages per write; small ones several writes at a time, of large ones one fills a socket. */
-static void remote_open_bare(remote *r, bare_member *m, int port)
+/* Of the bare server, which has one connection at a time. 64 messages per write; small ones several
+ * writes at a time, of large ones one fills a socket. */
+static void remote_round_bare(remote *r, bare_member *m, int port, int k, double seconds)
 {
-    unsigned k;
-    (void)memset(r, 0, sizeof *r);
-    for (k = 0; k < 2; k++)
-        bare_pipe_open(&r->one[k], m, port, remote_sizes[k], 1);
-    for (k = 0; k < 2; k++)
-        bare_pipe_open(&r->many[k], m, port, 64 * remote_sizes[k], k == 0 ? 4 : 1);
+    bare_pipe p;
+    bare_pipe_open(&p, m, port, remote_sizes[k], 1);
+    sample_add(&r->one_us[k], bare_pipe_us(&p, opt.quick ? 50 : 400));
+    bare_pipe_close(&p);
+    bare_pipe_open(&p, m, port, 64 * remote_sizes[k], k == 0 ? 4 : 1);
+    sample_add(&r->many_rate[k], 64 * bare_pipe_run(&p, seconds));
+    bare_pipe_close(&p);
 }
 
-static void remote_round(remote *r, francis_host *host, double seconds)
+static void remote_round(remote *r, francis_host *host, int k, double seconds)
 {
     const unsigned count = opt.quick ? 50 : 400;
-    unsigned       k;
-    for (k = 0; k < 2; k++) {
-        sample_add(&r->one_us[k], bare_pipe_us(&r->one[k], count));
-        sample_add(&r->ordinary[k], remote_us(host, "counter", remote_sizes[k], count));
-        sample_add(&r->quick[k], remote_us(host, "quick", remote_sizes[k], count));
-        sample_add(&r->many_rate[k], 64 * bare_pipe_run(&r->many[k], seconds));
-        sample_add(&r->rate[k], remote_rate(host, remote_sizes[k], k == 0 ? WINDOW : 64, seconds));
-    }
+    sample_add(&r->ordinary[k], remote_us(host, "counter", remote_sizes[k], count));
+    sample_add(&r->quick[k], remote_us(host, "quick", remote_sizes[k], count));
+    sample_add(&r->rate[k], remote_rate(host, remote_sizes[k], k == 0 ? WINDOW : 64, seconds));
 }
 
 static void remote_report(const remote *r, bool workers)
@@ -1122,11 +1118,13 @@ static void remote_report(const remote *r, bool workers)
 
 static void measure_remote_calls(bare_member *m, bool workers)
 {
-    static remote  r;
     const unsigned rounds = opt.quick ? 1 : 9;
+    const double   seconds = opt.quick ? 0.1 : 0.3;
+    remote         r;
     francis_host  *host;
-    unsigned       i, k;
-    int            port, ignored;
+    unsigned       i;
+    int            k, port, ignored;
+    (void)memset(&r, 0, sizeof r);
     if (workers ? !rows_wanted(ROW_remote_workers, ROW_remote_quick_16k) &&
                       !rows_wanted(ROW_remote_many, ROW_remote_many_16k)
                 : !rows_wanted(ROW_remote_inline, ROW_remote_inline_16k) &&
@@ -1136,13 +1134,11 @@ static void measure_remote_calls(bare_member *m, bool workers)
                        workers ? 0 : FRANCIS_NO_WORKERS, &ignored);
     children[1] = spawn("--bare-server", NULL, NULL, NULL, &port, sizeof port);
     (void)remote_us(host, "counter", 64, 100);
-    remote_open_bare(&r, m, port);
     for (i = 0; i < rounds; i++)
-        remote_round(&r, host, opt.quick ? 0.1 : 0.3);
-    for (k = 0; k < 2; k++) {
-        bare_pipe_close(&r.one[k]);
-        bare_pipe_close(&r.many[k]);
-    }
+        for (k = 0; k < 2; k++) {
+            remote_round_bare(&r, m, port, k, seconds);
+            remote_round(&r, host, k, seconds);
+        }
     spawn_kill(1);
     francis_close(host);
     spawn_end(0);
