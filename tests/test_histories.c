@@ -412,8 +412,13 @@ static void settle(client *k)
     if (k->number % THREADS != 0 && !k->m->workers)
         return;
     for (unsigned i = k->m->workers ? (unsigned)k->number : k->m->slot * THREADS; i < n;) {
-        job j;
-        if (job_old(k, &j, &all->entries[i])) {
+        entry *e = &all->entries[i];
+        job    j;
+        if (atomic_load(&e->state) >= UNDER_WAY) {      /* still asked for, by somebody else */
+            pause_client(k);
+            continue;
+        }
+        if (job_old(k, &j, e)) {
             job_begin(k, &j, false);
             if (!job_end(k, &j)) {
                 if (t_ms() > end)
@@ -500,7 +505,9 @@ static void member_start(member *m)
         r = francis_start(m->host);
         if (r == FRANCIS_OK)
             break;
-        if ((r != FRANCIS_ERR_LOCKED && r != FRANCIS_ERR_EXISTS) || t_ms() > end)
+        /* STORAGE: SQLite gives up ("locking protocol") beside a process that is stopped */
+        if ((r != FRANCIS_ERR_LOCKED && r != FRANCIS_ERR_EXISTS && r != FRANCIS_ERR_STORAGE) ||
+            t_ms() > end)
             child_dies("a start", r, francis_host_error(m->host));
         if (r == FRANCIS_ERR_EXISTS)    /* somebody has been given the port meanwhile */
             free_address(m->address);
@@ -723,8 +730,9 @@ static size_t history_of(const storm *s, unsigned object, sqlite3 *db, linear_op
         op->value = e->value;
         /* A host whose actor somebody has given to another one by hand learns of it when it writes.
          * Until then what it only reads may be old; but it is something that was. */
-        if (s->forger != NULL && (op->kind == LINEAR_READ ||
-                                  (op->kind == LINEAR_SWAP && op->value != op->expected))) {
+        if (s->forger != NULL && state == DONE &&
+            (op->kind == LINEAR_READ ||
+             (op->kind == LINEAR_SWAP && op->value != op->expected))) {
             op->kind = LINEAR_READ;
             op->begin = 0;
         }
