@@ -2467,8 +2467,9 @@ static const char *const frn_sqlite_sql[FRN_STMT_END] = {
     " WHERE actor_type = ?1 AND actor_id = ?2 AND expires > ?3",
     /* RELEASE */
     "DELETE FROM @active_actors WHERE actor_type = ?1 AND actor_id = ?2 AND host_id = ?3",
-    /* FOREIGN: does a placement row name another host? */
-    "SELECT 1 FROM @active_actors WHERE actor_type = ?1 AND actor_id = ?2 AND host_id <> ?3",
+    /* FOREIGN: does no placement row name this host? */
+    "SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM @active_actors WHERE actor_type = ?1"
+    " AND actor_id = ?2 AND host_id = ?3)",
     /* STRANGERS: does any? */
     "SELECT EXISTS (SELECT 1 FROM @active_actors WHERE host_id < ?1)"
     " OR EXISTS (SELECT 1 FROM @active_actors WHERE host_id > ?1)",
@@ -3933,7 +3934,7 @@ static void frn_sqlite_leave(frn_store *store, const char *host_id)
 //    One function per kind of write, inside the transaction of a part. What refuses one write (its
 //    actor is placed elsewhere) sets write->result; what fails the transaction is returned.
 
-/* Whether a placement row names another host. */
+/* Whether no placement row names this host: somebody else has the actor, or had it meanwhile. */
 static int frn_sqlite_is_foreign(frn_sqlite *s, const frn_write *w, const char *host_id, bool *yes)
 {
     int           rc = SQLITE_OK;
@@ -4163,7 +4164,7 @@ static int frn_sqlite_admit_admin(frn_sqlite *s, frn_part *part, frn_write *w)
     return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-/* Ownership is proved first: no placement row names another host. */
+/* Ownership is proved first: the placement row is that of the claim. */
 static int frn_sqlite_write_turn(frn_sqlite *s, frn_part *part, frn_write *w)
 {
     bool refused = false;
@@ -4303,8 +4304,9 @@ static int frn_sqlite_set_sync(frn_sqlite *s, bool sync)
     return rc;
 }
 
-/* Whether placement rows that name other hosts may exist. While no other connection has changed the
- * file, they are as we left them, so that a lone host need not look for each turn. */
+/* Whether placement rows may be others than those of our claims. While no other connection has
+ * changed the file, they are as we left them, so that a lone host need not look for each turn. Once
+ * one has, a row of ours may be gone as well, and each turn looks for its own. */
 static int frn_sqlite_look_for_strangers(frn_sqlite *s, const char *host_id)
 {
     sqlite3_stmt *stmt;
@@ -4318,7 +4320,7 @@ static int frn_sqlite_look_for_strangers(frn_sqlite *s, const char *host_id)
     if (stmt == NULL)
         return rc;
     rc = sqlite3_step(stmt);
-    s->strangers = rc != SQLITE_ROW || sqlite3_column_int(stmt, 0) != 0;
+    s->strangers = s->looked || rc != SQLITE_ROW || sqlite3_column_int(stmt, 0) != 0;
     s->version = version;
     s->looked = rc == SQLITE_ROW;
     (void)sqlite3_reset(stmt);
