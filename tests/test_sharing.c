@@ -895,17 +895,23 @@ static void test_forged_placement(void **state)
     assert_int_equal(m[2].lo, 2);
 
     raw_exec(db, "DELETE FROM francis_active_actors WHERE actor_id = 'f3'");
-    t_ok(hosts_add(&near[0], "counter", &m[3]));    /* no row names another one */
-    t_ok(hosts_add(&near[1], "counter", &m[3]));    /* now one does */
-    refused_turn(&near[0], &m[3], db);
+    refused_turn(&near[0], &m[3], db);          /* no row says that it still has the actor */
+    t_ok(hosts_add(&near[1], "counter", &m[3]));
     t_result(hosts_add(&near[0], "counter", &m[3]), FRANCIS_ERR_MOVED);
     t_ok(hosts_add(&near[1], "counter", &m[3]));
-    assert_int_equal(m[3].lo, 4);
+    assert_int_equal(m[3].lo, 3);
 
     raw_exec(db, "DELETE FROM francis_active_actors WHERE actor_id = 'f4'");
-    t_ok(hosts_add(&near[0], "counter", &m[4]));
     t_ok(francis_halt(near[0].ctx, "counter", m[4].id, NULL));  /* nothing to delete */
     t_ok(hosts_add(&near[1], "counter", &m[4]));
+    place(db, m[4].id, near[0].id);             /* who has it meanwhile, and lets go of it */
+    t_ok(hosts_add(&near[0], "counter", &m[4]));
+    t_ok(francis_halt(near[0].ctx, "counter", m[4].id, NULL));
+    hosts_until(raw_int(db, "SELECT count(*) FROM francis_active_actors WHERE actor_id = ?1",
+                        m[4].id, NULL) == 0);
+    refused_turn(&near[1], &m[4], db);
+    t_ok(hosts_add(&near[1], "counter", &m[4]));
+    assert_int_equal(m[4].lo, 4);
 
     t_ok(hosts_order_add(&far, "counter", &witness));
     hosts_far_kill(&far);
