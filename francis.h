@@ -14586,8 +14586,26 @@ static void frn_drain_calls(francis_host *h, bool all)
         } else if (c->state == FRN_CALL_BACKOFF || c->state == FRN_CALL_FINDING) {
             frn_list_remove(&c->link);
             frn_call_fail(h, c, FRANCIS_ERR_STOPPED, "the host is stopping");
+        } else if (c->state == FRN_CALL_REMOTE && all) {
+            frn_net_cancel(h->net, c->handle);
+            frn_call_fail(h, c, c->peek ? FRANCIS_ERR_STOPPED : FRANCIS_ERR_UNKNOWN,
+                          "the host has stopped before the host of the actor answered");
         }
     }
+}
+
+/* Whether calls from here are with other hosts, or on their way to them. */
+static bool frn_calls_abroad(const francis_host *h)
+{
+    const frn_list *l;
+
+    for (l = h->outside.next; l != &h->outside; l = l->next) {
+        const frn_call *c = FRN_OF(const frn_call, owner_link, l);
+        if (c->state == FRN_CALL_REMOTE || c->state == FRN_CALL_BACKOFF
+            || c->state == FRN_CALL_FINDING)
+            return true;
+    }
+    return false;
 }
 
 static void frn_drain_begin(francis_host *h)
@@ -14654,7 +14672,7 @@ static bool frn_drained(const francis_host *h)
     if (h->phase != FRN_HOST_DRAINING || h->leaving)
         return false;
     if (frn_host_empty(h))
-        return true;
+        return !frn_calls_abroad(h);
     if (!h->stop_timed_out || !frn_list_empty(&h->queue) || h->committing || h->rejoin
         || !frn_list_empty(&h->callbacks) || !frn_list_empty(&h->ready))
         return false;
