@@ -6,7 +6,8 @@ cd "$(dirname "$0")"
 usage() {
     cat <<'END'
 usage: ./build.sh VERB [ARGUMENT ...]
-  install-deps [build] [test] [lint]  install compilers, libraries and tools (default: all of them)
+  install-deps [build] [examples] [test] [lint]
+                    install compilers, libraries and tools (default: all of them)
   examples          build examples/NAME.c into build/NAME
   demo              count the words of a book in durable actors, and kill it in the middle
   test [NAME ...]   run everything, or tests/test_NAME.c only; also: compile, examples
@@ -181,7 +182,14 @@ build_program() {
 build_example() {
     # shellcheck disable=SC2046,SC2086
     make_with "$3" $(mode_cc "$1") -std=c11 $warn_all $warn_c -I. $(mode_flags "$1") $CFLAGS \
-        "examples/$2.c" $libs
+        "examples/$2.c" $(example_libs "$2") $libs
+}
+
+# What an example needs besides: the libraries, and what is missing of them.
+example_libs() { case $1 in worker) say -lmicrohttpd ;; esac; }
+
+example_lack() {
+    [ "$1" != worker ] || can_build microhttpd.h -lmicrohttpd || say "no libmicrohttpd"
 }
 
 # ---- dependencies --------------------------------------------------------------------------------
@@ -211,7 +219,9 @@ install_deps() {
         for group; do
             case $group in
             build) need="$need gcc libc6-dev libsqlite3-dev libmbedtls-dev" ;;
+            examples) want="$want libmicrohttpd-dev" ;;
             test) need="$need gcc g++ libc6-dev libsqlite3-dev libmbedtls-dev libcmocka-dev"
+                want="$want libmicrohttpd-dev curl"
                 want="$want clang gcc-multilib musl-tools libclang-rt-dev" ;;
             lint) need="$need clang-format cppcheck shellcheck" want="$want clang-tidy" ;;
             esac
@@ -227,8 +237,9 @@ install_deps() {
         for group; do
             case $group in
             build) need="$need gcc musl-dev sqlite-dev mbedtls-dev" ;;
+            examples) want="$want libmicrohttpd-dev" ;;
             test) need="$need gcc g++ musl-dev sqlite-dev mbedtls-dev cmocka-dev"
-                want="$want clang compiler-rt coreutils" ;;
+                want="$want libmicrohttpd-dev curl clang compiler-rt coreutils" ;;
             lint) need="$need clang-extra-tools cppcheck shellcheck" ;;
             esac
         done
@@ -239,7 +250,9 @@ install_deps() {
         for group; do
             case $group in
             build) need="$need gcc sqlite-devel mbedtls-devel" ;;
+            examples) want="$want libmicrohttpd-devel" ;;
             test) need="$need gcc gcc-c++ sqlite-devel mbedtls-devel libcmocka-devel"
+                want="$want libmicrohttpd-devel curl"
                 want="$want clang compiler-rt libasan libubsan libtsan glibc-devel.i686 musl-gcc" ;;
             lint) need="$need clang-tools-extra cppcheck ShellCheck" ;;
             esac
@@ -251,7 +264,8 @@ install_deps() {
         for group; do
             case $group in
             build) need="$need sqlite mbedtls@3" ;;
-            test) need="$need sqlite mbedtls@3 cmocka" want="$want coreutils" ;;
+            examples) want="$want libmicrohttpd" ;;
+            test) need="$need sqlite mbedtls@3 cmocka" want="$want libmicrohttpd coreutils" ;;
             lint) need="$need clang-format cppcheck shellcheck" ;;
             esac
         done
@@ -286,9 +300,13 @@ missing() {
         can_build sqlite3.h -lsqlite3 || say "sqlite3"
         # shellcheck disable=SC2086  # words
         can_build mbedtls/ssl.h $tls_libs || say "mbedTLS" ;;
-    test)
+    examples)
         missing build
+        [ -z "$(example_lack worker)" ] || say "libmicrohttpd (optional)" ;;
+    test)
+        missing examples
         can_build cmocka.h -lcmocka || say "cmocka"
+        have curl || say "curl (optional)"
         [ -n "${CC:-}" ] || have clang || say "clang (optional)"
         cxx=$(cxx_of "$(plain_cc)")
         have "${cxx%% *}" || say "a C++ compiler (optional)" ;;
@@ -428,12 +446,21 @@ sanitizer_reports() {
     return $san_any
 }
 
+# The example that its test runs, in the same mode.
+test_worker() {
+    example_without=$(example_lack worker)
+    [ -z "$example_without" ] || skip "$example_without"
+    export T_WORKER="$(mode_dir "$1")/examples/worker"
+    build_example "$1" worker "$T_WORKER"
+}
+
 # do_test NAME MODE: one program; counts its cases from cmocka's TAP lines.
 do_test() {
     program_libs=-lcmocka
     # shellcheck disable=SC2086
     build_program "$2" "tests/test_$1.c" "$(mode_dir "$2")/test_$1" $warn_test -I. -Itests/support
     if [ "$2" = plain ]; then unset T_SLOW; else export T_SLOW=1; fi
+    [ "$1" != worker ] || test_worker "$2"
     sanitizer_options
     export CMOCKA_MESSAGE_OUTPUT=TAP
     test_code=0
@@ -468,6 +495,8 @@ do_test() {
 # do_example NAME MODE: builds it, and runs it where a script says what to expect.
 do_example() {
     example=$(mode_dir "$2")/examples/$1
+    example_without=$(example_lack "$1")
+    [ -z "$example_without" ] || skip "$example_without"
     build_example "$2" "$1" "$example"
     [ -f "examples/expected/$1.sh" ] || return 0
     sanitizer_options
@@ -783,10 +812,15 @@ lint_all() {
 # ---- the other verbs -----------------------------------------------------------------------------
 
 examples_all() {
-    require build
+    require examples
     make_scratch
     for file in examples/*.c; do
         example=$(basename "$file" .c)
+        example_without=$(example_lack "$example")
+        if [ -n "$example_without" ]; then
+            say "skipped  build/$example: $example_without"
+            continue
+        fi
         say "build/$example"
         build_example "${SAN:-plain}" "$example" "build/$example"
     done
@@ -807,7 +841,7 @@ verb=${1:-}
 [ $# = 0 ] || shift
 case $verb in
 install-deps)
-    [ $# -gt 0 ] || set -- build test lint
+    [ $# -gt 0 ] || set -- build examples test lint
     install_deps "$@" ;;
 examples) examples_all ;;
 demo)
