@@ -9,8 +9,9 @@ usage: ./build.sh VERB [ARGUMENT ...]
   install-deps [build] [examples] [test] [lint]
                     install compilers, libraries and tools (default: all of them)
   examples          build examples/NAME.c into build/NAME
-  demo              count the words of a book in durable actors, and kill it in the middle
-  test [NAME ...]   run everything, or tests/test_NAME.c only; also: compile, examples
+  demo              count the words of a book in durable actors, and kill it in the middle; let
+                    three workers be a cluster, and kill one of them
+  test [NAME ...]   run everything, or tests/test_NAME.c only; also: compile, examples, demo
   bench [--json]    run the benchmarks
   lint              check layout, habits and what static analysis finds
   clean             remove build/
@@ -190,6 +191,17 @@ example_libs() { case $1 in worker) say -lmicrohttpd ;; esac; }
 
 example_lack() {
     [ "$1" != worker ] || can_build microhttpd.h -lmicrohttpd || say "no libmicrohttpd"
+}
+
+# build_demo MODE DIRECTORY: what the demo runs, and $demo_command.
+build_demo() {
+    for demo_example in quickstart worker; do
+        build_example "$1" "$demo_example" "$2/$demo_example"
+    done
+    # shellcheck disable=SC2046,SC2086
+    make_with "$2/demo-cluster" $(mode_cc "$1") -std=c11 $warn_test -Itests/support \
+        $(mode_flags "$1") $CFLAGS tests/demo/cluster.c -lpthread
+    demo_command="sh tests/demo/demo.sh $2/quickstart tests/demo/text.txt $2/demo-cluster $2/worker"
 }
 
 # ---- dependencies --------------------------------------------------------------------------------
@@ -396,6 +408,7 @@ do_item() {
     object) build_object "$1" ;;
     test) do_test "$@" ;;
     example) do_example "$@" ;;
+    demo) do_demo "$@" ;;
     header | header++ | implementation | implementation++ | 32-bit | musl)
         do_compile "$kind" "$@" ;;
     program) do_program "$@" ;;
@@ -506,6 +519,15 @@ do_example() {
         example_code=$?
     ! sanitizer_reports || example_code=1
     return $example_code
+}
+
+# do_demo MODE
+do_demo() {
+    example_without=$(example_lack worker)
+    [ -z "$example_without" ] || skip "$example_without"
+    build_demo "$1" "$(mode_dir "$1")/examples"
+    # shellcheck disable=SC2086  # words
+    limited $demo_command
 }
 
 # ---- items: compile modes ------------------------------------------------------------------------
@@ -715,6 +737,7 @@ test_all() {
         fi
         list_tests "${SAN:-plain}" >> "$list"
         list_examples "${SAN:-plain}" >> "$list"
+        say "demo ${SAN:-plain}" >> "$list"
         [ -n "$SAN" ] || list_compile >> "$list"
     fi
     for name; do
@@ -723,6 +746,7 @@ test_all() {
         if [ -f "tests/test_$name.c" ]; then say "test $name $modes" >> "$list"
         elif [ "$name" = compile ]; then list_compile >> "$list"
         elif [ "$name" = examples ]; then list_examples "$modes" >> "$list"
+        elif [ "$name" = demo ]; then say "demo $modes" >> "$list"
         else die "no tests/test_$name.c"
         fi
     done
@@ -799,7 +823,7 @@ lint_all() {
         say "lint clang-tidy francis.h"
         say "lint cppcheck francis.h"
         for check in layout habits shellcheck; do say "lint $check"; done
-        for file in tests/test_*.c tests/bench/*.c examples/*.c; do
+        for file in tests/test_*.c tests/bench/*.c tests/demo/*.c examples/*.c; do
             [ ! -f "$file" ] || say "lint cppcheck $file"
         done
     } > "$scratch/list"
@@ -845,9 +869,11 @@ install-deps)
     install_deps "$@" ;;
 examples) examples_all ;;
 demo)
-    require build
-    build_example "${SAN:-plain}" quickstart build/quickstart
-    exec sh tests/demo/demo.sh build/quickstart tests/demo/text.txt ;;
+    require examples
+    [ -z "$(example_lack worker)" ] || die "the demo needs the worker: $(example_lack worker)"
+    build_demo "${SAN:-plain}" build
+    # shellcheck disable=SC2086  # words
+    exec $demo_command ;;
 test) test_all "$@" ;;
 bench) bench "$@" ;;
 lint) lint_all ;;

@@ -1,17 +1,15 @@
 #!/bin/sh
-# demo.sh QUICKSTART TEXT: counts the words of a text in durable actors, one for each word, compares
-# the counts with sort and uniq; then kills the program in the middle of another run to show that
-# nothing it had acknowledged is lost; then lets three programs share a file, and kills one of them.
-# Ends with 0 if all is as it says, in less than a minute.
+# demo.sh QUICKSTART TEXT CLUSTER WORKER: counts the words of a text in durable actors, one for each
+# word, compares the counts with sort and uniq; then kills the program in the middle of another run
+# to show that nothing it had acknowledged is lost; then three workers are a cluster, and one of
+# them is killed (cluster.c). Ends with 0 if all is as it says, in less than a minute.
 set -eu
-quickstart=$1 text=$2
+quickstart=$1 text=$2 cluster=$3 worker=$4
 LC_ALL=C
 export LC_ALL
 
 dir=$(mktemp -d "${TMPDIR:-/tmp}/francis-demo.XXXXXX")
-running=
-# shellcheck disable=SC2086  # words
-trap '[ -z "$running" ] || kill -9 $running 2> /dev/null; rm -rf "$dir"' EXIT
+trap 'rm -rf "$dir"' EXIT
 trap 'exit 130' INT HUP TERM
 
 fail() {
@@ -109,92 +107,9 @@ echo "is at least what had been acknowledged and at most what had been sent. $mo
 echo "stored when the kill came; their answers were still on the way. Nothing was lost."
 
 echo
-echo "== 3. Three programs, one file"
-# Each is asked for every word, and serves those that it was the first to call. Their inputs stay
-# open, so that none ends, and leaves its words to the others, before all have answered.
-head -n $half "$dir/feed" > "$dir/feed.1"
-tail -n +$((half + 1)) "$dir/feed" > "$dir/feed.2"
-more=$((lines - half))
-for port in 7001 7002 7003; do
-    mkfifo "$dir/in.$port"
-    "$quickstart" "$dir/shared.db" --address 127.0.0.1:$port < "$dir/in.$port" \
-        > "$dir/out.$port" 2> "$dir/err.$port" &
-    running="$running $!"
-done
-# shellcheck disable=SC2086  # words
-set -- $running
-first=$1 second=$2 third=$3
-exec 3> "$dir/in.7001" 4> "$dir/in.7002" 5> "$dir/in.7003"
-
-# answered PORT LINES: waits until so many have been.
-answered() {
-    tries=0
-    while [ "$(wc -l < "$dir/out.$1")" -lt "$2" ]; do
-        tries=$((tries + 1))
-        [ $tries -lt 300 ] || fail "127.0.0.1:$1 does not answer: $(cat "$dir/err.$1")"
-        sleep 0.1 2> /dev/null || sleep 1
-    done
+echo "== 3. A cluster"
+mkdir "$dir/cluster"
+"$cluster" "$worker" "$dir/cluster" || {
+    [ ! -f "$dir/cluster/worker.log" ] || cat "$dir/cluster/worker.log"
+    fail "the cluster did not hold, see above"
 }
-
-# words OUT...: the words that were counted there, each once for each OUT.
-words() {
-    for out; do
-        sed -n 's/^\([a-z]*\) [0-9]*$/\1/p' "$out" | sort -u
-    done | sort
-}
-
-start=$(now)
-cat "$dir/feed.1" >&3 &
-cat "$dir/feed.1" >&4 &
-cat "$dir/feed.1" >&5 &
-for port in 7001 7002 7003; do answered $port $half; done
-ms=$(($(now) - start))
-tallied "$dir/feed.1" > "$dir/half"
-words "$dir"/out.700? > "$dir/served"
-cut -d ' ' -f 1 "$dir/half" | cmp -s - "$dir/served" || fail "a word was counted by two, or by none"
-cat "$dir"/out.700? | grep -v ' error:' > "$dir/all"
-counted "$dir/all" | cmp -s - "$dir/half" || fail "the counts of three differ from those of sort"
-echo "Each of three programs was asked to count the first half of the words, at the same time, and"
-echo "answered in $((ms / 1000)).$((ms % 1000 / 100)) seconds." \
-    "Each of $(wc -l < "$dir/half" | tr -d ' ') words was counted by exactly one of them:"
-for port in 7001 7002 7003; do
-    words "$dir/out.$port" | wc -l | awk -v port=$port \
-        '{ printf "%8d  127.0.0.1:%s\n", $1, port }'
-done
-echo "The others said:"
-for port in 7001 7002 7003; do grep ' error:' "$dir/out.$port" | sed -e 's/^/    /' -e 1q; done
-
-
-kill -9 "$first"
-wait "$first" 2> /dev/null || true
-start=$(now)
-cat "$dir/feed.2" >&4 &
-cat "$dir/feed.2" >&5 &
-for port in 7002 7003; do answered $port "$lines"; done
-ms=$(($(now) - start))
-exec 3>&- 4>&- 5>&-
-for pid in "$second" "$third"; do
-    wait "$pid" || fail "quickstart ended with $?, beside one that was killed"
-done
-running=
-tallied "$dir/feed.2" > "$dir/rest"
-for port in 7002 7003; do tail -n +$((half + 1)) "$dir/out.$port" > "$dir/late.$port"; done
-words "$dir"/late.700? > "$dir/served"
-cut -d ' ' -f 1 "$dir/rest" | cmp -s - "$dir/served" || fail "a word was counted by two, or by none"
-words "$dir/out.7001" > "$dir/orphans"
-moved=$(cat "$dir"/late.700? | awk -v orphans="$dir/orphans" '
-    BEGIN { while ((getline word < orphans) > 0) orphan[word] = 1 }
-    !/ error:/ && $1 in orphan && !seen[$1]++ { n++ }
-    END { print n + 0 }')
-[ "$moved" -gt 0 ] || fail "nobody went on with the words of the one that was killed"
-
-# Each count was answered once, by whomever, and all are in the file.
-cat "$dir"/out.700? | grep -v ' error:' | sort > "$dir/all"
-[ "$(uniq "$dir/all" | wc -l)" -eq "$lines" ] || fail "not each count was answered once"
-"$quickstart" "$dir/shared.db" < "$dir/asked" > "$dir/stored" || fail "the restart ended with $?"
-sort "$dir/stored" | cmp -s - "$dir/expected" || fail "what is stored is not what sort counts"
-echo
-echo "The first was killed with -9, and the others were asked to count the second half: answered in"
-echo "$((ms / 1000)).$((ms % 1000 / 100)) seconds. They went on with $moved words of the one" \
-    "that was killed."
-echo "Each of $lines counts was answered by one of the three, and is in the file. Nothing was lost."
