@@ -463,7 +463,8 @@ sanitizer_reports() {
 test_worker() {
     example_without=$(example_lack worker)
     [ -z "$example_without" ] || skip "$example_without"
-    export T_WORKER="$(mode_dir "$1")/examples/worker"
+    T_WORKER=$(mode_dir "$1")/examples/worker
+    export T_WORKER
     build_example "$1" worker "$T_WORKER"
 }
 
@@ -735,9 +736,11 @@ test_all() {
                 modes="$modes $mode"
             done
         fi
-        list_tests "${SAN:-plain}" >> "$list"
-        list_examples "${SAN:-plain}" >> "$list"
-        say "demo ${SAN:-plain}" >> "$list"
+        {
+            list_tests "${SAN:-plain}"
+            list_examples "${SAN:-plain}"
+            say "demo ${SAN:-plain}"
+        } >> "$list"
         [ -n "$SAN" ] || list_compile >> "$list"
     fi
     for name; do

@@ -1,6 +1,6 @@
-/* A host of a cluster, driven over HTTP. Start several with different addresses and the same -db and
- * key: each one answers for all actors. libmicrohttpd has one thread, and no request keeps it: the
- * call is asynchronous, its connection sleeps until the answer has come.
+/* A host of a cluster, driven over HTTP. Start several with different addresses, the same -db and
+ * the same key: each one answers for all actors. libmicrohttpd has one thread, and no request keeps
+ * it: the call is asynchronous, and its connection sleeps until the answer has come.
  * cc worker.c -o worker -lmicrohttpd -lsqlite3 -lmbedtls -lmbedx509 -lmbedcrypto -lpthread
  * Usage: FRANCIS_CLUSTER_KEY=... worker [-worker-address HOST:PORT] [-actor-host-address HOST:PORT]
  *                                       [-db FILE] [-wait-ms N] [-health-deadline-ms N]
@@ -74,8 +74,8 @@ static francis_result reset(francis_ctx *ctx)
     return peek(ctx);
 }
 
-/* The turn goes on later. Nobody answers what it expects, so that ends by its deadline; meanwhile no
- * thread waits, and only this actor is busy. */
+/* The turn goes on later. Nobody answers what it expects, so that ends by its deadline; meanwhile
+ * no thread waits, and only this actor is busy. */
 static francis_result later(francis_ctx *ctx, francis_handler next)
 {
     francis_call *pause = (francis_call *)francis_alloc(ctx, sizeof *pause);
@@ -111,7 +111,7 @@ static const francis_method methods[] = {
 };
 
 /* -- JSON, by SQLite --------------------------------------------------------------------------- */
-/* The text that a SELECT has, to be freed with sqlite3_free; NULL: no memory. %Q is a quoted text. */
+/* The text that a SELECT has, for sqlite3_free; NULL: no memory, no JSON. %Q is a quoted text. */
 static char *json_select(const char *format, ...)
 {
     sqlite3_stmt *select = NULL;
@@ -199,7 +199,8 @@ static enum MHD_Result answer_error(request *q)
     francis_result           r = q->call.result;
     char                     seconds[24];
 
-    (void)snprintf(seconds, sizeof seconds, "%lld", (long long)(q->call.retry_after_ms + 999) / 1000);
+    (void)snprintf(seconds, sizeof seconds, "%lld",
+                   (long long)(q->call.retry_after_ms + 999) / 1000);
     return respond(q, status_of(r),
                    error_text(francis_result_name(r), q->call.error, outcome[francis_outcome(r)]),
                    q->call.retry_after_ms > 0 ? "Retry-After" : NULL, seconds);
@@ -289,7 +290,8 @@ static char *counters_text(const francis_stats *stats)
 
     for (size_t i = 0; i < sizeof counters / sizeof counters[0]; i++)
         sqlite3_str_appendf(text, "%c\"%s\":%llu", i == 0 ? '{' : ',', counters[i].name,
-                            *(const uint64_t *)(const void *)((const char *)stats + counters[i].at));
+                            *(const uint64_t *)(const void *)((const char *)stats
+                                                              + counters[i].at));
     sqlite3_str_appendchar(text, 1, '}');
     return sqlite3_str_finish(text);
 }
@@ -345,12 +347,11 @@ static int split(char *path, char **part)
 {
     int n = 0;
 
-    for (char *at = path; at != NULL; n++) {
+    for (char *at = path; at != NULL; at = strchr(at, '/')) {
         if (n == PARTS_MAX)
             return -1;
-        part[n] = at + 1;
-        if ((at = strchr(at + 1, '/')) != NULL)
-            *at = '\0';
+        *at++ = '\0';
+        part[n++] = at;
     }
     return n;
 }

@@ -1,5 +1,5 @@
-/* examples/worker.c as a cluster: three processes on one database that are killed, stopped and ended
- * while clients count in them over HTTP. T_WORKER is the program. */
+/* examples/worker.c as a cluster: three processes on one database that are killed, stopped and
+ * ended while clients count in them over HTTP. T_WORKER is the program. */
 #include "support/t.h"
 
 #include "support/workers.h"
@@ -129,7 +129,8 @@ static void test_stop(void **state)
     do
         (void)http_once(workers[0].port, "POST", "/invoke/myactor/other/increment", "", &a);
     while (a.outcome != HTTP_DONE && worker_ms() < start_ms + WORKER_PATIENCE_MS);
-    print_message("continued, it served again after %lld ms\n", (long long)(worker_ms() - start_ms));
+    print_message("continued, it served again after %lld ms\n",
+                  (long long)(worker_ms() - start_ms));
     assert_int_equal(a.outcome, HTTP_DONE);
     assert_true(counted_end(&all));             /* what had been sent to it as well */
     assert_int_equal(worker_status(&workers[0], "lives"), 2);

@@ -112,16 +112,18 @@ ask 200 '{"Out":0}' -X POST $B/peek/myactor/ann/get
 
 # -- what the hosts tell
 for url in $A $B; do
-    curl -s -S -m 60 $url/status >"$scratch/status" || fail "no status"
-    grep '^{"host_id":"[0-9a-f-]*","address":"127.0.0.1:1757[12]","activations":{"myactor":[0-9]*},"connections":[0-9]*,"counters":{.*"turns":[0-9]*,.*}}$' \
-        "$scratch/status" >/dev/null || fail "has the status $(cat "$scratch/status")"
-    curl -s -S -f -m 60 $url/healthz >"$scratch/health" || fail "is not healthy"
+    curl -s -S -m 60 "$url"/status >"$scratch/status" || fail "no status"
+    where='"host_id":"[0-9a-f-]*","address":"127.0.0.1:1757[12]"'
+    much='"activations":{"myactor":[0-9]*},"connections":[0-9]*'
+    grep "^{$where,$much,\"counters\":{.*\"turns\":[0-9]*,.*}}\$" "$scratch/status" \
+        >/dev/null || fail "has the status $(cat "$scratch/status")"
+    curl -s -S -f -m 60 "$url"/healthz >"$scratch/health" || fail "is not healthy"
     grep '^{"healthy":true,"ready":true,"draining":false,' "$scratch/health" >/dev/null ||
         fail "has the health $(cat "$scratch/health")"
-    ask 200 '{}' -X POST $url/halt-all
+    ask 200 '{}' -X POST "$url"/halt-all
 done
 for url in $A $B; do
-    curl -s -S -m 60 $url/status | grep '"myactor":0}' >/dev/null || fail "has not halted all"
+    curl -s -S -m 60 "$url"/status | grep '"myactor":0}' >/dev/null || fail "has not halted all"
 done
 ask 200 '{"Out":1}' -X POST $B/invoke/myactor/ann/increment
 

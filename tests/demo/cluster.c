@@ -1,5 +1,5 @@
-/* cluster WORKER DIRECTORY: three processes of examples/worker.c are one cluster. Tells what happens
- * when one of them is killed under load, and ends with 0 if all of it is as it says. */
+/* cluster WORKER DIRECTORY: three processes of examples/worker.c are one cluster. Tells what
+ * happens when one of them is killed under load; ends with 0 if all of it is as it says. */
 #include "workers.h"
 
 enum { LOAD = 3000, CLIENTS = 4 };
@@ -68,8 +68,9 @@ static void compare(void)
             fail("the counts", "differ between two workers");
         sum = other;
     }
-    printf("Each of the three has the same %d counts. Their sum is %lld: %d acknowledged, %d unknown."
-           "\n", all.ids, (long long)sum, counted_sum(all.done), counted_sum(all.unknown));
+    printf("Each of the three has the same %d counts. Their sum is %lld: %d acknowledged,"
+           " %d unknown.\n", all.ids, (long long)sum, counted_sum(all.done),
+           counted_sum(all.unknown));
 }
 
 static void count(int64_t *ms)
@@ -129,8 +130,8 @@ static void come_back(void)
     printf(": myactor/hello answers {\"Out\":%lld}.\n", (long long)a.out);
     if (!counted_end(&all))
         fail("the clients", "are not answered");
-    printf("The clients are through. %d times nothing had been done and they asked again; %d times\n"
-           "nobody could tell whether it had been.\n", atomic_load(&all.again),
+    printf("The clients are through. %d times nothing had been done and they asked again; %d times"
+           "\nnobody could tell whether it had been.\n", atomic_load(&all.again),
            counted_sum(all.unknown));
     compare();
     printf("No acknowledged increment was lost, and none was done twice.\n");

@@ -237,7 +237,8 @@ T_UNUSED static bool worker_spawn(worker *w)
     char        http[32], host[32];
     const char *wait_ms = w->wait_ms != NULL ? w->wait_ms : "25000";
     const char *deadline_ms = w->deadline_ms != NULL ? w->deadline_ms : "0";
-    int         out = open(w->log != NULL ? w->log : "/dev/null", O_WRONLY | O_CREAT | O_APPEND, 0600);
+    const char *log = w->log != NULL ? w->log : "/dev/null";
+    int         out = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
     const char *args[] = { w->program, "-worker-address", http, "-actor-host-address", host, "-db",
                            w->database, "-wait-ms", wait_ms, "-health-deadline-ms", deadline_ms,
                            NULL };
