@@ -97,32 +97,64 @@ static void test_kill(void **state)
         assert_true(worker_stop(&workers[i]));
 }
 
+/* Sends a request, and does not wait for its answer; returns the connection. */
+static int send_post(const worker *w, const char *path)
+{
+    char text[200];
+    int  fd = http_open(w->port);
+    int  size = snprintf(text, sizeof text,
+                         "POST %s HTTP/1.1\r\nHost: worker\r\nContent-Length: 0\r\n\r\n", path);
+    assert_true(fd >= 0);
+    assert_int_equal(send(fd, text, (size_t)size, MSG_NOSIGNAL), size);
+    return fd;
+}
+
+/* Stops the first worker until the second or third one has evicted it, which they do when they want
+ * its actors. If it has been stopped while it had the write lock of the database it cannot be, and
+ * is stopped at another moment. */
+static void stop_until_evicted(void)
+{
+    int     fds[WORKER_IDS];
+    int64_t until = t_ms() + WORKER_PATIENCE_MS;
+    assert_int_equal(kill(workers[0].pid, SIGSTOP), 0);
+    for (int i = 0; i < all.ids; i++) {
+        char path[64];
+        (void)snprintf(path, sizeof path, "/peek/myactor/%d/get", i);
+        fds[i] = send_post(&workers[1], path);
+    }
+    while (worker_number(&workers[1], "/status", "evictions") < 1 &&
+           worker_number(&workers[2], "/status", "evictions") < 1) {
+        assert_true(t_ms() < until);
+        if (worker_number(&workers[1], "/healthz", "busy_process") == workers[0].pid ||
+            worker_number(&workers[2], "/healthz", "busy_process") == workers[0].pid) {
+            assert_int_equal(kill(workers[0].pid, SIGCONT), 0);
+            worker_nap();
+            assert_int_equal(kill(workers[0].pid, SIGSTOP), 0);
+        }
+        worker_nap();
+    }
+    for (int i = 0; i < all.ids; i++)
+        (void)close(fds[i]);
+}
+
 /* A worker is stopped until the others have evicted it and gone on with its actors, and continues:
  * it changes nothing of what they have written since, and serves again. */
 static void test_stop(void **state)
 {
-    int64_t     evictions, start_ms;
+    int64_t     start_ms;
     int         step = slow() ? 300 : 1500, fd = -1;
     http_answer a;
     (void)state;
-    start(WORKERS_MAX, NULL, "2000");
+    start(WORKERS_MAX, NULL, "3000");
     assert_true(counted_begin(&all, 4));
     counted_allow(&all, step);
     assert_true(counted_until(&all, step / 2));
     assert_true(worker_status(&workers[0], "myactor") > 0); /* else there is nothing to take over */
-    assert_int_equal(kill(workers[0].pid, SIGSTOP), 0);
+    stop_until_evicted();
     for (int i = 1; i < WORKERS_MAX; i++)
         assert_true(counted_answers_ms(&all, &workers[i]) >= 0);
-    evictions = worker_status(&workers[1], "evictions") + worker_status(&workers[2], "evictions");
-    assert_int_equal(evictions, 1);
-    for (int i = 0; i < all.ids; i++) {         /* each one is changed by its successor */
-        char path[64];
-        (void)snprintf(path, sizeof path, "/invoke/myactor/%d/increment", i);
-        if (http_ask(&fd, workers[1].port, "POST", path, "{\"In\":1}", &a) != HTTP_DONE)
-            fail_msg("%s", a.text);
-        counted_seen(&all, i, a.out);
-        (void)atomic_fetch_add(&all.done[i], 1);
-    }
+    for (int i = 0; i < all.ids; i++)           /* each one is changed by its successor */
+        t_until(counted_try(&all, &workers[1], &fd, i));
     (void)close(fd);
     start_ms = worker_ms();
     assert_int_equal(kill(workers[0].pid, SIGCONT), 0);
@@ -133,7 +165,7 @@ static void test_stop(void **state)
                   (long long)(worker_ms() - start_ms));
     assert_int_equal(a.outcome, HTTP_DONE);
     assert_true(counted_end(&all));             /* what had been sent to it as well */
-    assert_int_equal(worker_status(&workers[0], "lives"), 2);
+    assert_true(worker_status(&workers[0], "lives") >= 2);
     check_counts();
 }
 
@@ -155,13 +187,9 @@ static bool waiting_all(int count)
 static void waiting_begin(int *fds, int count)
 {
     for (int i = 0; i < WAITING; i++) {
-        char text[200];
-        int  size = snprintf(text, sizeof text,
-                             "POST /invoke/myactor/w%d/increment-wait HTTP/1.1\r\n"
-                             "Host: worker\r\nContent-Length: 0\r\n\r\n", i);
-        fds[i] = http_open(workers[count - 1].port);
-        assert_true(fds[i] >= 0);
-        assert_int_equal(send(fds[i], text, (size_t)size, MSG_NOSIGNAL), size);
+        char path[64];
+        (void)snprintf(path, sizeof path, "/invoke/myactor/w%d/increment-wait", i);
+        fds[i] = send_post(&workers[count - 1], path);
     }
     t_until(waiting_all(count));
 }
@@ -188,7 +216,7 @@ static void test_end(void **state)
 {
     int fds[WAITING];
     (void)state;
-    start(2, "5000", NULL);
+    start(2, "8000", NULL);
     waiting_begin(fds, 2);
     assert_true(worker_status(&workers[1], "calls_out") > 0);
     assert_int_equal(kill(workers[0].pid, SIGTERM), 0);

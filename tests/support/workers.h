@@ -202,20 +202,27 @@ typedef struct {
     pid_t       pid;
 } worker;
 
-/* A port that was free a moment ago. */
+/* A port that was free a moment ago. None that the system gives to clients: these could take the
+ * port of a worker that has been killed, and one that tries to reach it could reach itself. */
 T_UNUSED static int worker_free_port(void)
 {
-    struct sockaddr_in at;
-    socklen_t          size = sizeof at;
-    int                fd = socket(AF_INET, SOCK_STREAM, 0), port = 0;
-    (void)memset(&at, 0, sizeof at);
-    at.sin_family = AF_INET;
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (fd >= 0 && bind(fd, (struct sockaddr *)&at, sizeof at) == 0 &&
-        getsockname(fd, (struct sockaddr *)&at, &size) == 0)
-        port = ntohs(at.sin_port);
-    if (fd >= 0)
+    static unsigned next;
+    int             port = 0;
+    if (next == 0)
+        next = (unsigned)worker_ms() * 31u + (unsigned)getpid() * 7919u;
+    while (port == 0) {
+        struct sockaddr_in at;
+        int                fd = socket(AF_INET, SOCK_STREAM, 0);
+        (void)memset(&at, 0, sizeof at);
+        at.sin_family = AF_INET;
+        at.sin_port = htons((uint16_t)(20000 + next++ % 12000));
+        at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        if (fd < 0)
+            return 0;
+        if (bind(fd, (struct sockaddr *)&at, sizeof at) == 0)
+            port = ntohs(at.sin_port);
         (void)close(fd);
+    }
     return port;
 }
 
@@ -301,16 +308,21 @@ T_UNUSED static bool worker_stop(worker *w)
     return worker_ended(w);
 }
 
-/* A number of its status. */
-T_UNUSED static int64_t worker_status(const worker *w, const char *name)
+/* A number of what it tells under /status or /healthz; -1: there is none. */
+T_UNUSED static int64_t worker_number(const worker *w, const char *path, const char *name)
 {
     http_answer a;
     char        key[64];
     const char *at;
     (void)snprintf(key, sizeof key, "\"%s\":", name);
-    (void)http_once(w->port, "GET", "/status", "", &a);
+    (void)http_once(w->port, "GET", path, "", &a);
     at = strstr(a.text, key);
     return at != NULL ? strtoll(at + strlen(key), NULL, 10) : -1;
+}
+
+T_UNUSED static int64_t worker_status(const worker *w, const char *name)
+{
+    return worker_number(w, "/status", name);
 }
 
 /* -- the books --------------------------------------------------------------------------------- */
@@ -338,28 +350,40 @@ T_UNUSED static void counted_seen(counted *all, int id, int64_t count)
         (void)atomic_fetch_add(&all->twice, 1);
 }
 
+/* One attempt at an increment, put into the books; false: nothing has been done. */
+T_UNUSED static bool counted_try(counted *all, const worker *w, int *fd, int id)
+{
+    http_answer a;
+    char        path[64];
+    (void)snprintf(path, sizeof path, "/invoke/myactor/%d/increment", id);
+    switch (http_ask(fd, w->port, "POST", path, "{\"In\":1}", &a)) {
+    case HTTP_DONE:
+        counted_seen(all, id, a.out);
+        (void)atomic_fetch_add(&all->done[id], 1);
+        return true;
+    case HTTP_UNKNOWN:
+        (void)atomic_fetch_add(&all->unknown[id], 1);
+        return true;
+    default:
+        (void)atomic_fetch_add(&all->again, 1);
+        worker_nap();
+        return false;
+    }
+}
+
+T_UNUSED static int counted_random(unsigned *random, int below)
+{
+    *random = *random * 1103515245u + 12345u;
+    return (int)((*random >> 16) % (unsigned)below);
+}
+
 /* One increment: repeated until it is done, or nobody can say whether it is. */
 T_UNUSED static void counted_one(counted *all, int *fds, unsigned *random)
 {
-    http_answer  a;
-    http_outcome o;
-    char         path[64];
-    int          id, w;
-    *random = *random * 1103515245u + 12345u;
-    id = (int)((*random >> 16) % (unsigned)all->ids);
-    (void)snprintf(path, sizeof path, "/invoke/myactor/%d/increment", id);
-    for (;;) {
-        *random = *random * 1103515245u + 12345u;
-        w = (int)((*random >> 16) % (unsigned)all->workers_count);
-        o = http_ask(&fds[w], all->workers[w].port, "POST", path, "{\"In\":1}", &a);
-        if (o == HTTP_DONE || o == HTTP_UNKNOWN)
-            break;
-        (void)atomic_fetch_add(&all->again, 1);
-        worker_nap();
-    }
-    if (o == HTTP_DONE)
-        counted_seen(all, id, a.out);
-    (void)atomic_fetch_add(o == HTTP_DONE ? &all->done[id] : &all->unknown[id], 1);
+    int id = counted_random(random, all->ids), w;
+    do
+        w = counted_random(random, all->workers_count);
+    while (!counted_try(all, &all->workers[w], &fds[w], id) && !atomic_load(&all->leave));
 }
 
 T_UNUSED static void *counted_client(void *arg)
