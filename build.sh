@@ -333,7 +333,8 @@ require() {
     lack=$(missing "$1")
     case $lack in
     '') return 0 ;;
-    *'(optional)'*) [ ! -f "build/probe/tried-$1" ] || lack=$(say "$lack" | grep -v '(optional)') ;;
+    *'(optional)'*)
+        [ ! -f "build/probe/tried-$1" ] || lack=$(say "$lack" | grep -v '(optional)' || true) ;;
     esac
     [ -n "$lack" ] || return 0
     say "missing: $(say "$lack" | paste -s -d , -)"
