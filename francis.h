@@ -800,7 +800,8 @@ FRANCIS_API francis_result francis_stream_end(francis_ctx *ctx, francis_stream *
 /* francis_stream_close: frees this end. He who has opened it and has not read it to its end breaks
  * it off: the handler reads CANCELLED, and its turn commits nothing, unless it is sealed already. A
  * kept end that has not been ended is broken off, too. A turn's own ctx->stream is closed by the
- * end of the turn; to close it earlier breaks it off. In on_ready it may be called, too. Not after francis_close. NULL is ignored.
+ * end of the turn; to close it earlier breaks it off. In on_ready it may be called, too. Not after
+ * francis_close. NULL is ignored.
  * Threads: any. Waits: only for an on_ready of it in another thread. */
 FRANCIS_API void francis_stream_close(francis_stream *stream);
 
@@ -9750,7 +9751,7 @@ typedef struct frn_packet {         /* what a handler has written, and waits for
 } frn_packet;
 
 struct francis_stream {             /* one end */
-    frn_node        node;           /* in host->streams, by its lane, if another host has opened it */
+    frn_node        node;           /* in host->streams, by its lane, if another host opened it */
     frn_list        all;            /* host->all_streams */
     frn_list        link;           /* turn->streams, actor->streams */
     frn_list        staged;         /* in turn->staged: the last packet is */
@@ -9813,7 +9814,7 @@ typedef struct frn_call {
     bool             grace;         /* its time is up, but the other host may still tell */
     uint8_t          hops;          /* how often it was sent, or could not be */
     uint64_t         token;
-    francis_stream  *stream;        /* .streams: the caller's end, if foreign the handler's; or NULL */
+    francis_stream  *stream;        /* .streams: the caller's end, if foreign the handler's */
     frn_packet      *packet;        /* for which it stands at a gate */
     frn_buf         *owner_host;    /* MOVED: who has the actor: id, NUL, address, NUL */
     bool             claimed_answer;        /* a turn holds an answer for it until its commit */
@@ -12835,6 +12836,15 @@ static void frn_peer_suspect(francis_host *h, const frn_owner *host)
         frn_peer_write(h, p, FRN_WRITE_CHALLENGE, FRN_PEER_SUSPECT);
 }
 
+/* A call to it was lost, so it was asked for a sign of life. Without one it is suspected; a host
+ * that is merely cut off from us answers the challenge, and stays. */
+static void frn_peer_pinged(francis_host *h, frn_peer *p, bool alive)
+{
+    p->down_until_ns = alive ? 0 : frn_add_time(frn_now_ns(h), FRN_DOWN_MS * FRN_MS);
+    if (!alive)
+        frn_peer_suspect(h, &p->host);
+}
+
 static bool frn_peer_serves(const frn_peer *p, const char *type)
 {
     const char *at = p->types != NULL ? (const char *)FRN_BYTES(p->types) : "";
@@ -13703,8 +13713,10 @@ static void frn_remote_failed(francis_host *h, const frn_net_event *e)
                  || e->result == FRANCIS_ERR_BUSY;      /* not for want of a connection */
     bool      again;
 
-    if (p != NULL && !own)
+    if (p != NULL && !own) {
         p->down_until_ns = frn_add_time(frn_now_ns(h), FRN_DOWN_MS * FRN_MS);
+        frn_net_ping(h->net, p->host.id, p->host.address);
+    }
     if (c == NULL || c->state != FRN_CALL_REMOTE)
         return;
     frn_place_drop(h, frn_call_place(h, c));
@@ -15788,7 +15800,8 @@ static frn_call *frn_serve_make(francis_host *h, frn_head *head, frn_spec *s, fr
     *r = frn_host_takes(h, NULL, user);
     if (*r == FRANCIS_OK)
         *r = frn_spec_check(h, NULL, user, s);
-    if (*r == FRANCIS_OK && s->op == FRN_OP_BOOTSTRAP && (s->run = s->found->desc.bootstrap) == NULL)
+    if (*r == FRANCIS_OK && s->op == FRN_OP_BOOTSTRAP
+        && (s->run = s->found->desc.bootstrap) == NULL)
         *r = frn_refuse_call(h, NULL, user, FRANCIS_ERR_UNKNOWN_METHOD, "%s is not bootstrapped"
                              " here", s->type);
     c = *r == FRANCIS_OK ? frn_call_make(h, NULL, user, s, r) : NULL;
@@ -15889,7 +15902,8 @@ static void frn_serve_stream_begin(francis_host *h, francis_stream *s)
     }
     frn_chain_drop(h, head.chain);
     if (c == NULL) {
-        frn_stream_break(h, s, r, false, user.error != NULL ? user.error : francis_strerror(r), NULL);
+        frn_stream_break(h, s, r, false, user.error != NULL ? user.error : francis_strerror(r),
+                         NULL);
         (void)frn_user_reset(h, &user);
         return;
     }
@@ -15971,7 +15985,8 @@ static size_t frn_serve_stream_input(francis_host *h, francis_stream *s, const f
 }
 
 /* Bytes for an end. What nobody will read is taken, so that the other side is not held up. */
-static void frn_stream_receive(francis_host *h, francis_stream *s, const frn_buf *chunk, size_t skip)
+static void frn_stream_receive(francis_host *h, francis_stream *s, const frn_buf *chunk,
+                               size_t skip)
 {
     size_t   size = chunk->size - skip;
     frn_buf *part;
@@ -16030,18 +16045,17 @@ static void frn_served_stream_event(francis_host *h, francis_stream *s, const fr
     default:                        /* RESET: it was closed, or its host is gone */
         break;
     }
-    s->lane = e->handle;
-    frn_stream_unmap(h, s);
+    frn_stream_unmap(h, s);         /* there is nobody to be told */
     if (c != NULL) {
         c->stream = NULL;
         s->call = 0;
         frn_call_cancel(h, c);
     }
-    frn_stream_break(h, s, e->result == FRANCIS_ERR_CANCELLED ? (francis_result)FRANCIS_ERR_CANCELLED
-                                                              : (francis_result)FRANCIS_ERR_TRANSPORT,
-                     false, e->result == FRANCIS_ERR_CANCELLED
-                                ? "the other side has closed the stream"
-                                : "the host that had opened the stream was lost", NULL);
+    if (e->result == FRANCIS_ERR_CANCELLED)
+        frn_stream_break(h, s, FRANCIS_ERR_CANCELLED, false, frn_closed, NULL);
+    else
+        frn_stream_break(h, s, FRANCIS_ERR_TRANSPORT, false, "the host that had opened the stream"
+                         " was lost", NULL);
     if (keeper != NULL)
         frn_actor_step(h, keeper);  /* it may rest now */
 }
@@ -16150,8 +16164,7 @@ static void frn_net_event_run(francis_host *h, frn_net_event *e)
     case FRN_NET_PEER_DOWN:
         p = frn_peer_find(h, e->peer);
         if (p != NULL)
-            p->down_until_ns = e->kind == FRN_NET_PEER_UP
-                ? 0 : frn_add_time(frn_now_ns(h), FRN_DOWN_MS * FRN_MS);
+            frn_peer_pinged(h, p, e->kind == FRN_NET_PEER_UP);
         break;
     case FRN_NET_STREAM:
         frn_serve_stream(h, e);

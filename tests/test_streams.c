@@ -103,7 +103,8 @@ static francis_result box_echo(francis_ctx *ctx)
     (void)snprintf(seen.type, sizeof seen.type, "%s", francis_stream_type(ctx->stream));
     (void)francis_stream_set_type(ctx->stream, "text/echo");
     if (ctx->input.size > 0)
-        expect(francis_stream_write(ctx, ctx->stream, ctx->input.data, ctx->input.size), FRANCIS_OK);
+        expect(francis_stream_write(ctx, ctx->stream, ctx->input.data, ctx->input.size),
+               FRANCIS_OK);
     return box_echo_on(ctx);
 }
 
@@ -274,7 +275,9 @@ static francis_result box_late(francis_ctx *ctx)
 {
     if (strcmp((const char *)ctx->input.data, "byte") == 0)
         expect(francis_stream_write(ctx, ctx->stream, "b", 1), FRANCIS_OK);
-    return passed(ctx, 1) ? francis_stream_write(ctx, ctx->stream, "e", 1) : francis_interrupted(ctx);
+    if (!passed(ctx, 1))
+        return francis_interrupted(ctx);
+    return francis_stream_write(ctx, ctx->stream, "e", 1);
 }
 
 /* Input: id of another box, whose answer to "pour" of 100,000 bytes it counts. */
@@ -527,7 +530,8 @@ static int64_t number_of(const char *id)
 
 static francis_result invoke(const char *id, const char *method, const char *input)
 {
-    return francis_invoke(it.ctx, "box", id, method, input, input != NULL ? strlen(input) : 0, NULL);
+    size_t size = input != NULL ? strlen(input) : 0;
+    return francis_invoke(it.ctx, "box", id, method, input, size, NULL);
 }
 
 /* ---- tests ---- */
