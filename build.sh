@@ -8,6 +8,7 @@ usage() {
 usage: ./build.sh VERB [ARGUMENT ...]
   install-deps [build] [examples] [test] [lint]
                     install compilers, libraries and tools (default: all of them)
+  deps-mbedtls36    build mbedTLS 3.6 for the tests, from the source package of a newer Debian
   examples          build examples/NAME.c into build/NAME
   demo              count the words of a book in durable actors, and kill it in the middle; let
                     three workers be a cluster, and kill one of them
@@ -15,8 +16,10 @@ usage: ./build.sh VERB [ARGUMENT ...]
   bench [--json]    run the benchmarks
   lint              check layout, habits and what static analysis finds
   clean             remove build/
-environment: CC, CXX, CFLAGS; SAN=address,undefined or SAN=thread;
-             JOBS (default: one per core), T_TIMEOUT (of a test program, default 300 seconds)
+environment: CC, CXX, CFLAGS; SAN=address,undefined or SAN=thread; SAN=mbedtls36 or
+             SAN=mbedtls36+thread: the tests of TLS with that library;
+             JOBS (default: one per core), T_TIMEOUT (of a test program, default 300 seconds),
+             XDG_CACHE_HOME (mbedTLS 3.6 is kept in francis/ there, default ~/.cache)
 END
 }
 
@@ -98,10 +101,13 @@ cxx_of() {
     fi
 }
 
-# A mode is "plain" or the value of SAN.
+# A mode is "plain" or the value of SAN: sanitizers, "mbedtls36" (plain, with that library) or
+# "mbedtls36+" with sanitizers.
 mode_flags() {
     case $1 in
     plain) say "-O2 -g" ;;
+    mbedtls36) say "$(mode_flags plain) $(mbedtls36_flags)" ;;
+    mbedtls36+*) say "$(mode_flags "${1#*+}") $(mbedtls36_flags)" ;;
     address*) say "-DFRANCIS_DEBUG=1 -O1 -g -fno-omit-frame-pointer -fsanitize=$1" \
         "-fno-sanitize-recover=all" ;;
     *) say "-O1 -g -fno-omit-frame-pointer -fsanitize=$1 -fno-sanitize-recover=all" ;;
@@ -115,8 +121,10 @@ mode_cc() {
     mode_known=${FRANCIS_BUILD_SCRATCH:-/nowhere}/cc-$(say "$1" | tr ',' '+')
     if [ -f "$mode_known" ]; then
         cat "$mode_known"
-    elif [ "$1" = plain ]; then
+    elif [ "$1" = plain ] || [ "$1" = mbedtls36 ]; then
         plain_cc
+    elif [ "${1#mbedtls36+}" != "$1" ]; then
+        mode_cc "${1#*+}"
     elif [ -n "${CC:-}" ]; then
         say "$CC"
     else
@@ -345,6 +353,127 @@ require() {
     [ -z "$lack" ] || die "still missing: $(say "$lack" | paste -s -d , -)"
 }
 
+# ---- mbedTLS 3.6 ---------------------------------------------------------------------------------
+# What the tests use beside the library of the system. It is built once, from the source package of
+# this Debian release, with the configuration of that package, and kept outside of the tree.
+
+mbedtls36_release=trixie
+mbedtls36_tests='cluster versions security net netns'   # of TLS: these run with it as well
+
+mbedtls36_dir() {
+    say "${XDG_CACHE_HOME:-${HOME:-}/.cache}/francis/mbedtls-3.6-$(plain_cc_target)"
+}
+
+plain_cc_target() { $(plain_cc) -dumpmachine 2> /dev/null || uname -m; }
+
+mbedtls36_flags() { say "-isystem $(mbedtls36_dir)/include -L$(mbedtls36_dir)/lib"; }
+
+mbedtls36_there() { [ -f "$(mbedtls36_dir)/lib/libmbedtls.a" ]; }
+
+mbedtls36_usable() { mbedtls36_differs && mbedtls36_there; }
+
+# Whether the library of the system is another one: else there is nothing to compare with.
+mbedtls36_differs() {
+    # shellcheck disable=SC2086  # words
+    ! printf '%s\n' '#include <mbedtls/version.h>' '#if MBEDTLS_VERSION_NUMBER < 0x03060000' \
+        '#error older' '#endif' | $(plain_cc) $CFLAGS -fsyntax-only -x c - > /dev/null 2>&1
+}
+
+# Makes it unless it is there. Exits with 77 and the reason where that is not possible.
+mbedtls36() {
+    mbedtls36_differs || skip "mbedTLS of this system is 3.6 itself"
+    ! mbedtls36_there || return 0
+    have apt-get || skip "no apt-get here, which could fetch the source of mbedTLS 3.6"
+    cache=$(dirname "$(mbedtls36_dir)")
+    mkdir -p "$cache" 2> /dev/null || skip "$cache cannot be made, where mbedTLS 3.6 would be kept"
+    [ -w "$cache" ] || skip "$cache cannot be written, where mbedTLS 3.6 would be kept"
+    mbedtls36_work=$(mktemp -d "${TMPDIR:-/tmp}/francis-mbedtls.XXXXXX")
+    trap 'rm -rf "$mbedtls36_work"' EXIT
+    trap 'exit 130' INT HUP TERM
+    mbedtls36_source "$mbedtls36_work"
+    mbedtls36_make "$mbedtls36_work"/mbedtls-3.6*/ "$cache"
+}
+
+# The mirror of this machine, if it is a Debian, and its list of keys.
+mbedtls36_sources() {
+    codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+    # shellcheck disable=SC2016  # expanded by apt-get
+    apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT) $(ORIGIN)' \
+        'Created-By: Packages' | sort -u | while read -r uri suite component origin; do
+        [ "$suite $component $origin" != "$codename main Debian" ] ||
+            printf '%s\n' 'Types: deb-src' "URIs: $uri" "Suites: $mbedtls36_release" \
+                'Components: main' "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg"
+    done | head -n 5
+}
+
+# mbedtls36_apt DIRECTORY ARGUMENT...: apt-get with lists and sources of its own, in DIRECTORY.
+# Whatever is not signed is refused.
+mbedtls36_apt() {
+    apt_dir=$1
+    shift
+    (cd "$apt_dir" && apt-get -q -o Dir::Etc::SourceList="$apt_dir/apt.sources" \
+        -o Dir::Etc::SourceParts=- -o Dir::State::Lists="$apt_dir/lists" \
+        -o Dir::Cache="$apt_dir/cache" -o Acquire::Languages=none \
+        -o Acquire::AllowInsecureRepositories=false -o APT::Get::AllowUnauthenticated=false \
+        -o APT::Update::Error-Mode=any "$@")
+}
+
+# Fetches the source into a directory, verified by apt, and unpacks it.
+mbedtls36_source() {
+    mkdir "$1/lists" "$1/lists/partial" "$1/cache"
+    chmod 755 "$1"
+    [ "$(id -u)" != 0 ] || chown _apt "$1" "$1/lists/partial" 2> /dev/null || true
+    if ! have dpkg-source || ! have make; then
+        (apt_get dpkg-dev make) || skip "dpkg-source and make could not be installed"
+    fi
+    mbedtls36_sources > "$1/apt.sources"
+    [ -s "$1/apt.sources" ] ||
+        skip "apt has no lists of a Debian release ('apt-get update' fetches them)"
+    if ! mbedtls36_apt "$1" update; then
+        say "(trying again with the newest list of keys)"
+        (apt_get debian-archive-keyring) || true
+        mbedtls36_apt "$1" update ||
+            skip "the index of $mbedtls36_release cannot be fetched, or its signature not verified"
+    fi
+    mbedtls36_apt "$1" source mbedtls || skip "the source of mbedTLS cannot be fetched"
+    [ -d "$(say "$1"/mbedtls-3.6*/)" ] || skip "$mbedtls36_release has no mbedTLS 3.6"
+}
+
+# mbedtls36_make SOURCE CACHE: static libraries and headers. Another build may run beside this one:
+# what is complete gets its name at once, and the first one stays.
+mbedtls36_make() {
+    config=$1/include/mbedtls/mbedtls_config.h
+    sed -n 's/^[[:space:]]*scripts\/config.py set \([A-Z0-9_]*\)$/\1/p' "$1/debian/rules" \
+        > "$1/switches"
+    [ -s "$1/switches" ] || die "debian/rules of mbedTLS does not say how it is configured"
+    while read -r switch; do
+        sed "s|^//#define $switch\$|#define $switch|" "$config" > "$config.new"
+        grep -q "^#define $switch\$" "$config.new" || die "mbedTLS has no switch $switch"
+        mv "$config.new" "$config"
+    done < "$1/switches"
+    make -s -C "$1/library" -j "$(cores)" GEN_FILES= CC="$(plain_cc)" \
+        CFLAGS="-O2 -g -fPIC -fstack-protector-strong -D_FORTIFY_SOURCE=2" static
+    made=$(mktemp -d "$2/making.XXXXXX")
+    mkdir "$made/lib"
+    cp "$1/library"/libmbed*.a "$made/lib/"
+    cp -r "$1/include" "$made/include"
+    dpkg-parsechangelog -l "$1/debian/changelog" -S Version > "$made/version"
+    chmod 755 "$made"
+    mv -T "$made" "$(mbedtls36_dir)" 2> /dev/null || rm -rf "$made"
+    mbedtls36_there
+}
+
+deps_mbedtls36() {
+    require build
+    deps_code=0
+    (mbedtls36) || deps_code=$?
+    case $deps_code in
+    0) say "mbedTLS $(cat "$(mbedtls36_dir)/version") is in $(mbedtls36_dir)" ;;
+    77) say "skipped, see the line above" ;;
+    esac
+    return $deps_code
+}
+
 # ---- items: the single pieces of work of test and lint -------------------------------------------
 # An item is a line of words: a kind, and what it is about. One process of this script does one item
 # (verb "_item"), as many side by side as there are cores.
@@ -412,6 +541,9 @@ do_item() {
     demo) do_demo "$@" ;;
     header | header++ | implementation | implementation++ | 32-bit | musl)
         do_compile "$kind" "$@" ;;
+    mbedtls36)
+        CFLAGS="$(mbedtls36_flags) $CFLAGS"
+        do_compile "$@" ;;
     program) do_program "$@" ;;
     symbols) do_symbols "$@" ;;
     fail) do_fail "$@" ;;
@@ -469,13 +601,28 @@ test_worker() {
     build_example "$1" worker "$T_WORKER"
 }
 
+# build_other NAME MODE: the same test with the other mbedTLS, for the program of MODE to start.
+build_other() {
+    case $2 in mbedtls36*) other=plain ;; *) other=mbedtls36 ;; esac
+    if ! mbedtls36_usable; then
+        say "(there is only one mbedTLS)"
+        return
+    fi
+    # shellcheck disable=SC2086
+    build_program $other "tests/test_$1.c" "$(mode_dir $other)/test_$1" $warn_test -I. \
+        -Itests/support
+    T_OTHER=$(mode_dir $other)/test_$1
+    export T_OTHER
+}
+
 # do_test NAME MODE: one program; counts its cases from cmocka's TAP lines.
 do_test() {
     program_libs=-lcmocka
     # shellcheck disable=SC2086
     build_program "$2" "tests/test_$1.c" "$(mode_dir "$2")/test_$1" $warn_test -I. -Itests/support
-    if [ "$2" = plain ]; then unset T_SLOW; else export T_SLOW=1; fi
     [ "$1" != worker ] || test_worker "$2"
+    case $2 in plain | mbedtls36) unset T_SLOW ;; *) export T_SLOW=1 ;; esac
+    [ "$1" != versions ] || build_other "$@"
     sanitizer_options
     export CMOCKA_MESSAGE_OUTPUT=TAP
     test_code=0
@@ -692,14 +839,22 @@ list_compile() {
         say "32-bit c99 O0 $cc"
         say "symbols $cc"
         for file in tests/fail/*.c; do say "fail $(basename "$file" .c) $cc"; done
+        mbedtls36_usable || continue
+        for std in c99 c11; do say "mbedtls36 implementation $std O2 $cc"; done
+        say "mbedtls36 implementation++ c++17 O2 $cc"
     done
     [ -n "${CC:-}" ] || for std in c99 gnu11; do say "musl $std O0 musl-gcc"; done
+}
+
+is_of_tls() {
+    case " $mbedtls36_tests " in *" $(basename "$1" .c | sed s/^test_//) "*) ;; *) return 1 ;; esac
 }
 
 list_tests() {
     for file in tests/test_*.c; do
         case $1-$file in
         thread-*/test_many.c | thread-*/test_stop.c) continue ;;    # of processes, and long
+        mbedtls36*) is_of_tls "$file" || continue ;;
         esac
         [ ! -f "$file" ] || say "test $(basename "$file" .c | sed s/^test_//) $1"
     done
@@ -716,6 +871,12 @@ test_all() {
     make_scratch
     start=$(now)
     modes=${SAN:-plain}
+    case $modes-$# in
+    mbedtls36*) (mbedtls36) || die "SAN=$SAN: there is no mbedTLS 3.6 beside that of the system" ;;
+    plain-0)
+        (mbedtls36) > "$scratch/mbedtls36.log" 2>&1 ||
+            say "skipped  all with mbedTLS 3.6: $(tail -n 1 "$scratch/mbedtls36.log")" ;;
+    esac
     for mode in $modes thread address,undefined; do
         mode_cc "$mode" > "$scratch/cc"
         mv "$scratch/cc" "$scratch/cc-$(say "$mode" | tr ',' '+')"
@@ -736,6 +897,10 @@ test_all() {
                 list_tests $mode >> "$list"
                 modes="$modes $mode"
             done
+            if mbedtls36_usable; then
+                list_tests mbedtls36 >> "$list"
+                modes="$modes mbedtls36"
+            fi
         fi
         {
             list_tests "${SAN:-plain}"
@@ -871,6 +1036,7 @@ case $verb in
 install-deps)
     [ $# -gt 0 ] || set -- build examples test lint
     install_deps "$@" ;;
+deps-mbedtls36) deps_mbedtls36 ;;
 examples) examples_all ;;
 demo)
     require examples
