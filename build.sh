@@ -114,6 +114,8 @@ mode_flags() {
     esac
 }
 
+mode_libs() { case $1 in mbedtls36*) say "-L$(mbedtls36_dir)/lib" ;; esac; }
+
 mode_dir() { say "build/$1" | tr ',' '+'; }
 
 # The compiler of a mode: the first whose programs run with that sanitizer; or nothing.
@@ -185,7 +187,8 @@ build_program() {
     fi
     # shellcheck disable=SC2046,SC2086
     make_with "$program_out" $(mode_cc "$program_mode") -std=c11 "$@" \
-        $(mode_flags "$program_mode") $CFLAGS "$program_source" $program_object $program_libs $libs
+        $(mode_flags "$program_mode") $CFLAGS "$program_source" $program_object $program_libs \
+        $(mode_libs "$program_mode") $libs
 }
 
 build_example() {
@@ -366,7 +369,7 @@ mbedtls36_dir() {
 
 plain_cc_target() { $(plain_cc) -dumpmachine 2> /dev/null || uname -m; }
 
-mbedtls36_flags() { say "-isystem $(mbedtls36_dir)/include -L$(mbedtls36_dir)/lib"; }
+mbedtls36_flags() { say "-isystem $(mbedtls36_dir)/include"; }
 
 mbedtls36_there() { [ -f "$(mbedtls36_dir)/lib/libmbedtls.a" ]; }
 
