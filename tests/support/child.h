@@ -18,6 +18,20 @@ T_UNUSED static void child_skip(const char *why)
     _exit(CHILD_SKIPPED);
 }
 
+/* All that a child does. */
+T_UNUSED static void child_main(CMUnitTestFunction body, void *arg)
+{
+    struct CMUnitTest test = { "child", body, NULL, NULL, arg };
+    int               quiet = open("/dev/null", O_WRONLY);
+    int               failed;
+    if (quiet >= 0)
+        (void)dup2(quiet, STDOUT_FILENO);
+    (void)unsetenv("CMOCKA_MESSAGE_OUTPUT");    /* failures as plain text, to stderr */
+    cmocka_set_test_filter(NULL);
+    failed = _cmocka_run_group_tests("child", &test, 1, NULL, NULL);
+    _exit(failed != 0 ? 1 : 0);
+}
+
 /* Starts body(&arg) in a child. */
 T_UNUSED static pid_t child_start(CMUnitTestFunction body, void *arg)
 {
@@ -27,17 +41,8 @@ T_UNUSED static pid_t child_start(CMUnitTestFunction body, void *arg)
     pid = fork();
     if (pid < 0)
         fail_msg("fork: %s", strerror(errno));
-    if (pid == 0) {
-        struct CMUnitTest test = { "child", body, NULL, NULL, arg };
-        int               quiet = open("/dev/null", O_WRONLY);
-        int               failed;
-        if (quiet >= 0)
-            (void)dup2(quiet, STDOUT_FILENO);
-        (void)unsetenv("CMOCKA_MESSAGE_OUTPUT");    /* failures as plain text, to stderr */
-        cmocka_set_test_filter(NULL);
-        failed = _cmocka_run_group_tests("child", &test, 1, NULL, NULL);
-        _exit(failed != 0 ? 1 : 0);
-    }
+    if (pid == 0)
+        child_main(body, arg);
     return pid;
 }
 

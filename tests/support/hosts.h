@@ -164,7 +164,7 @@ typedef struct {
     francis_result result;
     int64_t        value;           /* the reply */
     int64_t        done[4];         /* LOAD: answers per actor */
-    uint64_t       evictions, lives;
+    uint64_t       evictions, lives, calls_in, calls_out;
     unsigned       logged[300];
     char           host_id[40];
     char           error[1100];
@@ -173,6 +173,7 @@ typedef struct {
 typedef struct {
     francis_host_desc         desc;
     const francis_actor_desc *types;
+    CMUnitTestFunction        body;     /* what the process does; NULL = hosts_far_body */
     pid_t                     pid;
     int                       to, from;
     hosts_report              report;   /* the last one */
@@ -209,6 +210,8 @@ T_UNUSED static void hosts_far_report(const hosts_near *n, hosts_report *report,
         (void)snprintf(report->host_id, sizeof report->host_id, "%s", stats.host_id);
         report->evictions = stats.evictions;
         report->lives = stats.lives;
+        report->calls_in = stats.calls_in;
+        report->calls_out = stats.calls_out;
     }
     for (unsigned i = 0; i < 300 && n->log != NULL; i++)
         report->logged[i] = t_logged(n->log, i);
@@ -298,6 +301,14 @@ T_UNUSED static void hosts_far_obey(hosts_far *far, hosts_near *n, const hosts_t
     }
 }
 
+/* The ends of other processes' pipes that a child has got with its memory. */
+T_UNUSED static void hosts_pipes_close(void)
+{
+    for (size_t i = 0; i < sizeof hosts_pipes / sizeof hosts_pipes[0]; i++)
+        if (hosts_pipes[i] != 0)
+            (void)close(hosts_pipes[i]);
+}
+
 /* The child. Its host goes on while it waits to be told something. */
 T_UNUSED static void hosts_far_body(void **state)
 {
@@ -305,9 +316,7 @@ T_UNUSED static void hosts_far_body(void **state)
     hosts_far        *far = (hosts_far *)*state;
     hosts_task        task;
     int               in = far->to, out = far->from;
-    for (size_t i = 0; i < sizeof hosts_pipes / sizeof hosts_pipes[0]; i++)
-        if (hosts_pipes[i] != 0)
-            (void)close(hosts_pipes[i]);
+    hosts_pipes_close();
     for (;;) {
         hosts_report  report = { 0 };
         struct pollfd fds[2] = { { in, POLLIN, 0 }, { -1, POLLIN, 0 } };
@@ -341,7 +350,7 @@ T_UNUSED static void hosts_far_start(hosts_far *far)
     far->to = to[0];
     far->from = from[1];
     (void)signal(SIGPIPE, SIG_IGN);
-    far->pid = child_start(hosts_far_body, far);
+    far->pid = child_start(far->body != NULL ? far->body : hosts_far_body, far);
     hosts_pid_keep(far->pid, true);
     (void)close(to[0]);
     (void)close(from[1]);
