@@ -3,10 +3,7 @@
  * process of its own build: they call each other, take over from each other, change the key. */
 #include "support/hosts.h"
 
-#include <arpa/inet.h>
 #include <mbedtls/version.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 
 enum { IDS = 40, WIDE = 300000 };
 
@@ -55,22 +52,6 @@ typedef struct {
 static member        members[2];
 static const char   *path;
 static counter_model counters[IDS], wide;
-
-/* A port that was free a moment ago. */
-static void free_address(char address[40])
-{
-    struct sockaddr_in in;
-    socklen_t          size = sizeof in;
-    int                fd = socket(AF_INET, SOCK_STREAM, 0);
-    (void)memset(&in, 0, sizeof in);
-    in.sin_family = AF_INET;
-    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    assert_true(fd >= 0);
-    assert_int_equal(bind(fd, (const struct sockaddr *)&in, sizeof in), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &size), 0);
-    (void)close(fd);
-    (void)snprintf(address, 40, "127.0.0.1:%u", (unsigned)ntohs(in.sin_port));
-}
 
 static francis_host_desc member_desc(const char *database, const char *address, const char *key,
                                      const char *old)
@@ -138,7 +119,7 @@ static void members_start(void)
         members[i].other = i == 1;
         members[i].key = key_a;
         members[i].old = "";
-        free_address(members[i].address);
+        hosts_address(members[i].address);
         member_start(&members[i]);
     }
     for (unsigned i = 0; i < IDS; i++)
