@@ -9411,26 +9411,34 @@ static void frn_net_forget(frn_net *n, uint64_t handle)
     n->last = at;
 }
 
-static void frn_net_break(frn_net *n, uint64_t handle, francis_result result, frn_buf *why)
+/* Whether the peer may have begun with it. */
+static bool frn_net_break(frn_net *n, uint64_t handle, francis_result result, frn_buf *why)
 {
     frn_lane *l = frn_lane_find(n, handle);
     frn_link *c;
+    bool      formed;
 
     frn_net_forget(n, handle);
     if (l == NULL)
-        return;
+        return true;
     c = l->link;
+    formed = l->record != 0;        /* what is formed goes out */
     frn_lane_reset(l, l->ours ? FRN_RESET_CANCELLED : FRN_RESET_FAILED, result, why);
     if (c != NULL)
         frn_link_kick(c);
+    return formed;
 }
 
-/* Of a call or a stream: the peer is told; no event of it comes any more from now on. */
-static void frn_net_cancel(frn_net *n, uint64_t handle)
+/* Of a call or a stream: the peer is told; no event of it comes any more from now on. Returns
+ * whether the peer may have begun with it. */
+static bool frn_net_cancel(frn_net *n, uint64_t handle)
 {
+    bool begun;
+
     frn_net_lock(n);
-    frn_net_break(n, handle, FRANCIS_ERR_CANCELLED, NULL);
+    begun = frn_net_break(n, handle, FRANCIS_ERR_CANCELLED, NULL);
     frn_net_unlock(n);
+    return begun;
 }
 
 /* Of a token that is not known any more: nothing happens. */
@@ -9591,7 +9599,7 @@ static void frn_net_stream_consumed(frn_net *n, uint64_t stream, size_t size)
 static void frn_net_stream_reset(frn_net *n, uint64_t stream, francis_result result, frn_buf *why)
 {
     frn_net_lock(n);
-    frn_net_break(n, stream, result, why);
+    (void)frn_net_break(n, stream, result, why);
     frn_net_unlock(n);
 }
 
@@ -11342,7 +11350,7 @@ static void frn_stream_break_net(francis_host *h, francis_stream *s, francis_res
     frn_buf *head;
 
     if (s->caller) {
-        frn_net_cancel(h->net, s->lane);
+        (void)frn_net_cancel(h->net, s->lane);
         return;
     }
     head = frn_answer_pack(h, r, from_handler, text, owner, NULL);
@@ -13512,9 +13520,11 @@ static void frn_call_expire(francis_host *h, frn_call *c)
             frn_timer_set(h, &c->timer, frn_add_time(h->clock_ns, FRN_GRACE_MS * FRN_MS));
             break;
         }
-        frn_net_cancel(h->net, c->handle);
-        frn_call_fail(h, c, c->peek ? FRANCIS_ERR_DEADLINE : FRANCIS_ERR_UNKNOWN,
-                      "no answer in time from the host of the actor");
+        if (frn_net_cancel(h->net, c->handle))
+            frn_call_fail(h, c, c->peek ? FRANCIS_ERR_DEADLINE : FRANCIS_ERR_UNKNOWN,
+                          "no answer in time from the host of the actor");
+        else
+            frn_call_fail(h, c, FRANCIS_ERR_TRANSPORT, "it could not be sent in time");
         break;
     default:
         frn_buf_drop(&h->mem, c->reply);
@@ -13563,7 +13573,7 @@ static void frn_call_cancel(francis_host *h, frn_call *c)
     case FRN_CALL_GATED:            /* sealed: its turn will commit, unheard */
         break;
     case FRN_CALL_REMOTE:
-        frn_net_cancel(h->net, c->handle);
+        (void)frn_net_cancel(h->net, c->handle);
         frn_call_complete(h, c, FRANCIS_ERR_CANCELLED, NULL, NULL);
         break;
     default:
@@ -14599,7 +14609,7 @@ static void frn_drain_calls(francis_host *h, bool all)
             frn_list_remove(&c->link);
             frn_call_fail(h, c, FRANCIS_ERR_STOPPED, "the host is stopping");
         } else if (c->state == FRN_CALL_REMOTE && all) {
-            frn_net_cancel(h->net, c->handle);
+            (void)frn_net_cancel(h->net, c->handle);
             frn_call_fail(h, c, c->peek ? FRANCIS_ERR_STOPPED : FRANCIS_ERR_UNKNOWN,
                           "the host has stopped before the host of the actor answered");
         }
@@ -16068,7 +16078,7 @@ static void frn_remote_head(francis_host *h, frn_call *c, const frn_net_event *e
     frn_answer_head a;
 
     if (!frn_answer_unpack(e->head, &a)) {
-        frn_net_cancel(h->net, e->handle);
+        (void)frn_net_cancel(h->net, e->handle);
         frn_call_fail(h, c, c->peek ? FRANCIS_ERR_TRANSPORT : FRANCIS_ERR_UNKNOWN,
                       "host %s has answered something that is no answer", e->peer);
         return;
@@ -16083,7 +16093,7 @@ static void frn_remote_head(francis_host *h, frn_call *c, const frn_net_event *e
         frn_timer_stop(h, &c->timer);
         return;
     }
-    frn_net_cancel(h->net, e->handle);
+    (void)frn_net_cancel(h->net, e->handle);
     c->from_handler = (a.flags & FRN_WIRE_FROM_HANDLER) != 0;
     c->state = FRN_CALL_NEW;
     if (frn_remote_refused(c, &a) && frn_stream_rewind(s))
