@@ -856,7 +856,8 @@ is_of_tls() {
 list_tests() {
     for file in tests/test_*.c; do
         case $1-$file in
-        thread-*/test_many.c | thread-*/test_stop.c) continue ;;    # of processes, and long
+        thread-*/test_many.c | thread-*/test_stop.c | thread-*/test_netns.c)
+            continue ;;                         # of processes, and long
         mbedtls36*) is_of_tls "$file" || continue ;;
         esac
         [ ! -f "$file" ] || say "test $(basename "$file" .c | sed s/^test_//) $1"
