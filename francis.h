@@ -9651,6 +9651,7 @@ typedef struct frn_type {
     frn_list           idle;        /* actors by last use, the longest idle first */
     frn_timer          idle_timer;
     uint32_t           active;      /* activations, those on their way in and out included */
+    uint32_t           spread;      /* so many that are idle make room for other hosts */
 } frn_type;
 
 typedef enum frn_phase {
@@ -9898,6 +9899,7 @@ typedef struct frn_peer {           /* another host, that has what somebody here
     int64_t        full_until_ns;   /* it had no room */
     uint64_t       load;            /* actors that are active there, as far as is known */
     bool           listed;          /* in the file, at the last look */
+    bool           known;           /* at an earlier one, too */
     frn_buf       *types;           /* that it serves: each with its NUL; NULL = not known */
     frn_owner      host;
 } frn_peer;
@@ -9960,7 +9962,8 @@ struct francis_host {
     uint32_t          calls_total, calls_used, turns_total, turns_spare;
     frn_list          calls_free, outside, turns_free;
     frn_heap          timers;
-    frn_timer         sweep_timer, stop_timer, commit_timer;
+    frn_timer         sweep_timer, stop_timer, commit_timer, spread_timer;
+    int64_t           spread_until_ns;
     int64_t           clock_ns;     /* last look at the clock */
     void            (*on_call_timer)(francis_host *host, frn_timer *timer);    /* filled by 670 */
     void            (*on_turn_timer)(francis_host *host, frn_timer *timer);
@@ -10223,7 +10226,7 @@ static bool frn_timers_reserve(francis_host *h, size_t more)
 {
     return frn_heap_reserve(&h->mem, &h->timers,
                             (size_t)h->calls_total + h->turns_total + h->types.count
-                                + h->peers_count + 8 + more);
+                                + h->peers_count + 12 + more);
 }
 
 static void frn_timers_run(francis_host *h)
@@ -12940,6 +12943,76 @@ static void frn_listing_add(frn_read *read, const frn_owner *owner, const char *
     frn_unlock(l->host);
 }
 
+/* A host has come. Of what is idle here a fair part is let go, a few at a time, so that the next
+ * call brings it to life over there: after a restart the hosts would stay unequal otherwise. What is
+ * in use stays. */
+enum { FRN_SPREAD_IDLE_MS = 1000, FRN_SPREAD_STEP_MS = 100, FRN_SPREAD_AT_ONCE = 64,
+       FRN_SPREAD_FOR_MS = 60000 };
+
+static uint32_t frn_type_hosts(const francis_host *h, const frn_type *type)     /* who serve it */
+{
+    const frn_list *l;
+    uint32_t        n = 1;
+
+    for (l = h->peers.next; l != &h->peers; l = l->next)
+        n += FRN_OF(const frn_peer, link, l)->listed
+          && frn_peer_serves(FRN_OF(const frn_peer, link, l), type->desc.type);
+    return n;
+}
+
+static void frn_spread_begin(francis_host *h, const frn_peer *p)
+{
+    frn_list *l;
+
+    for (l = h->type_order.next; l != &h->type_order; l = l->next) {
+        frn_type *type = FRN_OF(frn_type, order, l);
+        if (type->active == 0 || type->desc.singleton || type->desc.placement == FRANCIS_PLACE_LOCAL
+            || !frn_peer_serves(p, type->desc.type))
+            continue;
+        type->spread += type->active / frn_type_hosts(h, type);
+        h->spread_until_ns = frn_add_time(frn_now_ns(h), FRN_SPREAD_FOR_MS * FRN_MS);
+        frn_timer_set(h, &h->spread_timer,
+                      frn_add_time(h->clock_ns, FRN_SPREAD_STEP_MS * FRN_MS));
+    }
+}
+
+/* Lets go of those that are idle for long enough; the longest idle are first. */
+static void frn_spread_type(francis_host *h, frn_type *type)
+{
+    int64_t   since = h->clock_ns - FRN_SPREAD_IDLE_MS * FRN_MS;
+    uint32_t  n = 0;
+    frn_list *l = type->idle.next, *next;
+
+    for (; l != &type->idle && type->spread > 0 && n < FRN_SPREAD_AT_ONCE; l = next, n++) {
+        frn_actor *a = FRN_OF(frn_actor, idle, l);
+        next = l->next;
+        if (a->used_ns == 0)
+            a->used_ns = h->clock_ns;       /* used without a look at the clock: count from here */
+        if (a->used_ns > since)
+            continue;
+        type->spread--;
+        frn_actor_halt(h, a);
+    }
+}
+
+static void frn_spread_on_timer(francis_host *h, frn_timer *timer)
+{
+    bool      over = h->clock_ns >= h->spread_until_ns || h->phase != FRN_HOST_RUNNING;
+    bool      more = false;
+    frn_list *l;
+
+    for (l = h->type_order.next; l != &h->type_order; l = l->next) {
+        frn_type *type = FRN_OF(frn_type, order, l);
+        if (over)
+            type->spread = 0;
+        else if (type->spread > 0)
+            frn_spread_type(h, type);
+        more = more || type->spread > 0;
+    }
+    if (more)
+        frn_timer_set(h, timer, frn_add_time(h->clock_ns, FRN_SPREAD_STEP_MS * FRN_MS));
+}
+
 /* Lock held, given up meanwhile. */
 static void frn_hosts_look(francis_host *h)
 {
@@ -12963,6 +13036,9 @@ static void frn_hosts_look(francis_host *h)
     for (l = h->peers.next; read.result == FRANCIS_OK && l != &h->peers; l = next) {
         frn_peer *p = FRN_OF(frn_peer, link, l);
         next = l->next;
+        if (p->listed && !p->known)
+            frn_spread_begin(h, p);
+        p->known = p->known || p->listed;
         if (!p->listed && p->state == FRN_PEER_TRUSTED)
             frn_peer_free(h, p);
     }
@@ -17947,6 +18023,7 @@ static void frn_host_init_lists(francis_host *h)
     h->boot_look_timer.fire = frn_boot_look_on_timer;
     h->lease_timer.fire = frn_lease_on_timer;
     h->identity_timer.fire = frn_identity_on_timer;
+    h->spread_timer.fire = frn_spread_on_timer;
     h->on_net = frn_net_pump;
     h->on_call_timer = frn_call_on_timer;
     h->on_turn_timer = frn_turn_on_timer;
