@@ -6299,7 +6299,8 @@ static const char *frn_wire_get_hello(const frn_frame *f, frn_hello *h)
     h->frame_max = frn_wire_get32(p + 24);
     if (h->version < FRN_WIRE_VERSION)
         return "is of an unknown version";
-    if (size == 0 || size >= sizeof h->id || size > f->size - FRN_HELLO_FIXED)
+    if (size == 0 || size >= sizeof h->id || size > f->size - FRN_HELLO_FIXED
+        || memchr(p + FRN_HELLO_FIXED, 0, size) != NULL)
         return "has a damaged id";
     if (h->frame_max < FRN_FRAME_MIN || h->lane_credit > INT32_MAX || h->link_credit > INT32_MAX
         || h->lane_credit < FRN_FRAME_MIN || h->link_credit < FRN_FRAME_MIN)
