@@ -8341,10 +8341,13 @@ static const char *frn_in_reset(frn_link *c, const frn_frame *f)
     uint32_t       number = frn_wire_get32(f->data + 1);
     francis_result result = number < FRN_RESULT_END ? (francis_result)number : FRANCIS_ERR_INTERNAL;
     frn_lane      *l;
-    const char    *fault = frn_in_lane(c, f, &l, 0), *text = francis_strerror(result);
+    const char    *fault = frn_in_lane(c, f, &l, 0), *text;
 
     if (fault != NULL || l == NULL)
         return fault;
+    if (result <= FRANCIS_PENDING || !frn_result_known(result))
+        result = FRANCIS_ERR_INTERNAL;      /* a failure, whatever it is called there */
+    text = francis_strerror(result);
     if (f->size > FRN_RESET_FIXED && l->end != NULL)
         l->end->head = frn_buf_copy(c->net->mem, f->data + FRN_RESET_FIXED,
                                     f->size - FRN_RESET_FIXED);
