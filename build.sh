@@ -14,6 +14,8 @@ usage: ./build.sh VERB [ARGUMENT ...]
                     three workers be a cluster, and kill one of them
   test [NAME ...]   run everything, or tests/test_NAME.c only; also: compile, examples, demo
   bench [--json]    run the benchmarks
+  fuzz [SECONDS] [NAME ...]
+                    run tests/fuzz/fuzz_NAME.c, or all of them, 60 seconds each; needs clang
   lint              check layout, habits and what static analysis finds
   clean             remove build/
 environment: CC, CXX, CFLAGS; SAN=address,undefined or SAN=thread; SAN=mbedtls36 or
@@ -1034,6 +1036,41 @@ bench() {
     exec build/bench/bench "$@"
 }
 
+# The inputs of a corpus: a line of hexadecimal digits becomes a file.
+fuzz_corpus() {
+    mkdir -p "$2"
+    fuzz_number=0
+    while read -r fuzz_hex; do
+        fuzz_number=$((fuzz_number + 1))
+        fuzz_octal=$(say "$fuzz_hex" | awk '
+            function digit(i) { return index("0123456789abcdef", substr($0, i, 1)) - 1 }
+            { for (i = 1; i < length($0); i += 2) printf "\\%03o", 16 * digit(i) + digit(i + 1) }')
+        # shellcheck disable=SC2059  # all of it is escapes
+        printf "$fuzz_octal" > "$2/kept-$fuzz_number"
+    done < "$1"
+}
+
+# fuzz [SECONDS] [NAME...]: what it finds stays in build/fuzz, the input that fails as NAME-crash-*.
+fuzz() {
+    require test
+    fuzz_cc=${CC:-clang}
+    have "$fuzz_cc" || die "the fuzzers need clang"
+    fuzz_seconds=${1:-60}
+    [ $# = 0 ] || shift
+    [ $# -gt 0 ] || set -- frames codec
+    for fuzz_name; do
+        fuzz_dir=build/fuzz/$fuzz_name
+        # shellcheck disable=SC2086
+        make_with "build/fuzz/fuzz_$fuzz_name" "$fuzz_cc" -std=c11 $warn_test -I. -Itests/support \
+            -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer,address,undefined \
+            -fno-sanitize-recover=all $CFLAGS \
+            "tests/fuzz/fuzz_$fuzz_name.c" -lcmocka $libs
+        fuzz_corpus "tests/fuzz/corpus/$fuzz_name.hex" "$fuzz_dir"
+        "build/fuzz/fuzz_$fuzz_name" "-max_total_time=$fuzz_seconds" -max_len=1500 -timeout=20 \
+            -print_final_stats=1 "-artifact_prefix=build/fuzz/$fuzz_name-" "$fuzz_dir"
+    done
+}
+
 verb=${1:-}
 [ $# = 0 ] || shift
 case $verb in
@@ -1050,6 +1087,7 @@ demo)
     exec $demo_command ;;
 test) test_all "$@" ;;
 bench) bench "$@" ;;
+fuzz) fuzz "$@" ;;
 lint) lint_all ;;
 clean) rm -rf build ;;
 _item) one_item "$1" ;;

@@ -908,6 +908,46 @@ static void lost_connections(void **state)
     }
 }
 
+/* Would catch: a failure that calls itself success, or by a number that nobody knows. */
+static void failures_are_failures(void **state)
+{
+    static const struct { uint32_t number; francis_result result; } cases[] = {
+        { FRANCIS_OK, FRANCIS_ERR_INTERNAL },
+        { FRANCIS_DONE, FRANCIS_ERR_INTERNAL },
+        { FRANCIS_PENDING, FRANCIS_ERR_INTERNAL },
+        { 50, FRANCIS_ERR_INTERNAL },
+        { 0xffffffff, FRANCIS_ERR_INTERNAL },
+        { FRANCIS_ERR_BUSY, FRANCIS_ERR_BUSY },
+        { FRANCIS_ERR_USER + 7, FRANCIS_ERR_USER + 7 },
+    };
+    host           peer;
+    host          *a = host_new("a", NULL);
+    int            listener = raw_listen(&peer, "raw");
+    raw           *r = NULL;
+    frn_net_event *e;
+    frn_frame      f;
+    unsigned char  p[FRN_RESET_FIXED] = { FRN_RESET_FAILED };
+    (void)state;
+
+    for (size_t i = 0; i < FRN_COUNT(cases); i++) {
+        t_ok(call(a, &peer, i + 1, 0, 0, FRN_NEVER));
+        if (r == NULL) {
+            r = raw_accept(listener, "raw");
+            raw_put_hello(r, "raw", 65536, 65536);
+        }
+        raw_expect(r, FRN_FRAME_OPEN, &f);
+        frn_wire_put32(p + 1, cases[i].number);
+        raw_put(r, FRN_FRAME_RESET, 0, f.lane, p, sizeof p, sizeof p);
+        e = await(a, FRN_NET_FAILED, i + 1);
+        t_result(e->result, cases[i].result);
+        assert_true(e->sent);
+        done(a, e);
+    }
+    raw_end(r);
+    (void)close(listener);
+    nets_end();
+}
+
 /* Would catch: a peer that is not there, or not the right one, being waited for. */
 static void nobody_there(void **state)
 {
@@ -1670,6 +1710,7 @@ static const struct CMUnitTest tests[] = {
     TEST(renewal),
     TEST(another_id),
     TEST(lost_connections),
+    TEST(failures_are_failures),
     TEST(nobody_there),
     TEST(addresses),
     TEST(families),

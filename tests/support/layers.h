@@ -10,11 +10,11 @@
 #ifndef LAYERS_H
 #define LAYERS_H
 
-#include "francis.h"
-
 #if defined(__GNUC__)
 #pragma GCC diagnostic ignored "-Wunused-function" /* no program uses all of a layer */
 #endif
+
+#include "francis.h"
 
 #include "t.h"
 
