@@ -50,8 +50,10 @@ static void replay(const char *path, fuzz_target *target, size_t least)
     FILE       *f = fopen(path, "r");
     size_t      count = 0;
 
-    if (f == NULL)
+    if (f == NULL) {
         fail_msg("%s: %s (run from the top of the project)", path, strerror(errno));
+        return;
+    }
     for (; fgets(line, sizeof line, f) != NULL; count++)
         run_around(target, data, input_of(line, data));
     (void)fclose(f);

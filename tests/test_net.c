@@ -923,18 +923,18 @@ static void failures_are_failures(void **state)
     host           peer;
     host          *a = host_new("a", NULL);
     int            listener = raw_listen(&peer, "raw");
-    raw           *r = NULL;
+    raw           *r;
     frn_net_event *e;
     frn_frame      f;
     unsigned char  p[FRN_RESET_FIXED] = { FRN_RESET_FAILED };
     (void)state;
 
+    frn_net_ping(a->net, peer.id, peer.address);
+    r = raw_accept(listener, "raw");
+    raw_put_hello(r, "raw", 65536, 65536);
+    done(a, await(a, FRN_NET_PEER_UP, 0));
     for (size_t i = 0; i < FRN_COUNT(cases); i++) {
         t_ok(call(a, &peer, i + 1, 0, 0, FRN_NEVER));
-        if (r == NULL) {
-            r = raw_accept(listener, "raw");
-            raw_put_hello(r, "raw", 65536, 65536);
-        }
         raw_expect(r, FRN_FRAME_OPEN, &f);
         frn_wire_put32(p + 1, cases[i].number);
         raw_put(r, FRN_FRAME_RESET, 0, f.lane, p, sizeof p, sizeof p);
@@ -1036,8 +1036,8 @@ static void addresses(void **state)
 static void families(void **state)
 {
     frn_net_desc   six = { .bind_address = "[::1]:0" }, all = { .bind_address = ":0" };
-    frn_net_desc   threads = { .threads = true };
-    host          *a = host_new("a", NULL), *t = host_new("t", &threads), *b = host_new("b", &all);
+    frn_net_desc   helped = { .threads = true };
+    host          *a = host_new("a", NULL), *t = host_new("t", &helped), *b = host_new("b", &all);
     frn_net_event *e;
     int            port = frn_net_port(b->net), fd = socket(AF_INET6, SOCK_STREAM, 0);
     struct sockaddr_in6 in;

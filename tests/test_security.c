@@ -994,22 +994,24 @@ static void search_add(searcher *s, const void *secret, size_t size)
 
 /* The number that is the secret of a key, both ways round, for the limbs of a number in memory lie
  * the other way. */
-static void secret_number(const char *key, const unsigned char *random, unsigned char number[64])
+static void secret_number(const unsigned char seed[FRN_SEED_BYTES], unsigned char number[64])
+{
+    assert_int_equal(frn_key_number(seed, number), 0);
+    for (int i = 0; i < 32; i++)
+        number[32 + i] = number[31 - i];
+}
+
+static void secret_of_cluster(unsigned char number[64])
 {
     static const char salt[] = "francis-ca-salt-v1", info[] = "francis-ca-p256-v1";
     unsigned char     seed[FRN_SEED_BYTES];
 
-    if (key != NULL)
-        assert_int_equal(mbedtls_hkdf(mbedtls_md_info_from_type(MBEDTLS_MD_SHA256),
-                                      (const unsigned char *)salt, strlen(salt),
-                                      (const unsigned char *)key, strlen(key),
-                                      (const unsigned char *)info, strlen(info), seed,
-                                      sizeof seed), 0);
-    else
-        memcpy(seed, random, sizeof seed);
-    assert_int_equal(frn_key_number(seed, number), 0);
-    for (int i = 0; i < 32; i++)
-        number[32 + i] = number[31 - i];
+    assert_int_equal(mbedtls_hkdf(mbedtls_md_info_from_type(MBEDTLS_MD_SHA256),
+                                  (const unsigned char *)salt, strlen(salt),
+                                  (const unsigned char *)cluster_key, strlen(cluster_key),
+                                  (const unsigned char *)info, strlen(info), seed,
+                                  sizeof seed), 0);
+    secret_number(seed, number);
 }
 
 /* Would catch: a secret in memory that is given back, through whatever error or success. */
@@ -1027,8 +1029,8 @@ static void secrets_are_wiped(void **state)
     memset(&s, 0, sizeof s);
     fault_alloc_init(&s.books);
     memset(b->next_random, 0x5c, sizeof b->next_random);
-    secret_number(cluster_key, NULL, of_cluster);
-    secret_number(NULL, b->next_random, of_host);
+    secret_of_cluster(of_cluster);
+    secret_number(b->next_random, of_host);
     search_add(&s, of_cluster, 32);
     search_add(&s, of_cluster + 32, 32);
     search_add(&s, of_host, 32);
