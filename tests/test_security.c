@@ -1040,7 +1040,9 @@ static void secrets_are_wiped(void **state)
     b->mem.fn = search_alloc;
     b->mem.user = &s;
     block = frn_mem_alloc(&b->mem, 500);        /* the search itself finds what there is */
-    memcpy((char *)block + 300, of_host, 32);
+    assert_non_null(block);
+    if (block != NULL)
+        memcpy((char *)block + 300, of_host, 32);
     frn_mem_free(&b->mem, block, 500);
     assert_int_equal(s.found, 1);
     s.found = 0;
