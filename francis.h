@@ -10000,6 +10000,7 @@ struct francis_host {
     frn_net          *net;          /* NULL = calls stay on this host */
     frn_trust        *trust;
     frn_timer         identity_timer;
+    int64_t           identity_from_ms, identity_until_ms;  /* by the wall clock */
     frn_place        *places;       /* FRN_PLACES of them; NULL = none yet */
     frn_list          finding;      /* calls whose actor is looked for */
     frn_list          all_streams;
@@ -14133,12 +14134,22 @@ static void frn_look(francis_host *h)
         frn_timer_set(h, &h->lease_timer, frn_add_time(frn_now_ns(h), 10 * FRN_MS));
 }
 
+/* A device that has got the time has a certificate of another one. */
+static void frn_identity_look(francis_host *h)
+{
+    int64_t now_ms = frn_plat_wall_ms(&h->plat);
+
+    if (h->net != NULL && (now_ms < h->identity_from_ms || now_ms >= h->identity_until_ms))
+        h->identity_due = true;
+}
+
 /* Three times per lease, whatever commits have seen: the lock file is looked at, too. */
 static void frn_lease_on_timer(francis_host *h, frn_timer *timer)
 {
     int64_t third = h->lease_ns / 3;
 
     h->look_due = true;
+    frn_identity_look(h);
     frn_timer_set(h, timer, frn_add_time(h->clock_ns, third));
 }
 
@@ -14358,17 +14369,21 @@ static francis_result frn_identity_renew(francis_host *h, const char *id, char *
 {
     frn_identity  *identity = NULL;
     francis_result r;
-    int64_t        in_ms = FRN_IDENTITY_RETRY_MS;
+    int64_t        in_ms = FRN_IDENTITY_RETRY_MS, now_ms = frn_plat_wall_ms(&h->plat);
 
     if (h->net == NULL)
         return FRANCIS_OK;
     r = frn_identity_new(h->trust, id, FRN_IDENTITY_MS, &identity, error, size);
     if (r == FRANCIS_OK && identity != NULL) {
         frn_net_identity(h->net, identity, id);
-        in_ms = frn_identity_renew_at_ms(identity) - frn_plat_wall_ms(&h->plat);
-        frn_identity_drop(identity);
+        in_ms = frn_identity_renew_at_ms(identity) - now_ms;
     }
     frn_lock(h);
+    if (identity != NULL) {
+        h->identity_from_ms = now_ms;
+        h->identity_until_ms = frn_identity_renew_at_ms(identity);
+        frn_identity_drop(identity);
+    }
     if (in_ms < FRN_IDENTITY_RETRY_MS)
         in_ms = FRN_IDENTITY_RETRY_MS;
     frn_timer_set(h, &h->identity_timer, frn_add_time(frn_now_ns(h), frn_ms_to_ns(in_ms)));

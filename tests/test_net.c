@@ -14,7 +14,6 @@
  * that open connections have their turn in between. Who floods a host with handshakes keeps one
  * core busy and may keep newcomers waiting in the kernel's queue, but nobody who is connected. */
 #define FRANCIS_IMPLEMENTATION
-#define FRN_NET_ALL 1
 #include "support/nets.h"
 
 #include <sys/ioctl.h>
@@ -445,7 +444,8 @@ static void stream_resets(void **state)
         t_ok(frn_net_stream_write(a->net, i, "chunk", 5, &taken));
         done(b, await(b, FRN_NET_CHUNK, s->handle));
         why = bytes(who, i < 3 ? 30 : FRN_RESET_WHY_MAX + 1, i);
-        frn_net_stream_reset(who->net, who == a ? i : s->handle, why);
+        frn_net_stream_reset(who->net, who == a ? i : s->handle, FRANCIS_ERR_CANCELLED,
+                             why);
         frn_buf_drop(&who->base->mem, why);
         e = await(other, FRN_NET_RESET, other == a ? i : s->handle);
         t_result(e->result, FRANCIS_ERR_CANCELLED);
@@ -1039,7 +1039,7 @@ static void families(void **state)
     frn_net_desc   helped = { .threads = true };
     host          *a = host_new("a", NULL), *t = host_new("t", &helped), *b = host_new("b", &all);
     frn_net_event *e;
-    int            port = frn_net_port(b->net), fd = socket(AF_INET6, SOCK_STREAM, 0);
+    int            port = net_port(b->net), fd = socket(AF_INET6, SOCK_STREAM, 0);
     struct sockaddr_in6 in;
     (void)state;
 

@@ -26,7 +26,6 @@ static int fuzz_ssl_bye(mbedtls_ssl_context *ssl);
 
 #undef FRANCIS_DEBUG
 #define FRANCIS_DEBUG 1
-#define FRN_NET_ALL 1
 #include "../support/layers.h"
 
 #define fuzz_must(c) ((c) ? (void)0 : __builtin_trap())
@@ -238,8 +237,8 @@ static void fuzz_own(void)
     case 2: frn_net_stream_end(fuzz.net, handle); break;
     case 3: frn_net_stream_consumed(fuzz.net, handle, size); break;
     case 4: frn_net_stream_head(fuzz.net, handle, b); break;
-    case 5: frn_net_stream_reset(fuzz.net, handle, b); break;
-    case 6: frn_net_cancel(fuzz.net, handle); break;
+    case 5: frn_net_stream_reset(fuzz.net, handle, FRANCIS_ERR_STORAGE, b); break;
+    case 6: (void)frn_net_cancel(fuzz.net, handle); break;
     case 7: frn_net_ping(fuzz.net, "peer", "x:1"); break;
     default: break;
     }

@@ -101,6 +101,17 @@ static void nets_later(int64_t ms)
         FRN_STORE(&hosts[i]->base->ahead_ns, nets_ahead_ns);
 }
 
+/* The port that it listens on. */
+static int net_port(const frn_net *n)
+{
+    struct sockaddr_storage sa;
+    socklen_t               size = (socklen_t)sizeof sa;
+    char                    text[64];
+    assert_int_equal(getsockname(n->fd, (struct sockaddr *)(void *)&sa, &size), 0);
+    frn_addr_text(&sa, size, text, sizeof text);
+    return atoi(strrchr(text, ':') + 1);
+}
+
 /* Time passes, and all that is due in it happens. */
 static void nets_pass(int64_t ms, int64_t each_ms)
 {
@@ -138,7 +149,7 @@ static host *host_new(const char *id, const frn_net_desc *desc)
     frn_net_identity(h->net, h->identity, id);
     (void)snprintf(h->address, sizeof h->address,
                    strchr(d.bind_address, '[') != NULL ? "[::1]:%d" : "127.0.0.1:%d",
-                   frn_net_port(h->net));
+                   net_port(h->net));
     assert_true(hosts_count < HOSTS_MAX);
     hosts[hosts_count++] = h;
     return h;
