@@ -2653,7 +2653,8 @@ static francis_result frn_sqlite_result(int rc)
     case SQLITE_ROW:
     case SQLITE_DONE:    return FRANCIS_OK;
     case SQLITE_BUSY:
-    case SQLITE_LOCKED:  return FRANCIS_ERR_LOCKED;
+    case SQLITE_LOCKED:
+    case SQLITE_PROTOCOL: return FRANCIS_ERR_LOCKED;    /* it has not got a lock of the log */
     case SQLITE_FULL:    return FRANCIS_ERR_FULL;
     case SQLITE_NOMEM:   return FRANCIS_ERR_NOMEM;
     case SQLITE_CORRUPT:
@@ -3135,7 +3136,7 @@ static void frn_sqlite_pause(long ns)
 
 static bool frn_sqlite_is_busy(int rc)
 {
-    return (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED;
+    return frn_sqlite_result(rc) == FRANCIS_ERR_LOCKED;
 }
 
 /* Begins a transaction, in turn, under a deadline. frn_queue_leave must follow. */

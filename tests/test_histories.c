@@ -505,9 +505,7 @@ static void member_start(member *m)
         r = francis_start(m->host);
         if (r == FRANCIS_OK)
             break;
-        /* STORAGE: SQLite gives up ("locking protocol") beside a process that is stopped */
-        if ((r != FRANCIS_ERR_LOCKED && r != FRANCIS_ERR_EXISTS && r != FRANCIS_ERR_STORAGE) ||
-            t_ms() > end)
+        if ((r != FRANCIS_ERR_LOCKED && r != FRANCIS_ERR_EXISTS) || t_ms() > end)
             child_dies("a start", r, francis_host_error(m->host));
         if (r == FRANCIS_ERR_EXISTS)    /* somebody has been given the port meanwhile */
             free_address(m->address);
