@@ -14250,6 +14250,8 @@ static void frn_write_done(francis_host *h, frn_write *w)
     frn_write_over(h, w);
 }
 
+enum { FRN_RELEASE_RETRY_MS = 10 };
+
 /* The placement has to go, however long it takes. Who has waited for that as long as the release
  * hears why; who came later has its time, too. */
 static void frn_release_again(francis_host *h, frn_write *w, const char *text)
@@ -14278,6 +14280,8 @@ static void frn_release_again(francis_host *h, frn_write *w, const char *text)
         c->from_handler = false;
         frn_call_fail(h, c, FRANCIS_ERR_LOCKED, "%s", text);
     }
+    h->busy_retry_ns = frn_add_time(frn_now_ns(h), FRN_RELEASE_RETRY_MS * FRN_MS);
+    frn_timer_set(h, &h->commit_timer, h->busy_retry_ns);   /* not without a pause */
 }
 
 static void frn_part_failed(francis_host *h, frn_part *p)
@@ -14398,19 +14402,25 @@ static void frn_identity_on_timer(francis_host *h, frn_timer *timer)
     h->identity_due = true;
 }
 
-/* Under a new id, which is never used again. No lock held. */
-static francis_result frn_host_join(francis_host *h, char *error, size_t error_size)
+/* An id that was never used and never will be again. */
+static francis_result frn_host_make_id(francis_host *h, char id[FRN_UUID_SIZE], char *error,
+                                       size_t error_size)
+{
+    if (frn_uuid_make(&h->plat, id))
+        return FRANCIS_OK;
+    (void)snprintf(error, error_size, "the system has no randomness for a host id");
+    return FRANCIS_ERR_INTERNAL;
+}
+
+/* Under a new id. No lock held. */
+static francis_result frn_host_join(francis_host *h, const char *id, char *error, size_t error_size)
 {
     frn_join       join;
-    char           nowhere[FRN_UUID_SIZE + 2], id[FRN_UUID_SIZE];
+    char           nowhere[FRN_UUID_SIZE + 2];
     int64_t        from = frn_plat_lease_ns(&h->plat);
     francis_result r;
 
     memset(&join, 0, sizeof join);
-    if (!frn_uuid_make(&h->plat, id)) {
-        (void)snprintf(error, error_size, "the system has no randomness for a host id");
-        return FRANCIS_ERR_INTERNAL;
-    }
     (void)snprintf(nowhere, sizeof nowhere, "-%s", id);     /* nobody else reaches it */
     join.host_id = id;
     join.address = h->desc.address != NULL ? h->desc.address : nowhere;
@@ -14536,7 +14546,7 @@ enum { FRN_REJOIN_MS = 100 };
 /* An evicted host comes back as a new one, or it stops. Lock held, given up meanwhile. */
 static void frn_host_rejoin(francis_host *h)
 {
-    char           error[300];
+    char           error[300], id[FRN_UUID_SIZE];
     int64_t        retry_ns = FRN_MS;
     bool           ready;
     francis_result r;
@@ -14547,8 +14557,10 @@ static void frn_host_rejoin(francis_host *h)
     }
     h->committing = true;           /* nothing is committed under the old id */
     frn_unlock(h);
-    ready = h->store->ops->ready(h->store, true, &retry_ns);
-    r = ready ? frn_host_join(h, error, sizeof error) : FRANCIS_OK;
+    r = frn_host_make_id(h, id, error, sizeof error);
+    ready = r != FRANCIS_OK || h->store->ops->ready(h->store, true, &retry_ns);
+    if (ready && r == FRANCIS_OK)
+        r = frn_host_join(h, id, error, sizeof error);
     frn_lock(h);
     h->committing = false;
     if (!ready) {
@@ -18449,7 +18461,7 @@ static francis_result frn_host_listen(francis_host *h, char *error, size_t error
 
 static francis_result frn_host_start(francis_host *h)
 {
-    char           error[300];
+    char           error[300], id[FRN_UUID_SIZE];
     francis_result r;
 
     h->owner = pthread_self();
@@ -18462,8 +18474,10 @@ static francis_result frn_host_start(francis_host *h)
         return frn_host_fail(h, FRANCIS_ERR_INTERNAL, "cannot create a descriptor: %s",
                              strerror(errno));
     r = frn_host_listen(h, error, sizeof error);
+    if (r == FRANCIS_OK)
+        r = frn_host_make_id(h, id, error, sizeof error);
     if (r == FRANCIS_OK)            /* nobody is told of us before we listen */
-        r = frn_host_join(h, error, sizeof error);
+        r = frn_host_join(h, id, error, sizeof error);
     if (r != FRANCIS_OK)
         return frn_host_fail(h, r, "%s", error);
     frn_host_begin(h);
