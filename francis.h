@@ -14834,7 +14834,8 @@ static void frn_identity_again(francis_host *h)
     char           id[FRN_UUID_SIZE], error[200];
     francis_result r;
 
-    h->identity_due = false;
+    if (h->rejoin)
+        return;                     /* it gets one when it has joined */
     memcpy(id, h->id, sizeof id);
     frn_unlock(h);
     r = frn_identity_renew(h, id, error, sizeof error);
@@ -14842,6 +14843,7 @@ static void frn_identity_again(francis_host *h)
         frn_log(&h->log, FRN_LOG_identity_failed, r, NULL, NULL, "the certificate cannot be"
                 " renewed: %s; it is tried again", error);
     frn_lock(h);
+    h->identity_due = h->rejoin || strcmp(id, h->id) != 0;  /* if it has another id by now */
 }
 
 /* Singletons are bootstrapped one after the other, each at most five times. */
