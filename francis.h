@@ -15005,9 +15005,9 @@ static void frn_tick(francis_host *h)
         frn_drain_begin(h);
     if (h->net != NULL && !h->leaving)
         h->on_net(h);
+    frn_timers_run(h);
     if (h->identity_due)
         frn_identity_again(h);
-    frn_timers_run(h);
     if (h->look_due)
         frn_look(h);
     if (h->boot_look_due)
