@@ -9889,9 +9889,9 @@ typedef struct frn_turn {
 } frn_turn;
 
 typedef enum frn_peer_state {
-    FRN_PEER_TRUSTED,               /* until .until_ns */
+    FRN_PEER_TRUSTED,
     FRN_PEER_SUSPECT,               /* a challenge is on its way to its row */
-    FRN_PEER_CHALLENGED,            /* until .until_ns it may answer */
+    FRN_PEER_CHALLENGED,            /* until .timer it may answer */
     FRN_PEER_JUDGED                 /* the committer looks whether it has */
 } frn_peer_state;
 
@@ -9899,7 +9899,7 @@ typedef struct frn_peer {           /* another host, that has what somebody here
     frn_list       link;            /* in host->peers */
     frn_timer      timer;
     frn_peer_state state;
-    int64_t        until_ns, challenge;
+    int64_t        challenge;
     int64_t        down_until_ns;   /* it could not be reached a moment ago */
     int64_t        full_until_ns;   /* it had no room */
     uint64_t       load;            /* actors that are active there, as far as is known */
@@ -12791,11 +12791,11 @@ static void frn_peer_on_timer(francis_host *h, frn_timer *timer)
         frn_peer_free(h, p);        /* nobody has asked for a long time: forgotten */
 }
 
-static void frn_peer_trust(francis_host *h, frn_peer *p, int64_t for_ns)
+/* It is suspected again when it is met again. */
+static void frn_peer_trust(francis_host *h, frn_peer *p)
 {
     p->state = FRN_PEER_TRUSTED;
-    p->until_ns = frn_add_time(h->clock_ns, for_ns);
-    frn_timer_set(h, &p->timer, frn_add_time(p->until_ns, frn_ms_to_ns(FRANCIS_MINUTES(10))));
+    frn_timer_set(h, &p->timer, frn_add_time(h->clock_ns, frn_ms_to_ns(FRANCIS_MINUTES(10))));
 }
 
 /* A write about it is over. r: why it did not happen. */
@@ -12806,10 +12806,8 @@ static void frn_peer_over(francis_host *h, const frn_write *w, francis_result r)
 
     if (p == NULL)
         return;
-    if (r != FRANCIS_OK) {
-        frn_peer_trust(h, p, 0);    /* it is suspected again when it is met again */
-    } else if (w->result == FRANCIS_ERR_EXISTS) {
-        frn_peer_trust(h, p, frn_ms_to_ns(h->desc.health_deadline_ms));
+    if (r != FRANCIS_OK || w->result == FRANCIS_ERR_EXISTS) {
+        frn_peer_trust(h, p);
     } else if (w->result != FRANCIS_OK || w->op == FRN_WRITE_EVICT) {
         frn_peer_free(h, p);        /* it is gone */
     } else {
@@ -12849,7 +12847,7 @@ static void frn_peer_suspect(francis_host *h, const frn_owner *host)
 {
     frn_peer *p = frn_peer_get(h, host);
 
-    if (p != NULL && p->state == FRN_PEER_TRUSTED && frn_now_ns(h) >= p->until_ns)
+    if (p != NULL && p->state == FRN_PEER_TRUSTED)
         frn_peer_write(h, p, FRN_WRITE_CHALLENGE, FRN_PEER_SUSPECT);
 }
 

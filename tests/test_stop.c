@@ -1613,8 +1613,8 @@ static void case_idle_answers(const stop_case *c)
                                         " host_id = ?1", A->box->first_id) == 1);
     challenges = raw_number(A->box->path, "SELECT challenge FROM francis_ext_hosts WHERE"
                                           " host_id = ?1", A->box->first_id);
-    /* Each is judged after a deadline, and who has answered is trusted for another one. */
-    if (challenges < 2 || challenges > elapsed / (2 * B->box->deadline_ms) + 1)
+    /* Each is judged after a deadline; then comes the next one. */
+    if (challenges < 3 || challenges > elapsed / B->box->deadline_ms + 1)
         fail_msg("%lld challenges in %lld ms", (long long)challenges, (long long)elapsed);
     case_until(logged(B, 108) == (unsigned)challenges);
     assert_int_equal(logged(A, 109), challenges);
@@ -1747,7 +1747,7 @@ static void case_different_times(const stop_case *c)
     case_until(logged(A, 109) == 1);
     case_until(t_ms() - begin > 2 * least);
     assert_int_equal(increment(A, "hot"), 2);
-    do {                            /* trusted for a deadline, which is over, or soon will be */
+    do {                            /* it has answered: now it is challenged anew */
         answer_is(begin_increment(B, "hot"), FRANCIS_ERR_MOVED);
         a_moment();
     } while (logged(B, 108) == 1 && t_ms() - begin < 2 * least + soon());
