@@ -20,7 +20,7 @@ typedef enum {
 
 static const char key[] = "a key of the cluster, long enough to be one";
 
-enum { BIG = 3 * 1024 * 1024, BUFFER = 64 * 1024 };
+enum { BIG = 1024 * 1024, BUFFER = 64 * 1024 };
 
 static struct {
     mode          mode;
@@ -628,7 +628,7 @@ static void test_upload(void **state)
         francis_stream_close(s);
         assert_int_equal(number_of("u"), BIG);
     }
-    s = begin_box("d", "pour", "3145728");
+    s = begin_box("d", "pour", "1048576");
     assert_int_equal(drain(s, &r), BIG);
     t_result(r, FRANCIS_DONE);
     t_result(francis_stream_write(it.ctx, s, "x", 1), FRANCIS_ERR_STALE);
@@ -916,10 +916,10 @@ static void test_close(void **state)
     until(atomic_load(&seen.last) == FRANCIS_ERR_CANCELLED || it.mode == ALONE);
     assert_int_equal(number_of("c"), 0);
 
-    s = begin_box("c", "pour", "3145728");          /* before its first byte was read */
+    s = begin_box("c", "pour", "1048576");          /* before its first byte was read */
     francis_stream_close(s);
     until(stats_of(it.server).streams == 0);
-    s = begin_box("c", "pour", "3145728");
+    s = begin_box("c", "pour", "1048576");
     until(atomic_load(&seen.wrote) > 0);
     francis_stream_close(s);
     assert_int_equal(number_of("c"), 0);
@@ -939,7 +939,7 @@ static void test_close(void **state)
 /* Would catch: a writer that fills the memory of a reader who does not read. */
 static void test_back_pressure(void **state)
 {
-    francis_stream_desc d = box("b", "pour", "16000000");
+    francis_stream_desc d = box("b", "pour", "4000000");
     francis_result      r;
     francis_stream     *s;
     long                before = -1;
@@ -959,7 +959,7 @@ static void test_back_pressure(void **state)
     assert_true(stats_of(it.server).memory_bytes < 8u * 1024 * 1024);
     assert_true(stats_of(it.caller).memory_bytes < 8u * 1024 * 1024);
     assert_int_equal(number_of("b"), 0);    /* others go past it */
-    assert_int_equal(drain(s, &r), 16000000);
+    assert_int_equal(drain(s, &r), 4000000);
     t_result(r, FRANCIS_DONE);
     francis_stream_close(s);
     close_hosts();
@@ -1102,7 +1102,7 @@ static void test_left_open(void **state)
     francis_stream *s[3];
     open_hosts(state);
     s[0] = begin_box("o", "subscribe", NULL);
-    s[1] = begin_box("o2", "pour", "3145728");
+    s[1] = begin_box("o2", "pour", "1048576");
     s[2] = begin_box("o3", "hold", NULL);
     until(atomic_load(&seen.wrote) > 0 && atomic_load(&seen.at) == 1);
     t_ok(francis_stream_write(it.ctx, s[2], "some bytes", 10));
