@@ -12970,8 +12970,8 @@ static void frn_spread_begin(francis_host *h, const frn_peer *p)
 
     for (l = h->type_order.next; l != &h->type_order; l = l->next) {
         frn_type *type = FRN_OF(frn_type, order, l);
-        if (type->active == 0 || type->desc.singleton || type->desc.placement == FRANCIS_PLACE_LOCAL
-            || !frn_peer_serves(p, type->desc.type))
+        if (type->active == 0 || type->desc.singleton
+            || type->desc.placement == FRANCIS_PLACE_LOCAL || !frn_peer_serves(p, type->desc.type))
             continue;
         type->spread += type->active / frn_type_hosts(h, type);
         h->spread_until_ns = frn_add_time(frn_now_ns(h), FRN_SPREAD_FOR_MS * FRN_MS);
