@@ -12948,8 +12948,8 @@ static void frn_listing_add(frn_read *read, const frn_owner *owner, const char *
 }
 
 /* A host has come. Of what is idle here a fair part is let go, a few at a time, so that the next
- * call brings it to life over there: after a restart the hosts would stay unequal otherwise. What is
- * in use stays. */
+ * call brings it to life over there: after a restart the hosts would stay unequal otherwise. What
+ * is in use stays. */
 enum { FRN_SPREAD_IDLE_MS = 1000, FRN_SPREAD_STEP_MS = 100, FRN_SPREAD_AT_ONCE = 64,
        FRN_SPREAD_FOR_MS = 60000 };
 
