@@ -11537,6 +11537,13 @@ static bool frn_turn_dirty(const frn_turn *t)
     return t->exclusive && (t->purge || frn_turn_change(t).state);
 }
 
+/* Whether what it writes now must wait for the end of the turn: that is dirty, or was when it wrote
+ * the bytes before. */
+static bool frn_stream_dirty(const francis_stream *s, const frn_turn *t)
+{
+    return !s->caller && (!frn_list_empty(&s->staged) || frn_turn_dirty(t));
+}
+
 static frn_packet *frn_stream_stage(francis_host *h, francis_stream *s, frn_turn *t)
 {
     frn_packet *p;
@@ -11552,7 +11559,7 @@ static frn_packet *frn_stream_stage(francis_host *h, francis_stream *s, frn_turn
 /* Whether its bytes go into a packet: the gate of the actor, or the end of the turn, is ahead. */
 static bool frn_stream_gated(francis_host *h, const francis_stream *s, const frn_turn *t)
 {
-    return !s->caller && (!frn_list_empty(&s->packets) || frn_turn_dirty(t)
+    return !s->caller && (!frn_list_empty(&s->packets) || frn_stream_dirty(s, t)
                           || frn_gate_of(h, t->actor) != NULL);
 }
 
@@ -17250,7 +17257,7 @@ static francis_result frn_stream_may_put(francis_host *h, const francis_stream *
 static francis_result frn_stream_put_gated(francis_host *h, francis_stream *s, frn_turn *t,
                                            frn_buf *data)
 {
-    bool        dirty = frn_turn_dirty(t);
+    bool        dirty = frn_stream_dirty(s, t);
     frn_packet *p;
 
     if (!dirty && !frn_stream_writable(s)) {
@@ -17330,7 +17337,7 @@ FRANCIS_API francis_result francis_stream_write(francis_ctx *ctx, francis_stream
 
 static francis_result frn_stream_end(francis_host *h, francis_stream *s, frn_turn *t)
 {
-    bool        dirty = !s->caller && frn_turn_dirty(t);
+    bool        dirty = frn_stream_dirty(s, t);
     frn_packet *p;
 
     if (!frn_stream_gated(h, s, t)) {
