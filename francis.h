@@ -17260,7 +17260,7 @@ static francis_result frn_stream_put_gated(francis_host *h, francis_stream *s, f
     bool        dirty = frn_stream_dirty(s, t);
     frn_packet *p;
 
-    if (!dirty && !frn_stream_writable(s)) {
+    if (!frn_stream_writable(s)) {  /* what waits for the end of this turn does not count */
         frn_buf_drop(&h->mem, data);
         return FRANCIS_PENDING;
     }
