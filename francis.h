@@ -11399,11 +11399,14 @@ static void frn_stream_break(francis_host *h, francis_stream *s, francis_result 
 
 static void frn_stream_pump_net(francis_host *h, francis_stream *s)
 {
+    francis_result r;
+
     if (!s->caller && (s->out.size > 0 || frn_stream_ends(s)))
         frn_stream_answer(h, s);
-    if (frn_stream_send(h, s) == FRANCIS_ERR_NOMEM) {
+    r = frn_stream_send(h, s);
+    if (r == FRANCIS_ERR_NOMEM) {
         frn_stream_break_off(h, s, FRANCIS_ERR_NOMEM, false, "out of memory", NULL);
-    } else if (frn_stream_ends(s)) {
+    } else if (r == FRANCIS_OK && frn_stream_ends(s)) {     /* the input has left, too */
         s->out_over = true;
         frn_net_stream_end(h->net, s->lane);
     }
