@@ -16214,10 +16214,13 @@ static void frn_remote_head(francis_host *h, frn_call *c, const frn_net_event *e
     (void)frn_net_cancel(h->net, e->handle);
     c->from_handler = (a.flags & FRN_WIRE_FROM_HANDLER) != 0;
     c->state = FRN_CALL_NEW;
-    if (frn_remote_refused(c, &a) && frn_stream_rewind(s))
-        frn_remote_elsewhere(h, c, p, &a);
-    else
+    if (!frn_remote_refused(c, &a) || !frn_stream_rewind(s)) {
         frn_call_fail(h, c, a.result, "%s", a.text);
+        return;
+    }
+    a.owner.id[0] = '\0';           /* looked up in a moment: what else has come of this lane, its
+                                       end above all, must not be taken for that of the next one */
+    frn_remote_elsewhere(h, c, p, &a);
 }
 
 /* It was broken off by the other side, which may have said why. */
