@@ -11230,14 +11230,19 @@ static void frn_stream_free(francis_host *h, francis_stream *s)
 }
 
 /* A handler's end that nobody owns is freed when there is nothing left to deliver, and nothing more
- * can come. */
+ * can come; until then the other side may write on. */
 static void frn_stream_retire(francis_host *h, francis_stream *s)
 {
     if (s->caller || s->owned)
         return;
     if (s->failure != FRANCIS_OK
-        || (s->call == 0 && s->out_over && (s->lane == 0 || s->in_end)))
+        || (s->call == 0 && s->out_over && (s->lane == 0 || s->in_end))) {
         frn_stream_free(h, s);
+    } else if (s->call == 0 && s->opening == NULL) {    /* what came and nobody has read is taken */
+        frn_bytes_clear(h, &s->in);
+        if (s->lane != 0)
+            frn_net_stream_consumed(h->net, s->lane, SIZE_MAX);
+    }
 }
 
 /* The caller hears that his stream is answered: from now on there is no deadline. */
