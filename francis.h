@@ -16144,41 +16144,12 @@ static void frn_stream_receive(francis_host *h, francis_stream *s, const frn_buf
         frn_stream_break(h, s, FRANCIS_ERR_NOMEM, false, "out of memory", NULL);
 }
 
-/* The end of a stream that another host has opened. */
-static void frn_served_stream_event(francis_host *h, francis_stream *s, const frn_net_event *e)
+/* It was closed, or its host is gone: there is nobody to be told. */
+static void frn_served_stream_reset(francis_host *h, francis_stream *s, const frn_net_event *e)
 {
-    frn_actor *keeper = s->keeper;
-    frn_call  *c = frn_call_find(h, s->call);
-    size_t     skip = 0;
+    frn_call *c = frn_call_find(h, s->call);
 
-    switch (e->kind) {
-    case FRN_NET_CHUNK:
-        if (s->opening != NULL && s->input != NULL) {
-            skip = frn_serve_stream_input(h, s, e->body);
-            if (s->input_at == s->input->size)
-                frn_serve_stream_begin(h, s);
-            s = frn_stream_find(h, e->handle);
-        }
-        if (s != NULL)
-            frn_stream_receive(h, s, e->body, skip);
-        return;
-    case FRN_NET_END:
-        s->in_end = true;
-        if (s->opening != NULL) {
-            frn_stream_break(h, s, FRANCIS_ERR_INVALID, false, "the stream ends within its input",
-                             NULL);
-            return;
-        }
-        frn_stream_tell(h, s);
-        frn_stream_retire(h, s);
-        return;
-    case FRN_NET_WRITABLE:
-        frn_stream_pump(h, s);
-        return;
-    default:                        /* RESET: it was closed, or its host is gone */
-        break;
-    }
-    frn_stream_unmap(h, s);         /* there is nobody to be told */
+    frn_stream_unmap(h, s);
     if (c != NULL) {
         c->stream = NULL;
         s->call = 0;
@@ -16189,6 +16160,54 @@ static void frn_served_stream_event(francis_host *h, francis_stream *s, const fr
     else
         frn_stream_break(h, s, FRANCIS_ERR_TRANSPORT, false, "the host that had opened the stream"
                          " was lost", NULL);
+}
+
+/* Bytes of the input, or behind it. */
+static void frn_served_stream_chunk(francis_host *h, francis_stream *s, const frn_net_event *e)
+{
+    size_t skip = 0;
+
+    if (s->opening != NULL && s->input != NULL) {
+        skip = frn_serve_stream_input(h, s, e->body);
+        if (s->input_at == s->input->size)
+            frn_serve_stream_begin(h, s);
+        s = frn_stream_find(h, e->handle);
+    }
+    if (s != NULL)
+        frn_stream_receive(h, s, e->body, skip);
+}
+
+static void frn_served_stream_ended(francis_host *h, francis_stream *s)
+{
+    s->in_end = true;
+    if (s->opening != NULL) {
+        frn_stream_break(h, s, FRANCIS_ERR_INVALID, false, "the stream ends within its input",
+                         NULL);
+        return;
+    }
+    frn_stream_tell(h, s);
+    frn_stream_retire(h, s);
+}
+
+/* The end of a stream that another host has opened. */
+static void frn_served_stream_event(francis_host *h, francis_stream *s, const frn_net_event *e)
+{
+    frn_actor *keeper = s->keeper;
+
+    switch (e->kind) {
+    case FRN_NET_CHUNK:
+        frn_served_stream_chunk(h, s, e);
+        break;
+    case FRN_NET_END:
+        frn_served_stream_ended(h, s);
+        break;
+    case FRN_NET_WRITABLE:
+        frn_stream_pump(h, s);
+        break;
+    default:
+        frn_served_stream_reset(h, s, e);
+        break;
+    }
     if (keeper != NULL)
         frn_actor_step(h, keeper);  /* it may rest now */
 }
@@ -17210,12 +17229,16 @@ static francis_result frn_stream_check(const francis_stream *s, const frn_turn *
 static francis_result frn_stream_take(francis_host *h, francis_stream *s, void *data, size_t size,
                                       size_t *size_out)
 {
+    frn_actor *keeper = s->peer != NULL ? s->peer->keeper : NULL;
+
     if (s->in.size > 0) {
         *size_out = frn_bytes_take(h, &s->in, data, size);
         if (s->peer != NULL)
             frn_stream_pump(h, s->peer);
         else if (s->lane != 0)
             frn_net_stream_consumed(h->net, s->lane, *size_out);
+        if (keeper != NULL)
+            frn_actor_step(h, keeper);      /* if that was all it may rest now */
         return FRANCIS_OK;
     }
     if (s->failure != FRANCIS_OK)
