@@ -11148,15 +11148,22 @@ static bool frn_stream_writable(const francis_stream *s)
         || s->out_end || (s->caller && s->in_end);
 }
 
+static bool frn_stream_wanted(const francis_stream *s)
+{
+    return (s->want_read && frn_stream_readable(s)) || (s->want_write && frn_stream_writable(s));
+}
+
 /* Whoever waits for it looks again, if that makes sense. */
 static void frn_stream_tell(francis_host *h, francis_stream *s)
 {
     frn_call *c;
 
-    if (!(s->want_read && frn_stream_readable(s)) && !(s->want_write && frn_stream_writable(s)))
+    if (!frn_stream_wanted(s))
         return;
-    s->want_read = s->want_write = false;
     c = frn_user_call(h, &s->wait);
+    if (c != NULL && c->state == FRN_CALL_IN_CALLBACK)
+        return;                     /* an on_ready runs; when it returns he is told again */
+    s->want_read = s->want_write = false;
     if (c != NULL && c->state == FRN_CALL_EXPECTED)
         frn_call_complete(h, c, FRANCIS_OK, NULL, NULL);
 }
@@ -17035,13 +17042,6 @@ FRANCIS_API void francis_call_free(francis_call *call)
 // >> 815 api.stream | needs: 765 810
 //    Public bodies for streams.
 
-static void frn_stream_on_ready(francis_call *call)
-{
-    francis_stream *s = FRN_OF(francis_stream, wait, call);
-
-    s->on_ready(s, s->user);        /* which may close it */
-}
-
 /* The turn whose ctx this is; NULL = outside. */
 static frn_turn *frn_ctx_turn(francis_ctx *ctx) { return FRN_IN_TURN(ctx) ? FRN_TURN(ctx) : NULL; }
 
@@ -17157,18 +17157,14 @@ FRANCIS_API francis_result francis_stream_open(francis_ctx *ctx, const francis_s
     return r;
 }
 
-/* Asks to be told. The application, or the turn, goes on meanwhile. */
-static francis_result frn_stream_wait_later(francis_host *h, frn_turn *t, francis_stream *s)
-{
-    frn_call *c = frn_user_call(h, &s->wait);
+static void frn_stream_on_ready(francis_call *call);
 
-    if (c != NULL && (!frn_call_over(c) || c->state == FRN_CALL_CALLBACK))
-        return FRANCIS_PENDING;     /* he has asked already, or is just being told */
-    if (c != NULL)
-        frn_call_release(h, c);
-    c = frn_call_new(h, t, &s->wait);
+static bool frn_stream_arm(francis_host *h, frn_turn *t, francis_stream *s)
+{
+    frn_call *c = frn_call_new(h, t, &s->wait);
+
     if (c == NULL)
-        return FRANCIS_ERR_NOMEM;
+        return false;
     h->stats.calls_in_flight++;
     c->state = FRN_CALL_EXPECTED;
     c->on_done = s->on_ready != NULL;
@@ -17178,7 +17174,56 @@ static francis_result frn_stream_wait_later(francis_host *h, frn_turn *t, franci
         c->waiting = true;
         t->outstanding++;
     }
-    return FRANCIS_PENDING;
+    return true;
+}
+
+/* An on_ready has returned. Whether it is due again at once; if it was asked for meanwhile, and
+ * not yet, it is from now on. c: its call, or what has become of that; then s may be gone. */
+static bool frn_stream_ready_again(francis_host *h, francis_stream *s, frn_call *c)
+{
+    if (c == NULL || c->state != FRN_CALL_IN_CALLBACK || c->user != &s->wait
+        || (!s->want_read && !s->want_write))
+        return false;
+    if (!frn_stream_wanted(s)) {
+        if (frn_stream_arm(h, NULL, s)) {
+            frn_call_release(h, c);
+            return false;
+        }
+        frn_stream_break(h, s, FRANCIS_ERR_NOMEM, false, "out of memory", NULL);
+    }
+    s->want_read = s->want_write = false;
+    return true;
+}
+
+/* One after the other, so that who closes the stream waits for all of them. */
+static void frn_stream_on_ready(francis_call *call)
+{
+    francis_stream *s = FRN_OF(francis_stream, wait, call);
+    francis_host   *h = s->host;
+    uint64_t        handle;
+    bool            again;
+
+    frn_lock(h);
+    handle = call->internal[0];
+    frn_unlock(h);
+    do {
+        s->on_ready(s, s->user);    /* which may close it */
+        frn_lock(h);
+        again = frn_stream_ready_again(h, s, frn_call_find(h, handle));
+        frn_unlock(h);
+    } while (again);
+}
+
+/* Asks to be told. The application, or the turn, goes on meanwhile. */
+static francis_result frn_stream_wait_later(francis_host *h, frn_turn *t, francis_stream *s)
+{
+    frn_call *c = frn_user_call(h, &s->wait);
+
+    if (c != NULL && c->state != FRN_CALL_DONE)
+        return FRANCIS_PENDING;     /* he has asked already, or is just being told */
+    if (c != NULL)
+        frn_call_release(h, c);
+    return frn_stream_arm(h, t, s) ? FRANCIS_PENDING : FRANCIS_ERR_NOMEM;
 }
 
 /* This thread waits. OK = look again. Lock held, given up meanwhile. */
