@@ -17349,6 +17349,8 @@ static francis_result frn_stream_put_gated(francis_host *h, francis_stream *s, f
         return FRANCIS_ERR_TOO_LARGE;
     }
     s->out_total += data->size;
+    if (p == NULL)
+        frn_buf_drop(&h->mem, data);
     if (p == NULL || !frn_bytes_add(h, &p->bytes, data)) {
         frn_stream_break(h, s, FRANCIS_ERR_NOMEM, false, "out of memory", NULL);
         return FRANCIS_ERR_NOMEM;
