@@ -11540,6 +11540,7 @@ static void frn_turn_unstage(francis_host *h, frn_turn *t, bool leaves)
             frn_packet_gate(h, p, frn_gate_of(h, t->actor), t->wrote);
             continue;
         }
+        s->out_total -= p->bytes.size;      /* as if they had never been written */
         frn_packet_drop(h, p);
         if (!s->owned)              /* its end was one of them */
             frn_stream_break(h, s, FRANCIS_ERR_CANCELLED, false, frn_closed, NULL);
