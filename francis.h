@@ -11364,6 +11364,18 @@ static bool frn_stream_rewind(francis_stream *s)
     return true;
 }
 
+/* The call that opened it at another host, if that is under way: no answer will come. */
+static void frn_stream_end_call(francis_host *h, francis_stream *s, francis_result r)
+{
+    frn_call *c = frn_call_find(h, s->call);
+
+    if (c == NULL || c->stream != s || c->state != FRN_CALL_REMOTE)
+        return;
+    c->stream = NULL;
+    s->call = 0;
+    frn_call_complete(h, c, r, NULL, NULL);
+}
+
 /* Tells another host that and why the stream is broken off. */
 static void frn_stream_break_net(francis_host *h, francis_stream *s, francis_result r,
                                  bool from_handler, const char *text, const frn_buf *owner)
@@ -11372,6 +11384,7 @@ static void frn_stream_break_net(francis_host *h, francis_stream *s, francis_res
 
     if (s->caller) {
         (void)frn_net_cancel(h->net, s->lane);
+        frn_stream_end_call(h, s, r);
         return;
     }
     head = frn_answer_pack(h, r, from_handler, text, owner, NULL);
