@@ -3,6 +3,7 @@
 #include "support/t.h"
 
 #include "support/child.h"
+#include "support/fault_alloc.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -62,6 +63,8 @@ typedef struct {
     francis_stream *kept;
     unsigned char   part[1000];
 } box_instance;                     /* of one turn at a time */
+
+static char much[600000];
 
 static box_instance *instance_of(francis_ctx *ctx) { return (box_instance *)ctx->instance; }
 
@@ -188,6 +191,45 @@ static francis_result box_full(francis_ctx *ctx)
     return francis_stream_write(ctx, ctx->stream, bytes, sizeof bytes);
 }
 
+/* Changes the state, takes that back, and changes it again; ends as it is told. */
+static francis_result box_waver(francis_ctx *ctx)
+{
+    box_state *state = (box_state *)francis_state(ctx);
+    if (state == NULL)
+        return FRANCIS_ERR_NOMEM;
+    state->n++;
+    expect(francis_stream_write(ctx, ctx->stream, "a", 1), FRANCIS_OK);
+    state->n--;
+    expect(francis_stream_write(ctx, ctx->stream, "b", 1), FRANCIS_OK);
+    if (strcmp((const char *)ctx->input.data, "back") == 0)
+        return FRANCIS_OK;
+    state->n++;
+    expect(francis_stream_write(ctx, ctx->stream, "c", 1), FRANCIS_OK);
+    return strcmp((const char *)ctx->input.data, "no") == 0 ? FRANCIS_ERR_USER + 2 : FRANCIS_OK;
+}
+
+/* Makes each part of a long answer durable before the next one. */
+static francis_result box_flood(francis_ctx *ctx)
+{
+    box_state     *state = (box_state *)francis_state(ctx);
+    francis_result r = FRANCIS_OK;
+    while (r == FRANCIS_OK && state->n < 200) {
+        state->n++;
+        r = francis_stream_write(ctx, ctx->stream, much, 20000);
+        if (r == FRANCIS_OK)
+            r = francis_flush(ctx, NULL);
+        atomic_store(&seen.wrote, (long)state->n * 20000);
+    }
+    return r;
+}
+
+/* Answers much, and reads nothing. */
+static francis_result box_deaf(francis_ctx *ctx)
+{
+    expect(francis_stream_write(ctx, ctx->stream, much, sizeof much), FRANCIS_OK);
+    return passed(ctx, 1) ? FRANCIS_OK : francis_interrupted(ctx);
+}
+
 static francis_result box_add(francis_ctx *ctx)
 {
     box_state *state = (box_state *)francis_state(ctx);
@@ -229,6 +271,8 @@ static francis_result box_publish(francis_ctx *ctx)
     box_state    *state = (box_state *)francis_state(ctx);
     const char   *how = (const char *)ctx->input.data;
     int           r;
+    if (state == NULL)
+        return FRANCIS_ERR_NOMEM;
     if (ctx->input.size > 0)
         state->n++;
     if (b->kept == NULL)
@@ -245,10 +289,26 @@ static francis_result box_publish(francis_ctx *ctx)
     return r;
 }
 
+/* Much for the subscriber, and a change with each. */
+static francis_result box_shout(francis_ctx *ctx)
+{
+    ((box_state *)francis_state(ctx))->n++;
+    return francis_stream_write(ctx, instance_of(ctx)->kept, much, 20000);
+}
+
+/* Ends the subscription, and keeps what is left of it. */
+static francis_result box_fall_silent(francis_ctx *ctx)
+{
+    return francis_stream_end(ctx, instance_of(ctx)->kept);
+}
+
 static francis_result box_unsubscribe(francis_ctx *ctx)
 {
     box_instance  *b = instance_of(ctx);
-    francis_result r = francis_stream_end(ctx, b->kept);
+    francis_result r;
+    if (b->kept == NULL)
+        return FRANCIS_ERR_NOT_FOUND;
+    r = francis_stream_end(ctx, b->kept);
     francis_stream_close(b->kept);
     b->kept = NULL;
     return r;
@@ -359,6 +419,9 @@ static const francis_method methods[] = {
     { "refuse", box_refuse, FRANCIS_STREAM, 0 },
     { "gated", box_gated, FRANCIS_STREAM, 0 },
     { "full", box_full, FRANCIS_STREAM, 0 },
+    { "waver", box_waver, FRANCIS_STREAM, 0 },
+    { "flood", box_flood, FRANCIS_STREAM, 0 },
+    { "deaf", box_deaf, FRANCIS_STREAM, 0 },
     { "show", box_show, FRANCIS_PEEK_STREAM, 0 },
     { "subscribe", box_subscribe, FRANCIS_STREAM, 0 },
     { "hold", box_hold, FRANCIS_STREAM, 0 },
@@ -366,6 +429,8 @@ static const francis_method methods[] = {
     { "wrong", box_wrong, FRANCIS_STREAM, 0 },
     { "peek writes", box_peek_writes, FRANCIS_PEEK_STREAM, 0 },
     { "publish", box_publish, FRANCIS_INVOKE, 0 },
+    { "shout", box_shout, FRANCIS_INVOKE, 0 },
+    { "fall silent", box_fall_silent, FRANCIS_INVOKE, 0 },
     { "unsubscribe", box_unsubscribe, FRANCIS_INVOKE, 0 },
     { "add", box_add, FRANCIS_INVOKE, 0 },
     { "get", box_get, FRANCIS_PEEK, 0 },
@@ -775,6 +840,321 @@ static void test_gate(void **state)
     close_hosts();
 }
 
+/* A turn that takes its change back, and makes it again. Would catch: bytes that are taken for
+ * those of another packet, out of order, or of a turn that has failed. */
+static void test_waver(void **state)
+{
+    static const struct {
+        const char *input, *bytes;
+        int64_t     n;
+    } of[] = { { "ok", "abc", 1 }, { "no", "", 1 }, { "back", "ab", 1 }, { "ok", "abc", 2 } };
+    open_hosts(state);
+    for (size_t i = 0; i < sizeof of / sizeof of[0]; i++) {
+        francis_stream *s = begin_box("w", "waver", of[i].input);
+        char            out[10];
+        size_t          n, all = 0;
+        francis_result  r;
+        while ((r = francis_stream_read(it.ctx, s, out + all, sizeof out - all, &n)) == FRANCIS_OK)
+            all += n;
+        t_result(r, strcmp(of[i].input, "no") == 0 ? FRANCIS_ERR_USER + 2 : FRANCIS_DONE);
+        assert_int_equal(all, strlen(of[i].bytes));
+        assert_memory_equal(out, of[i].bytes, all);
+        francis_stream_close(s);
+        assert_int_equal(number_of("w"), of[i].n);
+    }
+    close_hosts();
+}
+
+/* All that is there now; how many bytes. */
+static size_t swallow(francis_stream *s, francis_result *r)
+{
+    static char out[50000];
+    size_t      all = 0, n;
+    while ((*r = francis_stream_read(it.ctx, s, out, sizeof out, &n)) == FRANCIS_OK)
+        all += n;
+    return all;
+}
+
+/* Turns that change something, for a subscriber who does not read. Would catch: a queue without an
+ * end; an actor that stays awake when all has been read. */
+static void test_kept_changes(void **state)
+{
+    francis_host_desc   none = { .name = "" };
+    atomic_int          ready = 0;
+    francis_stream_desc d = box("c", "subscribe", NULL);
+    francis_stream     *s;
+    francis_result      r;
+    size_t              all = 0;
+    int                 count = 0;
+    open_with(state, none, 100);
+    d.on_ready = on_ready_count;
+    d.user = &ready;
+    s = begin(&d);
+    until(invoke("c", "publish", NULL) == FRANCIS_OK);
+    while ((r = invoke("c", "shout", NULL)) == FRANCIS_OK && count < 200)
+        count++;
+    t_result(r, FRANCIS_ERR_BUSY);
+    assert_int_equal(number_of("c"), count);
+    t_ok(invoke("c", "fall silent", NULL));
+    until((all += swallow(s, &r), r) != FRANCIS_PENDING);
+    t_result(r, FRANCIS_DONE);
+    assert_int_equal(all, 5 + count * 20000);
+    until(stats_of(it.server).active == 0);
+    francis_stream_close(s);
+    close_hosts();
+}
+
+/* What turns have written that failed does not count. */
+static void test_kept_failures(void **state)
+{
+    francis_stream_desc d = box("c", "subscribe", NULL);
+    francis_stream     *s;
+    char                out[10];
+    size_t              n;
+    open_hosts(state);
+    atomic_store(&seen.door, 1);
+    d.bytes_max = 15;
+    s = begin(&d);
+    until(invoke("c", "publish", NULL) == FRANCIS_OK);
+    for (int i = 0; i < 5; i++)
+        t_result(invoke("c", "publish", "no"), FRANCIS_ERR_USER + 2);
+    t_ok(invoke("c", "publish", "state"));
+    t_ok(invoke("c", "publish", NULL));
+    for (int i = 0; i < 3; i++)
+        t_ok(francis_stream_read(it.ctx, s, out, 5, &n));
+    t_result(invoke("c", "publish", NULL), FRANCIS_ERR_TOO_LARGE);
+    francis_stream_close(s);
+    close_hosts();
+}
+
+typedef struct {
+    atomic_int in, out, closed;
+} slow_reader;
+
+/* Reads all there is, so that it is to be told again, and takes its time. */
+static void on_ready_slow(francis_stream *s, void *user)
+{
+    slow_reader *reader = (slow_reader *)user;
+    char         out[10];
+    size_t       n;
+    int64_t      begin_ms = t_ms();
+    while (francis_stream_read(it.ctx, s, out, sizeof out, &n) == FRANCIS_OK)
+        continue;
+    atomic_store(&reader->in, 1);
+    while (t_ms() - begin_ms < 300 && atomic_load(&reader->closed) == 0)
+        t_yield();
+    atomic_store(&reader->out, 1);
+}
+
+/* Would catch: a stream that is freed while its on_ready runs in another thread. */
+static void test_close_waits(void **state)
+{
+    slow_reader         reader = { 0 };
+    francis_stream_desc d = box("s", "echo", NULL);
+    francis_stream     *s;
+    char                out[10];
+    size_t              n;
+    open_hosts(state);
+    if (it.mode == HERE || it.mode == THERE) {      /* else it runs in this thread */
+        d.on_ready = on_ready_slow;
+        d.user = &reader;
+        s = begin(&d);
+        t_result(francis_stream_read(it.ctx, s, out, sizeof out, &n), FRANCIS_PENDING);
+        t_ok(francis_stream_write(it.ctx, s, "x", 1));
+        until(atomic_load(&reader.in) == 1);
+        francis_stream_close(s);
+        atomic_store(&reader.closed, 1);
+        assert_int_equal(atomic_load(&reader.out), 1);
+    }
+    close_hosts();
+}
+
+/* One stream from its beginning to its end, however that comes. */
+static void attempt(const char *method, const char *input)
+{
+    atomic_int          ready = 0;
+    francis_stream_desc d = box("n", method, input);
+    francis_stream     *s;
+    francis_result      r;
+    d.content_type = "text/plain";
+    d.on_ready = on_ready_count;
+    d.user = &ready;
+    r = francis_stream_open(it.ctx, &d, &s);
+    if (r == FRANCIS_OK)
+        (void)francis_stream_write(it.ctx, s, much, 3000);
+    if (r == FRANCIS_OK)
+        (void)francis_stream_write(it.ctx, s, much, 1);
+    if (r == FRANCIS_OK)
+        (void)francis_stream_end(it.ctx, s);
+    if (r == FRANCIS_OK && strcmp(method, "subscribe") == 0) {
+        (void)invoke("n", "publish", NULL);
+        (void)invoke("n", "publish", "state");
+        (void)invoke("n", "unsubscribe", NULL);
+    }
+    for (int64_t end = t_ms() + 200; r == FRANCIS_OK && t_ms() < end; pump()) {
+        (void)swallow(s, &r);
+        r = r == FRANCIS_PENDING || r == FRANCIS_ERR_NOMEM ? FRANCIS_OK : r;
+    }
+    francis_stream_close(s);
+}
+
+/* Each allocation of the caller's host fails once. Would catch: what leaks then, or is used after
+ * it was freed; a stream or a call that is never over. */
+static void test_no_memory(void **state)
+{
+    static const struct {
+        const char *method, *input;
+    } of[] = { { "echo", "input" }, { "waver", "ok" }, { "subscribe", NULL } };
+    static fault_alloc memory;
+    francis_host_desc  d = { .on_alloc = fault_alloc_fn, .alloc_user = &memory };
+    const char        *wrong;
+    fault_alloc_init(&memory);
+    open_with(state, d, 0);
+    atomic_store(&seen.door, 1);
+    for (size_t i = 0; i < sizeof of / sizeof of[0]; i++) {
+        unsigned long n = 0, fired;
+        do {
+            fault_alloc_fail(&memory, ++n, false);
+            attempt(of[i].method, of[i].input);
+            fired = fault_alloc_fired(&memory);
+            fault_alloc_heal(&memory);
+            (void)invoke("n", "unsubscribe", NULL);
+            until(stats_of(it.caller).streams == 0 && stats_of(it.caller).calls_in_flight == 0);
+        } while (fired > 0);
+        assert_true(n > 10);
+    }
+    close_hosts();
+    wrong = fault_alloc_check(&memory);
+    if (wrong != NULL)
+        fail_msg("%s", wrong);
+}
+
+/* A turn that streams and flushes, in turns, for a reader who does not read. */
+static void test_flood(void **state)
+{
+    francis_stream *s;
+    francis_result  r;
+    long            before = -1;
+    int64_t         changed = 0;
+    open_hosts(state);
+    if (it.mode == ALONE) {         /* it cannot wait there in the midst of that */
+        close_hosts();
+        return;
+    }
+    s = begin_box("f", "flood", NULL);
+    while (before <= 0 || t_ms() - changed < 500) {
+        if (atomic_load(&seen.wrote) != before || before <= 0) {
+            before = atomic_load(&seen.wrote);
+            changed = t_ms();
+        }
+        pump();
+    }
+    assert_in_range(before, 20000, 1500 * 1024);
+    assert_int_equal(swallow(s, &r), 4000000);
+    t_result(r, FRANCIS_DONE);
+    francis_stream_close(s);
+    close_hosts();
+}
+
+/* The handler ends without having read what has come, and its answer is not read yet. Would catch:
+ * a writer that waits for a reader who is gone. */
+static void test_deaf(void **state)
+{
+    atomic_int          ready = 0;
+    francis_stream_desc d = box("d", "deaf", NULL);
+    francis_stream     *s;
+    francis_result      r;
+    size_t              wrote = 0, all = 0;
+    open_hosts(state);
+    if (it.mode == ALONE)
+        atomic_store(&seen.door, 1);
+    d.on_ready = on_ready_count;
+    d.user = &ready;
+    s = begin(&d);
+    until(atomic_load(&seen.at) == 1);
+    while (wrote < BIG) {
+        r = francis_stream_write(it.ctx, s, much, 10000);
+        if (r == FRANCIS_OK) {
+            wrote += 10000;
+            continue;
+        }
+        if (r == FRANCIS_ERR_STALE) /* all of the answer is here already */
+            break;
+        t_result(r, FRANCIS_PENDING);
+        if (atomic_load(&seen.door) == 0) {
+            int64_t full = t_ms();
+            until(t_ms() - full > 200);     /* so that all of it is there */
+            atomic_store(&seen.door, 1);
+        }
+        until(atomic_exchange(&ready, 0) > 0);
+    }
+    t_ok(francis_stream_end(it.ctx, s));
+    until((all += swallow(s, &r), r) != FRANCIS_PENDING);
+    t_result(r, FRANCIS_DONE);
+    assert_int_equal(all, sizeof much);
+    francis_stream_close(s);
+    close_hosts();
+}
+
+/* A long input, and nothing behind it. Would catch: an end that overtakes the input. */
+static void test_input(void **state)
+{
+    static unsigned char input[500000];
+    francis_stream_desc  d = box("i", "echo", NULL);
+    francis_stream      *s;
+    francis_result       r;
+    open_hosts(state);
+    for (size_t i = 0; i < sizeof input; i++)
+        input[i] = pattern(i);
+    d.data = input;
+    d.size = sizeof input;
+    s = begin(&d);
+    t_ok(francis_stream_end(it.ctx, s));
+    assert_int_equal(drain(s, &r), sizeof input);
+    t_result(r, FRANCIS_DONE);
+    francis_stream_close(s);
+    close_hosts();
+}
+
+/* The actor has moved from where the caller believes it to be. Would catch: the end of what the
+ * former host has refused, taken for that of the answer. */
+static void test_moved(void **state)
+{
+    const francis_actor_desc types[] = {
+        { .type = "box", .methods = methods, .state_size = sizeof(box_state),
+          .instance_size = sizeof(box_instance), .placement = FRANCIS_PLACE_LOCAL },
+        { .type = NULL }
+    };
+    char              address[40];
+    francis_host_desc d = { .workers = 2, .cluster_key = key, .on_log = t_log_sink,
+                            .log_user = &it.log, .durability = FRANCIS_SURVIVES_CRASH };
+    francis_host     *other;
+    francis_stream   *s;
+    francis_result    r;
+    open_hosts(state);
+    if (!there()) {
+        close_hosts();
+        return;
+    }
+    for (int i = 0; i < 2; i++)     /* the second time it is found there, and remembered */
+        assert_int_equal(number_of("m"), 0);
+    free_address(address);
+    d.address = address;
+    d.database = it.path;
+    other = t_start(&d, types);
+    t_ok(francis_halt(francis_host_ctx(it.server), "box", "m", NULL));
+    t_ok(francis_invoke(francis_host_ctx(other), "box", "m", "add", NULL, 0, NULL));
+    assert_int_equal(stats_of(other).active, 1);
+    s = begin_box("m", "pour", "1000");
+    assert_int_equal(drain(s, &r), 1000);
+    t_result(r, FRANCIS_DONE);
+    francis_stream_close(s);
+    assert_int_equal(stats_of(other).active, 1);
+    until(stats_of(other).streams == 0);
+    francis_close(other);
+    close_hosts();
+}
+
 /* A turn that only looks streams what an earlier one has stored, whose commit is not over yet.
  * Would catch: a stream that goes around the gate. */
 static void test_earlier_turns(void **state)
@@ -943,12 +1323,11 @@ static void test_back_pressure(void **state)
     francis_result      r;
     francis_stream     *s;
     long                before = -1;
-    int64_t             changed;
+    int64_t             changed = 0;
     open_hosts(state);
     d.peek = true;
     s = begin(&d);
-    changed = t_ms();
-    while (t_ms() - changed < 300) {        /* until it has stood still for a while */
+    while (before <= 0 || t_ms() - changed < 300) { /* until it has stood still for a while */
         if (atomic_load(&seen.wrote) != before || before <= 0) {
             before = atomic_load(&seen.wrote);
             changed = t_ms();
@@ -1172,6 +1551,9 @@ static void test_killed(void **state)
     { #test " (there)", test, NULL, NULL, (void *)(uintptr_t)&modes[THERE] },                   \
     { #test " (there, alone)", test, NULL, NULL, (void *)(uintptr_t)&modes[THERE_ALONE] }
 
+#define ALONE_ONLY(test)                                                                        \
+    { #test " (alone)", test, NULL, NULL, (void *)(uintptr_t)&modes[ALONE] }
+
 int main(int argc, char **argv)
 {
     static const mode       modes[MODES] = { HERE, ALONE, THERE, THERE_ALONE };
@@ -1180,8 +1562,11 @@ int main(int argc, char **argv)
         EACH(test_refusals),      EACH(test_gate),      EACH(test_earlier_turns),
         EACH(test_keep),          EACH(test_kept_life), EACH(test_close),
         EACH(test_back_pressure), EACH(test_limits),    EACH(test_deadline),
+        EACH(test_waver),         EACH(test_flood),     EACH(test_deaf),
+        EACH(test_input),         EACH(test_moved),     EACH(test_kept_changes),
+        EACH(test_kept_failures), EACH(test_close_waits),
         EACH(test_turns),         EACH(test_stop),      EACH(test_left_open),
-        cmocka_unit_test(test_killed),
+        ALONE_ONLY(test_no_memory), cmocka_unit_test(test_killed),
     };
     int failed;
     if (argc > 1)
