@@ -10,7 +10,12 @@
 
 #include <stdatomic.h>
 
-enum { COUNTERS = 3, MEMO_BYTES = 300 };
+enum { COUNTERS = 3, MEMO_BYTES = 300, STREAM_PIECE = 400, STREAM_PIECES = 8, BUFFER_BYTES = 1000 };
+
+typedef struct {
+    uint64_t        parked;         /* a ticket */
+    francis_stream *kept;
+} counter_instance;
 
 typedef struct {
     const char       *title;
@@ -24,7 +29,7 @@ typedef struct {
     francis_host     *host;
     francis_ctx      *ctx;
     counter_model     counters[COUNTERS];
-    counter_model     flushed, relayed, device, news, keyed;
+    counter_model     flushed, relayed, device, news, keyed, talked, told;
 } world;
 
 static world            w;
@@ -33,6 +38,7 @@ static atomic_int       relay_stage;    /* 0 not called, 1 called, 2 answered */
 static atomic_int       relay_result;
 static atomic_int       ended;      /* on_done so often */
 static atomic_int       upgrades;
+static atomic_int       ready;      /* on_ready so often */
 
 static const char *workers_text(void)
 {
@@ -150,13 +156,13 @@ static francis_result park(francis_ctx *ctx)
     uint64_t t = francis_defer(ctx);
     if (t == 0)
         return FRANCIS_ERR_NOMEM;
-    *(uint64_t *)ctx->instance = t;
+    ((counter_instance *)ctx->instance)->parked = t;
     return FRANCIS_OK;
 }
 
 static francis_result unpark(francis_ctx *ctx)
 {
-    uint64_t      *t = (uint64_t *)ctx->instance;
+    uint64_t      *t = &((counter_instance *)ctx->instance)->parked;
     francis_result r = FRANCIS_OK;
     if (*t != 0)
         r = francis_answer(ctx, *t, FRANCIS_OK, "free", 4);
@@ -175,6 +181,161 @@ static francis_result tell_news(francis_ctx *ctx)
     return francis_reply(ctx, &c->n, sizeof c->n);
 }
 
+/* What PENDING means in a handler. */
+static francis_result go_on(francis_ctx *ctx, francis_result r, francis_handler next, void *local)
+{
+    return r == FRANCIS_PENDING ? francis_await(ctx, next, local) : r;
+}
+
+typedef struct {
+    char            bytes[STREAM_PIECE];
+    size_t          size;           /* read, and not written yet */
+    francis_stream *other;
+    int64_t         answer;
+    size_t          got;
+} talk_turn;
+
+static francis_result talk_on(francis_ctx *ctx);
+
+/* Sends back what comes; at the end the count, which that raises. */
+static francis_result talk_run(francis_ctx *ctx, talk_turn *t)
+{
+    counter_state *c;
+    francis_result r = FRANCIS_OK;
+    while (r == FRANCIS_OK) {
+        if (t->size == 0)
+            r = francis_stream_read(ctx, ctx->stream, t->bytes, sizeof t->bytes, &t->size);
+        if (r == FRANCIS_OK)
+            r = francis_stream_write(ctx, ctx->stream, t->bytes, t->size);
+        if (r == FRANCIS_OK)
+            t->size = 0;
+    }
+    if (r != FRANCIS_DONE)
+        return go_on(ctx, r, talk_on, t);
+    c = (counter_state *)francis_state(ctx);
+    if (c == NULL)
+        return FRANCIS_ERR_NOMEM;
+    counter_put(c, c->n + 1);
+    r = francis_stream_write(ctx, ctx->stream, &c->n, 3);
+    if (r == FRANCIS_OK)
+        r = francis_stream_write(ctx, ctx->stream, (const char *)&c->n + 3, sizeof c->n - 3);
+    return r;
+}
+
+static francis_result talk_on(francis_ctx *ctx)
+{
+    return talk_run(ctx, (talk_turn *)ctx->local);
+}
+
+static francis_result talk(francis_ctx *ctx)
+{
+    talk_turn     *t = (talk_turn *)francis_alloc(ctx, sizeof *t);
+    francis_result r = francis_stream_set_type(ctx->stream, "text/talk");
+    if (t == NULL || r != FRANCIS_OK)
+        return FRANCIS_ERR_NOMEM;
+    return talk_run(ctx, t);
+}
+
+/* Two pieces of what an earlier turn may not have committed yet. */
+static francis_result show(francis_ctx *ctx)
+{
+    const counter_state *c = (const counter_state *)francis_state(ctx);
+    francis_result       r;
+    if (c == NULL)
+        return FRANCIS_ERR_NOMEM;
+    r = francis_stream_write(ctx, ctx->stream, &c->n, 3);
+    if (r == FRANCIS_OK)
+        r = francis_stream_write(ctx, ctx->stream, (const char *)&c->n + 3, sizeof c->n - 3);
+    return r == FRANCIS_OK ? francis_stream_end(ctx, ctx->stream) : r;
+}
+
+static francis_result subscribe(francis_ctx *ctx)
+{
+    counter_instance *i = (counter_instance *)ctx->instance;
+    francis_stream_close(i->kept);
+    i->kept = ctx->stream;
+    francis_stream_keep(ctx->stream);
+    return FRANCIS_OK;
+}
+
+static francis_result publish(francis_ctx *ctx)
+{
+    counter_instance *i = (counter_instance *)ctx->instance;
+    counter_state    *c = (counter_state *)francis_state(ctx);
+    francis_result    r;
+    if (i->kept == NULL)
+        return FRANCIS_ERR_NOT_FOUND;
+    if (c == NULL)
+        return FRANCIS_ERR_NOMEM;
+    counter_put(c, c->n + 1);
+    r = francis_stream_write(ctx, i->kept, &c->n, sizeof c->n);
+    if (r == FRANCIS_OK)
+        return francis_reply(ctx, &c->n, sizeof c->n);
+    francis_stream_close(i->kept);
+    i->kept = NULL;
+    return r;
+}
+
+/* The end of the subscription, with a change of the state or without. */
+static francis_result unsubscribe(francis_ctx *ctx)
+{
+    counter_instance *i = (counter_instance *)ctx->instance;
+    counter_state    *c = (counter_state *)francis_state(ctx);
+    francis_result    r;
+    if (i->kept == NULL)
+        return FRANCIS_ERR_NOT_FOUND;
+    if (c == NULL)
+        return FRANCIS_ERR_NOMEM;
+    if (ctx->input.size > 0)
+        counter_put(c, c->n + 1);
+    r = francis_stream_end(ctx, i->kept);
+    if (r == FRANCIS_OK)
+        r = francis_reply(ctx, &c->n, sizeof c->n);
+    francis_stream_close(i->kept);
+    i->kept = NULL;
+    return r;
+}
+
+static francis_result forward_on(francis_ctx *ctx);
+
+/* What the other one answers: an echo of two bytes and a count. */
+static francis_result forward_run(francis_ctx *ctx, talk_turn *t)
+{
+    francis_result r;
+    char           byte;
+    size_t         n;
+    while ((r = francis_stream_read(ctx, t->other, &byte, 1, &n)) == FRANCIS_OK) {
+        if (t->got >= 2 && t->got < 2 + sizeof t->answer)
+            ((char *)&t->answer)[t->got - 2] = byte;
+        t->got++;
+    }
+    if (r != FRANCIS_DONE)
+        return go_on(ctx, r, forward_on, t);
+    return t->got != 2 + sizeof t->answer ? FRANCIS_ERR_CORRUPT
+                                          : francis_reply(ctx, &t->answer, sizeof t->answer);
+}
+
+static francis_result forward_on(francis_ctx *ctx)
+{
+    return forward_run(ctx, (talk_turn *)ctx->local);
+}
+
+static francis_result forward(francis_ctx *ctx)
+{
+    francis_stream_desc d = { .type = "counter", .id = (const char *)ctx->input.data,
+                              .method = "talk", .content_type = "text/plain" };
+    talk_turn          *t = (talk_turn *)francis_alloc(ctx, sizeof *t);
+    francis_result      r;
+    if (t == NULL)
+        return FRANCIS_ERR_NOMEM;
+    r = francis_stream_open(ctx, &d, &t->other);
+    if (r == FRANCIS_OK)
+        r = francis_stream_write(ctx, t->other, "hi", 2);
+    if (r == FRANCIS_OK)
+        r = francis_stream_end(ctx, t->other);
+    return r == FRANCIS_OK ? forward_run(ctx, t) : r;
+}
+
 static francis_result halt_self(francis_ctx *ctx)
 {
     return francis_halt(ctx, NULL, NULL, NULL);
@@ -191,6 +352,12 @@ static const francis_method counter_methods[] = {
     { "unpark", unpark, FRANCIS_INVOKE, 0 },
     { "news", tell_news, FRANCIS_INVOKE, 0 },
     { "halt", halt_self, FRANCIS_INVOKE, 0 },
+    { "talk", talk, FRANCIS_STREAM, 0 },
+    { "show", show, FRANCIS_PEEK_STREAM, 0 },
+    { "subscribe", subscribe, FRANCIS_STREAM, 0 },
+    { "publish", publish, FRANCIS_INVOKE, 0 },
+    { "unsubscribe", unsubscribe, FRANCIS_INVOKE, 0 },
+    { "forward", forward, FRANCIS_INVOKE, 0 },
     { "four", counter_increment, FRANCIS_INVOKE, 4 },
     FRANCIS_METHODS_END
 };
@@ -286,7 +453,7 @@ static void register_all(uint32_t memo_version, francis_result results[4])
 {
     francis_actor_desc counter = { .type = "counter", .methods = counter_methods,
                                    .state_size = sizeof(counter_state),
-                                   .instance_size = sizeof(uint64_t) };
+                                   .instance_size = sizeof(counter_instance) };
     francis_actor_desc memo = { .type = "memo", .methods = memo_methods,
                                 .state_version = memo_version,
                                 .upgrade = memo_version > 0 ? memo_upgrade : NULL };
@@ -339,7 +506,7 @@ static void works_again(void)
                      w.forever ? " and all later ones" : "", francis_result_name(r),
                      francis_host_error(w.host));
     }
-    w_until((francis_stats_get(w.host, &s), s.calls_in_flight == 0));
+    w_until((francis_stats_get(w.host, &s), s.calls_in_flight == 0 && s.streams == 0));
 }
 
 static void all_stored(void)
@@ -352,6 +519,8 @@ static void all_stored(void)
     model_stored(&w.device, db, "counter");
     model_stored(&w.news, db, "counter");
     model_stored(&w.keyed, db, "counter");
+    model_stored(&w.talked, db, "counter");
+    model_stored(&w.told, db, "counter");
     (void)sqlite3_close(db);
 }
 
@@ -367,6 +536,7 @@ static void world_begin(const char *title, bool workers, bool forever)
     w.desc.workers = workers ? 2 : FRANCIS_NO_WORKERS;
     w.desc.durability = FRANCIS_SURVIVES_CRASH;     /* syncs are not the subject */
     w.desc.timeout_ms = FRANCIS_SECONDS(60);
+    w.desc.stream_buffer_bytes = BUFFER_BYTES;
     w.desc.on_alloc = fault_alloc_fn;
     w.desc.alloc_user = &w.memory;
     w.desc.on_log = t_log_sink;
@@ -378,6 +548,8 @@ static void world_begin(const char *title, bool workers, bool forever)
     model_init(&w.device, "device", 0);
     model_init(&w.news, "news", 0);
     model_init(&w.keyed, "keyed", 0);
+    model_init(&w.talked, "talked", 0);
+    model_init(&w.told, "told", 0);
 }
 
 /* ---- scenarios: each may be stopped by a lack of memory at any point ---- */
@@ -677,6 +849,340 @@ static void scenario_request_ids(void)
     }
 }
 
+/* ---- scenarios of streams ---- */
+
+typedef struct {
+    francis_stream *s;
+    size_t          wrote, got;
+    bool            ended, gives_up;
+    int64_t         count;          /* what comes behind the echo */
+    size_t          count_size;
+} talker;
+
+static void note_ready(francis_stream *s, void *user)
+{
+    (void)s;
+    atomic_fetch_add((atomic_int *)user, 1);
+}
+
+static char echo_byte(size_t i)
+{
+    return (char)(i * 7 + i / 251);
+}
+
+/* A lack of memory that has not ended the stream: nothing is lost, the same step may be tried
+ * again, unless the test wants to give up. */
+static bool unharmed(talker *t, francis_result r)
+{
+    if (r != FRANCIS_ERR_NOMEM || t->gives_up || francis_stream_error(t->s)[0] != '\0')
+        return false;
+    assert_true(fault_alloc_fired(&w.memory) > 0);
+    fault_alloc_heal(&w.memory);
+    return true;
+}
+
+/* One piece, or the end behind the last. */
+static francis_result talker_write(talker *t)
+{
+    char           bytes[STREAM_PIECE];
+    francis_result r;
+    if (t->wrote == STREAM_PIECES * STREAM_PIECE) {
+        r = t->ended ? (francis_result)FRANCIS_OK : francis_stream_end(w.ctx, t->s);
+        t->ended = t->ended || r == FRANCIS_OK;
+        return r;
+    }
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = echo_byte(t->wrote + i);
+    do
+        r = francis_stream_write(w.ctx, t->s, bytes, sizeof bytes);
+    while (unharmed(t, r));
+    if (r == FRANCIS_OK)
+        t->wrote += sizeof bytes;
+    return r;
+}
+
+/* What comes is the echo and the count, whatever fails. */
+static francis_result talker_read(talker *t)
+{
+    char           bytes[300];
+    size_t         n;
+    francis_result r;
+    do
+        r = francis_stream_read(w.ctx, t->s, bytes, sizeof bytes, &n);
+    while (unharmed(t, r));
+    assert_true(r == FRANCIS_OK ? n > 0 : n == 0);
+    for (size_t i = 0; i < n; i++, t->got++) {
+        if (t->got < STREAM_PIECES * STREAM_PIECE) {
+            if (bytes[i] != echo_byte(t->got))
+                fail_msg("%s, allocation %lu: byte %zu is wrong", w.title, w.n, t->got);
+        } else {
+            assert_true(t->count_size < sizeof t->count);
+            ((char *)&t->count)[t->count_size++] = bytes[i];
+        }
+    }
+    return r;
+}
+
+/* Bytes of the count show that the turn was committed, its end that all was said. */
+static void talker_close(talker *t, francis_result r)
+{
+    if (r == FRANCIS_DONE) {
+        assert_int_equal(t->got, STREAM_PIECES * STREAM_PIECE + sizeof t->count);
+        assert_string_equal(francis_stream_type(t->s), "text/talk");
+    } else if (t->s != NULL && !t->gives_up) {
+        assert_string_not_equal(francis_stream_error(t->s), "");
+    }
+    if (t->count_size == sizeof t->count)
+        model_answer(&w.talked, FRANCIS_OK, &t->count, sizeof t->count);
+    else if (t->count_size > 0 || t->gives_up)
+        w.talked.hi++;
+    francis_stream_close(t->s);
+}
+
+static bool talker_open(talker *t, bool tells)
+{
+    francis_stream_desc d = { .type = "counter", .id = w.talked.id, .method = "talk",
+                              .content_type = "text/plain", .on_ready = tells ? note_ready : NULL,
+                              .user = &ready };
+    francis_result      r = francis_stream_open(w.ctx, &d, &t->s);
+    if (usual(r, FRANCIS_OK))
+        return true;
+    talker_close(t, r);
+    return false;
+}
+
+/* A thread that waits, piece by piece. */
+static void talk_waiting(bool gives_up)
+{
+    talker         t = { .gives_up = gives_up };
+    francis_result r = FRANCIS_OK;
+    if (!talker_open(&t, false))
+        return;
+    while (r == FRANCIS_OK && !t.ended) {
+        r = talker_write(&t);
+        while (r == FRANCIS_OK && t.got < t.wrote)
+            r = talker_read(&t);
+    }
+    while (r == FRANCIS_OK)
+        r = talker_read(&t);
+    (void)usual(r, FRANCIS_DONE);
+    talker_close(&t, r);
+}
+
+/* A loop that is told when to try again, with both directions full. */
+static void talk_told(bool gives_up)
+{
+    talker         t = { .gives_up = gives_up };
+    francis_result in = FRANCIS_PENDING, out;
+    if (!talker_open(&t, true))
+        return;
+    while (in == FRANCIS_PENDING) {
+        int before = atomic_load(&ready);
+        do
+            out = talker_write(&t);
+        while (out == FRANCIS_OK && !t.ended);
+        do
+            in = talker_read(&t);
+        while (in == FRANCIS_OK);
+        if (out != FRANCIS_OK && out != FRANCIS_PENDING && in == FRANCIS_PENDING)
+            in = out;
+        if (in == FRANCIS_PENDING)
+            w_until(atomic_load(&ready) != before);
+    }
+    (void)usual(in, FRANCIS_DONE);
+    talker_close(&t, in);
+}
+
+/* With memory a stream must go at the first try. */
+static void streams_work(void)
+{
+    unsigned long fired = fault_alloc_fired(&w.memory);
+    fault_alloc_heal(&w.memory);
+    talk_waiting(false);
+    talk_told(false);
+    assert_int_equal(fault_alloc_fired(&w.memory), fired);
+    if (w.talked.lo != w.talked.hi)
+        fail_msg("%s, allocation %lu: streams do not work afterwards", w.title, w.n);
+}
+
+static void scenario_stream(void)
+{
+    talk_waiting(false);
+    streams_work();
+}
+
+static void scenario_stream_closed(void)
+{
+    talk_waiting(true);
+    streams_work();
+}
+
+static void scenario_stream_told(void)
+{
+    talk_told(false);
+    streams_work();
+}
+
+static void scenario_stream_told_closed(void)
+{
+    talk_told(true);
+    streams_work();
+}
+
+/* So many wait, one for the other, that there is no record left of a call or of one who waits. */
+static void scenario_stream_many(void)
+{
+    enum { MANY = 36, BEFORE = 30 };        /* two records each, of 64 at first */
+    talker many[MANY];
+    (void)memset(many, 0, sizeof many);
+    fault_alloc_heal(&w.memory);
+    for (int i = 0; i < MANY; i++) {
+        if (i == BEFORE)
+            fault_alloc_fail(&w.memory, w.n, w.forever);
+        if (!talker_open(&many[i], true))
+            many[i].s = NULL;
+        else
+            (void)usual(talker_read(&many[i]), FRANCIS_PENDING);
+    }
+    for (int i = 0; i < MANY; i++)
+        francis_stream_close(many[i].s);
+    streams_work();
+}
+
+/* Out of a turn to another actor. */
+static void scenario_stream_forward(void)
+{
+    francis_call   call = { 0 };
+    francis_result r = francis_invoke(w.ctx, "counter", "forwards", "forward", w.talked.id,
+                                      strlen(w.talked.id), &call);
+    if (usual(r, FRANCIS_OK))
+        model_answer(&w.talked, r, call.data, call.size);
+    else
+        w.talked.hi++;              /* the other one's turn is not undone */
+    francis_call_free(&call);
+    streams_work();
+}
+
+/* Reads a number; a cut inside it is never an end. */
+static francis_result read_number(francis_stream *s, int64_t *number)
+{
+    talker         t = { .s = s };
+    francis_result r = FRANCIS_OK;
+    size_t         got = 0, n;
+    while (got < sizeof *number) {
+        r = francis_stream_read(w.ctx, s, (char *)number + got, sizeof *number - got, &n);
+        got += n;
+        if (r != FRANCIS_OK && !unharmed(&t, r))
+            break;
+    }
+    assert_true(r != FRANCIS_DONE || got == 0);
+    return r;
+}
+
+/* A shared turn, behind one that is being committed. */
+static void scenario_stream_peek(void)
+{
+    francis_stream_desc d = { .type = "counter", .id = w.talked.id, .method = "show",
+                              .peek = true };
+    francis_call        call = { .async = true };
+    francis_stream     *s;
+    int64_t             number = 0, lo = w.talked.lo, hi = w.talked.hi + 1;
+    bool sent = usual(francis_invoke(w.ctx, "counter", w.talked.id, "increment", NULL, 0, &call),
+                      FRANCIS_PENDING);
+    if (usual(francis_stream_open(w.ctx, &d, &s), FRANCIS_OK)
+        && usual(read_number(s, &number), FRANCIS_OK)) {
+        assert_in_range(number, lo, hi);
+        if (usual(read_number(s, &lo), FRANCIS_DONE) && number > w.talked.hi)
+            w.talked.hi = number - 1;
+    }
+    francis_stream_close(s);
+    if (sent && usual(francis_wait(w.ctx, &call), FRANCIS_OK))
+        model_answer(&w.talked, FRANCIS_OK, call.data, call.size);
+    francis_call_free(&call);
+    streams_work();
+}
+
+/* One change that the subscriber is told of. Has it been made he must hear of it. */
+static francis_result tell(francis_stream *s, const char *method, const char *input)
+{
+    francis_call   call = { 0 };
+    francis_result r = francis_invoke(w.ctx, "counter", w.told.id, method, input, strlen(input),
+                                      &call);
+    int64_t        number = 0;
+    if (r == FRANCIS_ERR_NOT_FOUND)
+        assert_true(fault_alloc_fired(&w.memory) > 0);
+    else if (strcmp(method, "publish") == 0 || input[0] != '\0')
+        model_answer(&w.told, r, call.data, call.size);
+    if (r == FRANCIS_OK && strcmp(method, "publish") == 0) {
+        t_ok(read_number(s, &number));
+        assert_int_equal(number, *(const int64_t *)call.data);
+    }
+    francis_call_free(&call);
+    return r;
+}
+
+/* How a subscription ends where nobody has ended it. */
+static void cut(francis_stream *s)
+{
+    int64_t        number;
+    francis_result r = read_number(s, &number);
+    assert_true(fault_alloc_fired(&w.memory) > 0);
+    if (r != FRANCIS_ERR_MOVED && r != FRANCIS_ERR_CANCELLED)
+        t_result(r, FRANCIS_ERR_NOMEM);
+    assert_string_not_equal(francis_stream_error(s), "");
+}
+
+static void kept_ends(const char *input)
+{
+    francis_stream_desc d = { .type = "counter", .id = w.told.id, .method = "subscribe" };
+    francis_stream     *s;
+    int64_t             number;
+    bool                there = usual(francis_stream_open(w.ctx, &d, &s), FRANCIS_OK);
+    for (int i = 0; i < 2 && there; i++)
+        there = tell(s, "publish", "") == FRANCIS_OK;
+    if (there)
+        there = tell(s, "unsubscribe", input) == FRANCIS_OK;
+    if (there)
+        t_result(read_number(s, &number), FRANCIS_DONE);
+    else if (s != NULL && francis_stream_error(s)[0] != '\0')
+        cut(s);
+    francis_stream_close(s);
+}
+
+static void scenario_stream_kept(void)
+{
+    kept_ends("");
+    kept_ends("with a change");
+    fault_alloc_heal(&w.memory);
+    t_ok(francis_halt_all(w.ctx, NULL));    /* with what it keeps of nobody */
+    streams_work();
+}
+
+/* He who reads goes first; then the actor hears of it, and may hibernate. */
+static void scenario_stream_left(void)
+{
+    francis_stream_desc d = { .type = "counter", .id = w.told.id, .method = "subscribe" };
+    francis_stream     *s;
+    francis_result      r;
+    bool                there = usual(francis_stream_open(w.ctx, &d, &s), FRANCIS_OK);
+    there = there && tell(s, "publish", "") == FRANCIS_OK;
+    francis_stream_close(s);
+    if (there) {
+        r = francis_invoke(w.ctx, "counter", w.told.id, "publish", NULL, 0, NULL);
+        if (r != FRANCIS_ERR_NOT_FOUND)
+            (void)usual(r, FRANCIS_ERR_CANCELLED);
+    }
+    there = usual(francis_stream_open(w.ctx, &d, &s), FRANCIS_OK);
+    if (there && tell(s, "publish", "") == FRANCIS_OK)
+        (void)usual(francis_halt(w.ctx, "counter", w.told.id, NULL), FRANCIS_OK);
+    fault_alloc_heal(&w.memory);
+    t_ok(francis_halt_all(w.ctx, NULL));
+    if (there)
+        assert_true(read_number(s, &(int64_t){ 0 }) != FRANCIS_DONE);
+    francis_stream_close(s);
+    streams_work();
+}
+
 static unsigned stride(void)
 {
     return t_slow() ? 7 : 1;
@@ -789,6 +1295,41 @@ static void test_request_ids(void **state)
 {
     (void)state;
     sweep("request ids", scenario_request_ids);
+}
+
+/* Would catch: an end where there was a cut, bytes that are lost, doubled or of nobody, a number
+ * that was never stored, when memory runs out while somebody waits for a stream. */
+static void test_streams(void **state)
+{
+    (void)state;
+    sweep("streams", scenario_stream);
+    sweep("streams, closed", scenario_stream_closed);
+}
+
+/* The same for one who is told. Would catch: an on_ready that never comes. */
+static void test_streams_told(void **state)
+{
+    (void)state;
+    sweep("streams, told", scenario_stream_told);
+    sweep("streams, told, closed", scenario_stream_told_closed);
+    sweep("many streams", scenario_stream_many);
+}
+
+/* Would catch: a turn that waits for a stream for ever, or leaves one behind. */
+static void test_stream_turns(void **state)
+{
+    (void)state;
+    sweep("streams of turns", scenario_stream_forward);
+    sweep("streams of peeks", scenario_stream_peek);
+}
+
+/* Would catch: a subscriber who is not told of a change that was made, or takes a cut for an end;
+ * an actor that keeps a stream of nobody. */
+static void test_stream_kept(void **state)
+{
+    (void)state;
+    sweep("kept streams", scenario_stream_kept);
+    sweep("left streams", scenario_stream_left);
 }
 
 /* Open, register, start, stop and close themselves. Would catch: a host that is half open, a lock
@@ -965,7 +1506,9 @@ static void test_steady(void **state)
     void (*const scenarios[])(void) = { scenario_calls, scenario_flush, scenario_async,
                                         scenario_await, scenario_device, scenario_defer,
                                         scenario_state, scenario_list, scenario_life,
-                                        scenario_send };
+                                        scenario_send, scenario_stream, scenario_stream_told,
+                                        scenario_stream_forward, scenario_stream_peek,
+                                        scenario_stream_kept, scenario_stream_left };
     (void)state;
     for (int variant = 0; variant < 2; variant++) {
         size_t       before = 0, after = 0;
@@ -1135,6 +1678,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_life),
         cmocka_unit_test(test_send),
         cmocka_unit_test(test_request_ids),
+        cmocka_unit_test(test_streams),
+        cmocka_unit_test(test_streams_told),
+        cmocka_unit_test(test_stream_turns),
+        cmocka_unit_test(test_stream_kept),
         cmocka_unit_test(test_upgrade),
         cmocka_unit_test(test_memory_limit),
         cmocka_unit_test(test_steady),
