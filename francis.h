@@ -13841,7 +13841,8 @@ static void frn_remote_failed(francis_host *h, const frn_net_event *e)
 
     if (p != NULL && !own) {
         p->down_until_ns = frn_add_time(frn_now_ns(h), FRN_DOWN_MS * FRN_MS);
-        frn_net_ping(h->net, p->host.id, p->host.address);
+        if (e->result != FRANCIS_ERR_STOPPED)       /* it has said that it lives, and takes none */
+            frn_net_ping(h->net, p->host.id, p->host.address);
     }
     if (c == NULL || c->state != FRN_CALL_REMOTE)
         return;
