@@ -936,7 +936,7 @@ typedef struct francis_host_desc {
                                        that is a mount point: you know that one machine uses it */
     /* who else has the file: other processes, each a host of its own */
     const char     *address;        /* "host:port" by which others reach this one; NULL = none */
-    const char     *bind_address;   /* to listen on; NULL = address. "" = the port on all of them */
+    const char     *bind_address;   /* to listen on; NULL = address; ":7571" = all that there are */
     const char     *cluster_key;    /* at least 32 bytes, the same on all hosts: they call each
                                        other, over TLS. NULL = an actor elsewhere is MOVED */
     const char     *cluster_keys_old;   /* also trusted, one per line: see docs/security.md */
