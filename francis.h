@@ -10158,12 +10158,13 @@ static void frn_wake(francis_host *h)
     frn_loop_signal(h);
 }
 
-static void frn_loop_drain(francis_host *h)
+static void frn_loop_drain(francis_host *h, bool woken)     /* else it is known that nobody did */
 {
     char drain[64];
 
-    h->woken = false;
-    while (read(h->wake_fds[0], drain, sizeof drain) > 0 && h->wake_fds[0] != h->wake_fds[1])
+    h->woken = h->woken && !woken;
+    while (woken && read(h->wake_fds[0], drain, sizeof drain) > 0
+           && h->wake_fds[0] != h->wake_fds[1])
         continue;
     if (h->polled_by_fd && h->timer_fd >= 0 && read(h->timer_fd, drain, 8) == 8)
         h->armed_ns = FRN_NEVER;    /* it has fired */
@@ -15107,6 +15108,7 @@ static void frn_loop_wait(francis_host *h, int64_t until_ns)
     bool          stepping = h->stepping;
     int           ms, n = 1;
 
+    p[0].revents = POLLIN;
     if (for_ns < 0)
         for_ns = 0;
     h->loop_until_ns = until_ns;
@@ -15130,12 +15132,13 @@ static void frn_loop_wait(francis_host *h, int64_t until_ns)
     h->net_stepped = h->net != NULL;
     h->stepping = stepping;
     h->loop_until_ns = 0;
-    frn_loop_drain(h);
+    frn_loop_drain(h, p[0].revents != 0);
 }
 
 /* Without workers, on behalf of a blocking call. */
 static void frn_drive(francis_host *h, const frn_call *c)
 {
+    h->net_stepped = c->state == FRN_CALL_REMOTE;   /* to wait is to look at its socket */
     while (!frn_call_over(c)) {
         frn_step(h);
         if (!frn_call_over(c) && frn_wait_until(h) > frn_now_ns(h))
@@ -18820,11 +18823,12 @@ static francis_result frn_poll(francis_host *h, int64_t timeout_ms)
     if (h->stepping)
         return FRANCIS_ERR_WOULD_BLOCK;
     h->stepping = true;
-    frn_loop_drain(h);
     end = frn_add_time(frn_now_ns(h), frn_ms_to_ns(timeout_ms));
     until = frn_wait_until(h);
     if (until > h->clock_ns && timeout_ms != 0)
         frn_loop_wait(h, until < end ? until : end);
+    else
+        frn_loop_drain(h, true);
     if (h->phase != FRN_HOST_STOPPED)
         frn_step(h);
     h->stepping = false;
