@@ -6511,6 +6511,7 @@ struct frn_link {
     size_t         record;          /* size of the record that TLS has and the kernel has not */
     uint64_t       records;         /* that the kernel has */
     size_t         record_max;
+    bool           more;            /* is dirty since others should have their turn */
     int64_t        blocked_ns;      /* since when; 0 = it is not */
     bool           hello_due, ping_due, pong_due, goaway_due, window_due;
     uint64_t       pong;
@@ -7035,7 +7036,7 @@ static void frn_link_bye(frn_link *c) { (void)mbedtls_ssl_close_notify(frn_tls_s
 /* What it is polled for follows from its state. */
 static void frn_link_poll(frn_link *c)
 {
-    bool read = true, write = c->record > 0 || !frn_list_empty(&c->dirty);
+    bool read = true, write = c->record > 0 || c->more;
 
     if (c->state == FRN_LINK_CONNECTING) {
         read = false;
@@ -7420,7 +7421,8 @@ static void frn_link_flush(frn_link *c)
         c->records++;
         c->blocked_ns = 0;
     }
-    if (done >= FRN_NET_PASS && c->state != FRN_LINK_OVER)
+    c->more = done >= FRN_NET_PASS && c->state != FRN_LINK_OVER;
+    if (c->more)
         frn_list_push(&c->net->dirty, &c->dirty);
     else if (c->closing && c->goaway_got && c->record == 0 && !c->goaway_due
              && frn_list_empty(&c->lanes))
