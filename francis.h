@@ -6339,6 +6339,7 @@ enum {
     FRN_NET_ADDRS     = 4,          /* of one host name */
     FRN_NET_REFUSALS  = 32,
     FRN_NET_ACCEPTS   = 16,         /* in one pass */
+    FRN_NET_MANY      = 4,          /* calls that are not answered, from which on others may wait */
     FRN_NET_TEXT      = 160,
     FRN_LANES_MAX     = 100000      /* at a time, whatever the peer takes */
 };
@@ -6512,6 +6513,7 @@ struct frn_link {
     uint64_t       records;         /* that the kernel has */
     size_t         record_max;
     bool           more;            /* is dirty since others should have their turn */
+    size_t         gathered;        /* bytes of calls that wait for others to share a record */
     int64_t        blocked_ns;      /* since when; 0 = it is not */
     bool           hello_due, ping_due, pong_due, goaway_due, window_due;
     uint64_t       pong;
@@ -7393,6 +7395,7 @@ static void frn_link_flush(frn_link *c)
 {
     size_t done = 0;
 
+    c->gathered = 0;
     frn_list_remove(&c->dirty);
     while (c->state == FRN_LINK_GREETING || c->state == FRN_LINK_OPEN) {
         int r;
@@ -7439,6 +7442,21 @@ static void frn_link_kick(frn_link *c)
         frn_link_flush(c);
     else if (frn_list_empty(&c->dirty))
         frn_list_push(&c->net->dirty, &c->dirty);
+}
+
+/* A call that nobody waits for yet. Where many are under way it goes together with others: when a
+ * record is full, when somebody waits, or with the next step, which is due from now on. */
+static void frn_link_gather(frn_link *c, size_t size)
+{
+    c->gathered += FRN_FRAME_HEADER + FRN_OPEN_FIXED + size;
+    if (c->ours < FRN_NET_MANY || c->gathered >= c->record_max || c->record > 0
+        || c->net->hold > 0) {
+        frn_link_kick(c);
+        return;
+    }
+    if (frn_list_empty(&c->dirty))
+        frn_list_push(&c->net->dirty, &c->dirty);
+    frn_net_wake(c->net);
 }
 
 static void frn_net_flush_dirty(frn_net *n)
@@ -9360,7 +9378,7 @@ static francis_result frn_net_check(frn_net *n, const char *peer_id, const char 
 /* A lane of ours, on its way to its peer. */
 static francis_result frn_net_begin(frn_net *n, const char *peer_id, const char *address,
                                     uint64_t handle, frn_buf *head, frn_buf *body, bool stream,
-                                    int64_t deadline_ns)
+                                    bool later, int64_t deadline_ns)
 {
     frn_net_peer *p;
     frn_lane     *l = NULL;
@@ -9380,14 +9398,18 @@ static francis_result frn_net_begin(frn_net *n, const char *peer_id, const char 
     frn_net_timer_set(n, &l->timer, deadline_ns);
     frn_list_push(&p->waiting, &l->all);
     frn_lane_start(l, head, body);
-    frn_net_peer_kick(p);
+    if (later && p->main != NULL && !p->main->goaway_got)
+        frn_link_gather(p->main, l->size);
+    else
+        frn_net_peer_kick(p);
     return FRANCIS_OK;
 }
 
-/* A call: one message there, one back. OK: just one of REPLY and FAILED follows, unless it is
- * cancelled. Else nothing follows: INVALID (peer_id, address, handle), TOO_LARGE, NOMEM. */
+/* A call: one message there, one back. later: it may wait for others, until frn_net_flush or a step.
+ * OK: just one of REPLY and FAILED follows, unless it is cancelled. Else nothing follows: INVALID
+ * (peer_id, address, handle), TOO_LARGE, NOMEM. */
 static francis_result frn_net_call(frn_net *n, const char *peer_id, const char *address,
-                                   uint64_t handle, frn_buf *head, frn_buf *body,
+                                   uint64_t handle, frn_buf *head, frn_buf *body, bool later,
                                    int64_t deadline_ns)
 {
     francis_result r;
@@ -9395,7 +9417,7 @@ static francis_result frn_net_call(frn_net *n, const char *peer_id, const char *
     frn_net_lock(n);
     r = frn_net_check(n, peer_id, address, handle, head, body);
     if (r == FRANCIS_OK)
-        r = frn_net_begin(n, peer_id, address, handle, head, body, false, deadline_ns);
+        r = frn_net_begin(n, peer_id, address, handle, head, body, false, later, deadline_ns);
     frn_net_unlock(n);
     return r;
 }
@@ -9480,7 +9502,7 @@ static francis_result frn_net_stream_open(frn_net *n, const char *peer_id, const
     frn_net_lock(n);
     r = frn_net_check(n, peer_id, address, handle, head, NULL);
     if (r == FRANCIS_OK)
-        r = frn_net_begin(n, peer_id, address, handle, head, NULL, true, FRN_NEVER);
+        r = frn_net_begin(n, peer_id, address, handle, head, NULL, true, false, FRN_NEVER);
     frn_net_unlock(n);
     return r;
 }
@@ -9825,6 +9847,7 @@ typedef struct frn_call {
     uint32_t         attempts, pins;
     uint8_t          state;         /* frn_call_state */
     bool             peek, active_only, one_way, on_done, held, wrote, was_unknown, waiting, freed;
+    bool             unawaited;     /* its caller has made it and gone on */
     bool             streams;       /* it opens a stream */
     bool             foreign;       /* of another host, that waits for .token to be answered */
     bool             grace;         /* its time is up, but the other host may still tell */
@@ -13201,7 +13224,8 @@ static void frn_announce(francis_host *h)
         frn_buf  *head = p->listed && p->host.address[0] != '-' ? frn_call_head(h, &hello, p)
                                                                 : NULL;
         if (head != NULL)
-            (void)frn_net_call(h->net, p->host.id, p->host.address, nobody, head, NULL, FRN_NEVER);
+            (void)frn_net_call(h->net, p->host.id, p->host.address, nobody, head, NULL, false,
+                               FRN_NEVER);
         frn_buf_drop(&h->mem, head);
     }
     frn_buf_drop(&h->mem, hello.target);
@@ -13231,7 +13255,7 @@ static void frn_remote_send(francis_host *h, frn_call *c, frn_peer *p)
         r = frn_remote_open(h, c, p, head);
     else if (head != NULL)
         r = frn_net_call(h->net, p->host.id, p->host.address, c->handle, head, c->input,
-                         FRN_NEVER);
+                         c->unawaited, FRN_NEVER);
     frn_buf_drop(&h->mem, head);
     if (r == FRANCIS_OK)
         h->stats.calls_out++;
@@ -15671,6 +15695,8 @@ static void frn_wait_over(francis_host *h, frn_turn *t, frn_call *c)
 /* Waits as this thread can. Lock held, given up meanwhile. */
 static void frn_call_wait(francis_host *h, frn_turn *t, frn_call *c)
 {
+    if (h->net != NULL)
+        frn_net_flush(h->net);      /* what waits for others to share a record */
     if (h->threads) {
         frn_wait_over(h, t, c);
         return;
@@ -15719,6 +15745,7 @@ static francis_result frn_submit_async(francis_host *h, frn_turn *t, francis_cal
     uint64_t handle = c->handle;
 
     c->on_done = user->on_done != NULL;
+    c->unawaited = true;
     c->waiting = t != NULL;
     if (t != NULL)
         t->outstanding++;
@@ -16934,6 +16961,7 @@ static francis_result frn_send(francis_ctx *ctx, frn_turn *t, frn_spec *s)
     if (c == NULL)
         return r;
     c->timeout_ms = FRANCIS_FOREVER;        /* nobody waits */
+    c->unawaited = true;
     h->stats.calls_in_flight++;
     if (t == NULL) {
         c->held = true;             /* until it is known whether it fails at once */
