@@ -12937,7 +12937,7 @@ static bool frn_peer_serves(const frn_peer *p, const char *type)
 static bool frn_peer_reachable(francis_host *h, const frn_peer *p)
 {
     return p->host.address[0] != '-' && p->host.address[0] != '\0'
-        && frn_now_ns(h) >= p->down_until_ns;
+        && (p->down_until_ns == 0 || frn_now_ns(h) >= p->down_until_ns);
 }
 
 /* Whether any host of the cluster serves a type. */
@@ -13152,13 +13152,14 @@ static void frn_pack_chain(frn_pack *p, const frn_chain *chain)
     }
 }
 
-static int64_t frn_call_left_ms(francis_host *h, const frn_call *c)
+/* By the last look at the clock, which whoever routes a call has just taken. */
+static int64_t frn_call_left_ms(const francis_host *h, const frn_call *c)
 {
     int64_t left;
 
     if (c->deadline_ns == FRN_NEVER)
         return c->timeout_ms;
-    left = (c->deadline_ns - frn_now_ns(h) + FRN_MS - 1) / FRN_MS;
+    left = (c->deadline_ns - h->clock_ns + FRN_MS - 1) / FRN_MS;
     return left > 0 ? left : 0;
 }
 
@@ -13583,6 +13584,7 @@ static void frn_find_run(francis_host *h)
         h->store->ops->read(h->store, &read);
         frn_lock(h);
         frn_buf_drop(&h->mem, target);
+        (void)frn_now_ns(h);
         c = frn_call_find(h, handle);
         if (c == NULL || c->state != FRN_CALL_FINDING)
             continue;               /* too late, or cancelled, meanwhile */
