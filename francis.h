@@ -2017,29 +2017,45 @@ static bool frn_uuid_make(const frn_plat *plat, char text[FRN_UUID_SIZE])
 
 typedef struct frn_pack {
     frn_mem       *mem;
-    unsigned char *data;
+    unsigned char *data;            /* NULL = what there is fits into first */
     size_t         size, cap;
     bool           failed;          /* no memory */
+    unsigned char  first[256];
 } frn_pack;
+
+static void frn_pack_init(frn_pack *p, frn_mem *mem)
+{
+    p->mem = mem;
+    p->data = NULL;
+    p->size = p->cap = 0;
+    p->failed = false;
+}
+
+static bool frn_pack_grow(frn_pack *p, size_t size)
+{
+    size_t         cap = p->cap == 0 ? 2 * sizeof p->first : p->cap * 2;
+    unsigned char *more;
+
+    while (cap - p->size < size)
+        cap *= 2;
+    more = (unsigned char *)frn_mem_resize(p->mem, p->data, p->cap, cap);
+    if (more == NULL)
+        return false;
+    if (p->data == NULL)
+        memcpy(more, p->first, p->size);
+    p->data = more;
+    p->cap = cap;
+    return true;
+}
 
 static void frn_pack_bytes(frn_pack *p, const void *data, size_t size)
 {
-    size_t         cap = p->cap == 0 ? 128 : p->cap;
-    unsigned char *more;
+    size_t room = (p->data != NULL ? p->cap : sizeof p->first) - p->size;
 
-    while (!p->failed && cap - p->size < size)
-        cap *= 2;
-    if (!p->failed && cap != p->cap) {
-        more = (unsigned char *)frn_mem_resize(p->mem, p->data, p->cap, cap);
-        p->failed = more == NULL;
-        if (more != NULL) {
-            p->data = more;
-            p->cap = cap;
-        }
-    }
+    p->failed = p->failed || (size > room && !frn_pack_grow(p, size));
     if (p->failed || size == 0)
         return;
-    memcpy(p->data + p->size, data, size);
+    memcpy((p->data != NULL ? p->data : p->first) + p->size, data, size);
     p->size += size;
 }
 
@@ -2105,10 +2121,11 @@ static void frn_pack_text(frn_pack *p, const char *text)    /* NULL = nil */
 /* What was packed; NULL = no memory. Nothing is left to free. */
 static frn_buf *frn_pack_end(frn_pack *p)
 {
-    frn_buf *b = p->failed ? NULL : frn_buf_copy(p->mem, p->data, p->size);
+    const unsigned char *data = p->data != NULL ? p->data : p->first;
+    frn_buf             *b = p->failed ? NULL : frn_buf_copy(p->mem, data, p->size);
 
     frn_mem_free(p->mem, p->data, p->cap);
-    memset(p, 0, sizeof *p);
+    frn_pack_init(p, p->mem);
     return b;
 }
 
@@ -10681,8 +10698,7 @@ static frn_buf *frn_answer_pack(francis_host *h, francis_result r, bool from_han
     memset(&o, 0, sizeof o);
     if (owner != NULL)
         frn_owner_read(owner, &o);
-    memset(&pack, 0, sizeof pack);
-    pack.mem = &h->mem;
+    frn_pack_init(&pack, &h->mem);
     frn_pack_array(&pack, 7);
     frn_pack_int(&pack, r);
     frn_pack_uint(&pack, from_handler ? (uint64_t)FRN_WIRE_FROM_HANDLER : 0u);
@@ -13181,8 +13197,7 @@ static frn_buf *frn_call_head(francis_host *h, const frn_call *c, const frn_peer
     frn_pack    pack;
     const char *type, *id;
 
-    memset(&pack, 0, sizeof pack);
-    pack.mem = &h->mem;
+    frn_pack_init(&pack, &h->mem);
     frn_call_key(c, &type, &id);
     frn_pack_array(&pack, c->stream != NULL ? 15 : 12);
     frn_pack_uint(&pack, FRN_HEAD_VERSION);
