@@ -9973,6 +9973,7 @@ enum {
     FRN_BATCH_WRITES    = 2048,
     FRN_BATCH_BYTES     = 8 * 1024 * 1024,
     FRN_STEP_TURNS      = 2048,     /* without workers: turns per step, then a commit */
+    FRN_DUE_MAX         = 16,       /* signals that wait until the lock is given up */
     FRN_TURNS_SPARE     = 64,       /* turn structs that are kept for the next turns */
     FRN_WORKERS_SPARE   = 8         /* threads beyond those wanted that may stay on */
 };
@@ -10062,6 +10063,9 @@ struct francis_host {
     bool              loop_live, commit_live, commit_idle, commit_end, workers_end;
     pthread_cond_t    work_cond, commit_cond, rest_cond, callback_cond;
     int               conds;
+    pthread_cond_t   *due[FRN_DUE_MAX];     /* to be signalled when the lock is given up */
+    unsigned          due_count;
+    frn_list          waiters_free;
     bool              stepping;     /* without workers: somebody is inside */
     int               wake_fds[2], poll_fd, timer_fd;
     bool              woken, polled_by_fd;
@@ -10082,10 +10086,67 @@ struct francis_host {
 
 static void frn_lock(francis_host *h) { (void)pthread_mutex_lock(&h->lock); }
 
+/* Whoever is woken while the lock is held would wait for it at once, and be woken twice. So he is
+ * signalled when it is given up. All these conditions live as long as the host. Lock held. */
+static void frn_signal(francis_host *h, pthread_cond_t *cond)
+{
+    if (h->due_count < FRN_DUE_MAX)
+        h->due[h->due_count++] = cond;
+    else
+        (void)pthread_cond_signal(cond);
+}
+
 static void frn_unlock(francis_host *h)     /* what was logged under the lock leaves now */
 {
+    pthread_cond_t *due[FRN_DUE_MAX];
+    unsigned        count = h->due_count, i;
+
+    for (i = 0; i < count; i++)
+        due[i] = h->due[i];
+    h->due_count = 0;
     (void)pthread_mutex_unlock(&h->lock);
+    for (i = 0; i < count; i++)
+        (void)pthread_cond_signal(due[i]);
     frn_log_flush(&h->log);
+}
+
+/* The only way to wait with the lock held. */
+static void frn_wait_for(francis_host *h, pthread_cond_t *cond, int64_t for_ns)
+{
+    while (h->due_count > 0)
+        (void)pthread_cond_signal(h->due[--h->due_count]);
+    frn_cond_wait(cond, &h->lock, for_ns);
+}
+
+/* What a thread waits on for a call. There are as many as threads have waited at a time. */
+typedef struct frn_waiter {
+    frn_list       link;            /* host->waiters_free */
+    pthread_cond_t cond;
+} frn_waiter;
+
+static frn_waiter *frn_waiter_get(francis_host *h)
+{
+    frn_list   *l = frn_list_pop(&h->waiters_free);
+    frn_waiter *w;
+
+    if (l != NULL)
+        return FRN_OF(frn_waiter, link, l);
+    w = (frn_waiter *)frn_mem_alloc(&h->mem, sizeof *w);
+    if (w != NULL && !frn_cond_init(&w->cond)) {
+        frn_mem_free(&h->mem, w, sizeof *w);
+        w = NULL;
+    }
+    return w;
+}
+
+static void frn_waiters_free(francis_host *h)
+{
+    frn_list *l;
+
+    while ((l = frn_list_pop(&h->waiters_free)) != NULL) {
+        (void)pthread_cond_destroy(&FRN_OF(frn_waiter, link, l)->cond);
+        frn_mem_free(&h->mem, FRN_OF(frn_waiter, link, l), sizeof(frn_waiter));
+    }
 }
 
 static int64_t frn_now_ns(francis_host *h) { return h->clock_ns = frn_plat_now_ns(&h->plat); }
@@ -10497,7 +10558,7 @@ static void frn_work_wake(francis_host *h)
     if (!h->threads)
         frn_wake(h);
     else if (h->workers_idle > 0)
-        (void)pthread_cond_signal(&h->work_cond);
+        frn_signal(h, &h->work_cond);
 }
 
 static void frn_turn_make_ready(francis_host *h, frn_turn *t)
@@ -10516,7 +10577,7 @@ static void frn_call_deliver_to_turn(francis_host *h, frn_call *c)
 
     c->state = c->on_done ? FRN_CALL_CALLBACK : FRN_CALL_DONE;
     if (c->cond != NULL)
-        (void)pthread_cond_signal(c->cond);
+        frn_signal(h, c->cond);
     if (t->suspended && c->on_done)
         frn_turn_make_ready(h, t);
 }
@@ -10553,7 +10614,7 @@ static void frn_call_deliver(francis_host *h, frn_call *c)
     }
     c->state = FRN_CALL_DONE;
     if (c->cond != NULL)
-        (void)pthread_cond_signal(c->cond);
+        frn_signal(h, c->cond);
     if (c->held)
         return;                     /* a thread waits for it, and takes it */
     if (c->user == NULL) {
@@ -10785,7 +10846,7 @@ static void frn_commit_wake(francis_host *h)
     if (!h->threads)
         frn_wake(h);
     else if (h->commit_idle)
-        (void)pthread_cond_signal(&h->commit_cond);
+        frn_signal(h, &h->commit_cond);
 }
 
 /* Hands a write to the committer. */
@@ -12393,7 +12454,7 @@ static void frn_turn_doom(francis_host *h, frn_turn *t, francis_result why)
     for (l = t->calls.next; l != &t->calls; l = l->next) {
         frn_call *c = FRN_OF(frn_call, owner_link, l);
         if (c->cond != NULL)        /* the handler waits for a call: no more */
-            (void)pthread_cond_signal(c->cond);
+            frn_signal(h, c->cond);
     }
     if (t->suspended) {
         frn_turn_make_ready(h, t);
@@ -15220,7 +15281,7 @@ static void *frn_commit_main(void *arg)
             continue;
         }
         h->commit_idle = true;
-        frn_cond_wait(&h->commit_cond, &h->lock, due == FRN_NEVER ? FRN_NEVER : due - h->clock_ns);
+        frn_wait_for(h, &h->commit_cond, due == FRN_NEVER ? FRN_NEVER : due - h->clock_ns);
         h->commit_idle = false;
     }
     frn_unlock(h);
@@ -15247,7 +15308,7 @@ static void *frn_worker_main(void *arg)
             break;
         } else {
             h->workers_idle++;
-            (void)pthread_cond_wait(&h->work_cond, &h->lock);
+            frn_wait_for(h, &h->work_cond, FRN_NEVER);
             h->workers_idle--;
             continue;
         }
@@ -15698,15 +15759,14 @@ static const char *frn_cannot_wait(const francis_host *h, const frn_turn *t)
 /* Waits on a condition variable of its own. Lock held. */
 static void frn_wait_over(francis_host *h, frn_turn *t, frn_call *c)
 {
-    pthread_cond_t own;
-    bool           ok = frn_cond_init(&own);
+    frn_waiter *w = frn_waiter_get(h);
 
-    c->cond = ok ? &own : NULL;     /* without one: look every millisecond */
+    c->cond = w != NULL ? &w->cond : NULL;      /* without one: look every millisecond */
     while (!frn_call_over(c) && (t == NULL || t->doom == FRANCIS_OK))
-        frn_cond_wait(ok ? &own : &h->rest_cond, &h->lock, ok ? FRN_NEVER : FRN_MS);
+        frn_wait_for(h, w != NULL ? &w->cond : &h->rest_cond, w != NULL ? FRN_NEVER : FRN_MS);
     c->cond = NULL;
-    if (ok)
-        (void)pthread_cond_destroy(&own);
+    if (w != NULL)
+        frn_list_push(&h->waiters_free, &w->link);
 }
 
 /* Waits as this thread can. Lock held, given up meanwhile. */
@@ -17094,7 +17154,7 @@ FRANCIS_API void francis_call_free(francis_call *call)
         frn_lock(h);
         while ((c = frn_user_call(h, call)) != NULL && c->state == FRN_CALL_IN_CALLBACK
                && !pthread_equal(c->callback_thread, pthread_self()))
-            (void)pthread_cond_wait(&h->callback_cond, &h->lock);
+            frn_wait_for(h, &h->callback_cond, FRN_NEVER);
         if (c != NULL && frn_call_over(c))
             frn_call_release(h, c);
         else if (c != NULL)
@@ -18178,11 +18238,12 @@ static bool frn_host_copy_desc(francis_host *h, const francis_host_desc *desc)
 
 static void frn_host_init_lists(francis_host *h)
 {
-    frn_list *all[16];
+    frn_list *all[20];
     size_t    i, n = 0;
 
     all[n++] = &h->type_order;
     all[n++] = &h->calls_free;
+    all[n++] = &h->waiters_free;
     all[n++] = &h->outside;
     all[n++] = &h->turns_free;
     all[n++] = &h->ready;
@@ -18685,7 +18746,7 @@ static void frn_run_until_stopped(francis_host *h)
     }
     frn_lock(h);
     while (h->phase != FRN_HOST_STOPPED)
-        (void)pthread_cond_wait(&h->rest_cond, &h->lock);
+        frn_wait_for(h, &h->rest_cond, FRN_NEVER);
     frn_unlock(h);
 }
 
@@ -18780,6 +18841,7 @@ static void frn_host_free_memory(francis_host *h)
     for (i = 0; i < h->chunks_count; i++)
         frn_mem_free(&h->mem, h->chunks[i], FRN_CALLS_PER_CHUNK * sizeof *h->chunks[i]);
     frn_mem_free(&h->mem, h->chunks, h->chunks_count * sizeof *h->chunks);
+    frn_waiters_free(h);
     while ((l = frn_list_pop(&h->turns_free)) != NULL)
         frn_mem_free(&h->mem, FRN_OF(frn_turn, link, l), sizeof(frn_turn));
     while ((l = frn_list_pop(&h->type_order)) != NULL)
@@ -18859,7 +18921,7 @@ static francis_result frn_poll_wait(francis_host *h, int64_t timeout_ms)
     int64_t end = frn_add_time(frn_now_ns(h), frn_ms_to_ns(timeout_ms)), now;
 
     while (h->phase != FRN_HOST_STOPPED && (now = frn_now_ns(h)) < end)
-        frn_cond_wait(&h->rest_cond, &h->lock, end == FRN_NEVER ? FRN_NEVER : end - now);
+        frn_wait_for(h, &h->rest_cond, end == FRN_NEVER ? FRN_NEVER : end - now);
     return h->phase == FRN_HOST_STOPPED ? FRANCIS_ERR_STOPPED : FRANCIS_OK;
 }
 
