@@ -6530,7 +6530,7 @@ struct frn_link {
     uint64_t       records;         /* that the kernel has */
     size_t         record_max;
     bool           more;            /* is dirty since others should have their turn */
-    size_t         gathered;        /* bytes of calls that wait for others to share a record */
+    size_t         gathered;        /* bytes of messages that wait to share a record */
     int64_t        blocked_ns;      /* since when; 0 = it is not */
     bool           hello_due, ping_due, pong_due, goaway_due, window_due;
     uint64_t       pong;
@@ -7461,19 +7461,20 @@ static void frn_link_kick(frn_link *c)
         frn_list_push(&c->net->dirty, &c->dirty);
 }
 
-/* A call that nobody waits for yet. Where many are under way it goes together with others: when a
- * record is full, when somebody waits, or with the next step, which is due from now on. */
-static void frn_link_gather(frn_link *c, size_t size)
+/* A message goes at once, unless it may wait for others; then together with them: when a record is
+ * full, when somebody waits, or with the next step, which is due from now on. */
+static void frn_link_gather(frn_link *c, size_t size, bool later)
 {
     c->gathered += FRN_FRAME_HEADER + FRN_OPEN_FIXED + size;
-    if (c->ours < FRN_NET_MANY || c->gathered >= c->record_max || c->record > 0
-        || c->net->hold > 0) {
+    if (c->gathered >= c->record_max && c->record == 0 && c->state == FRN_LINK_OPEN) {
+        frn_link_flush(c);
+    } else if (!later || c->record > 0 || c->net->hold > 0) {
         frn_link_kick(c);
-        return;
+    } else {
+        if (frn_list_empty(&c->dirty))
+            frn_list_push(&c->net->dirty, &c->dirty);
+        frn_net_wake(c->net);
     }
-    if (frn_list_empty(&c->dirty))
-        frn_list_push(&c->net->dirty, &c->dirty);
-    frn_net_wake(c->net);
 }
 
 static void frn_net_flush_dirty(frn_net *n)
@@ -9416,7 +9417,7 @@ static francis_result frn_net_begin(frn_net *n, const char *peer_id, const char 
     frn_list_push(&p->waiting, &l->all);
     frn_lane_start(l, head, body);
     if (later && p->main != NULL && !p->main->goaway_got)
-        frn_link_gather(p->main, l->size);
+        frn_link_gather(p->main, l->size, p->main->ours >= FRN_NET_MANY);
     else
         frn_net_peer_kick(p);
     return FRANCIS_OK;
@@ -9499,11 +9500,13 @@ static void frn_net_answer(frn_net *n, uint64_t token, frn_buf *head, frn_buf *b
         c = l->link;
         frn_lane_unname(l);
         if ((head != NULL && head->size > FRN_HEAD_MAX)
-            || (body != NULL && body->size > c->message_max))
+            || (body != NULL && body->size > c->message_max)) {
             frn_lane_reset(l, FRN_RESET_FAILED, FRANCIS_ERR_TOO_LARGE, NULL);
-        else
+            frn_link_kick(c);
+        } else {
             frn_lane_start(l, head, body);
-        frn_link_kick(c);
+            frn_link_gather(c, l->size, false);
+        }
     }
     frn_net_unlock(n);
 }
