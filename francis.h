@@ -13267,7 +13267,7 @@ static frn_buf *frn_call_head(francis_host *h, const frn_call *c, const frn_peer
     frn_pack_uint(&pack, FRN_HEAD_VERSION);
     frn_pack_uint(&pack, (uint64_t)c->op);
     frn_pack_uint(&pack, frn_call_flags(c));
-    frn_pack_text(&pack, c->stream != NULL ? p->host.id : NULL);
+    frn_pack_text(&pack, p->host.id);
     frn_pack_text(&pack, type);
     frn_pack_text(&pack, id);
     frn_pack_text(&pack, c->method);
@@ -16125,7 +16125,7 @@ static void frn_serve(francis_host *h, frn_net_event *e)
         frn_serve_answer(h, e->handle, r, false, "the head of the call is malformed", NULL, NULL);
     else if (head.op == FRN_OP_HELLO)
         frn_serve_hello(h, e->handle);
-    else if (head.host[0] != '\0' && strcmp(head.host, h->id) != 0)
+    else if (strcmp(head.host, h->id) != 0)
         frn_serve_answer(h, e->handle, FRANCIS_ERR_MOVED, false, "it was meant for another host",
                          NULL, NULL);
     else
