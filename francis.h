@@ -1004,7 +1004,8 @@ FRANCIS_API francis_result francis_start(francis_host *host);
 FRANCIS_API francis_result francis_run(francis_host *host);
 
 /* francis_stop: asks the host to stop. What runs may finish (and the calls that it makes) within
- * stop_timeout_ms, what waits gets STOPPED, all actors are deactivated.
+ * stop_timeout_ms, what waits gets STOPPED, and so do streams to other hosts that no turn has
+ * opened, for they may never end; all actors are deactivated.
  * Threads: any; also from a signal handler. Waits: never. NULL is ignored. */
 FRANCIS_API void francis_stop(francis_host *host);
 
@@ -14859,6 +14860,9 @@ static void frn_drain_calls(francis_host *h, bool all)
         } else if (c->state == FRN_CALL_BACKOFF || c->state == FRN_CALL_FINDING) {
             frn_list_remove(&c->link);
             frn_call_fail(h, c, FRANCIS_ERR_STOPPED, "the host is stopping");
+        } else if (c->state == FRN_CALL_REMOTE && c->stream != NULL && c->stream->turn == NULL) {
+            frn_stream_break(h, c->stream, FRANCIS_ERR_STOPPED, false, "the host is stopping",
+                             NULL); /* it may be one that never ends */
         } else if (c->state == FRN_CALL_REMOTE && all) {
             (void)frn_net_cancel(h->net, c->handle);
             frn_call_fail(h, c, c->peek ? FRANCIS_ERR_STOPPED : FRANCIS_ERR_UNKNOWN,
