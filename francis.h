@@ -193,7 +193,7 @@
  *   FRANCIS_DEBUG            0        no: 1 stops the program where an assertion fails
  *
  *   limit                    default  one more gives
- *   names, ids, request ids  255 B    INVALID
+ *   names, ids, request ids  255 B    INVALID    and traces
  *   state_bytes_max          1 MiB    TOO_LARGE
  *   message_bytes_max        4 MiB    TOO_LARGE
  *   mailbox_max              1024     BUSY       waiting calls of one actor
@@ -9792,6 +9792,7 @@ typedef struct frn_piece {          /* of a frn_bytes: never empty */
 typedef struct frn_bytes {
     frn_list pieces;
     size_t   size, at;
+    size_t   count;                 /* of pieces */
 } frn_bytes;
 
 typedef enum frn_packet_state {
@@ -9833,8 +9834,9 @@ struct francis_stream {             /* one end */
     uint64_t        in_total, out_total, bytes_max;
     bool            in_end;         /* the other side has ended, behind what is in .in */
     bool            out_end, out_over;      /* this side has; the other one knows it */
-    frn_buf        *input;          /* caller: for another host; handler: as far as it has come */
-    size_t          input_at;
+    frn_buf        *input;          /* caller: for another host, .input_at bytes have left; handler:
+                                       once it is whole. Until then it gathers in .in */
+    size_t          input_at, input_size;
     frn_buf        *opening;        /* handler: head of the call, until the input is whole */
     frn_buf        *type_in, *type_out, *error;
     francis_result  failure;
@@ -11111,13 +11113,17 @@ static francis_result frn_seal(francis_host *h, frn_turn *t, bool at_end, bool *
 //    more lives on until all of it is delivered, and is freed by whoever sees that: frn_stream_pump
 //    and frn_stream_break may do so. Nothing in here steps an actor.
 
-enum { FRN_STREAM_BYTES_MAX = 16 * 1024 * 1024, FRN_PACKET_COST = 256 };
+enum { FRN_STREAM_BYTES_MAX = 16 * 1024 * 1024, FRN_PACKET_COST = 256, FRN_PIECE_COST = 64 };
 
 static void frn_bytes_init(frn_bytes *b)
 {
     frn_list_init(&b->pieces);
-    b->size = b->at = 0;
+    b->size = b->at = b->count = 0;
 }
+
+/* What it takes of a limit: a byte that came alone costs more than a byte. */
+static size_t frn_bytes_load(const frn_bytes *b) { return b->size + b->count * FRN_PIECE_COST; }
+
 
 static frn_piece *frn_bytes_first(const frn_bytes *b)
 {
@@ -11136,6 +11142,7 @@ static bool frn_bytes_add(francis_host *h, frn_bytes *b, frn_buf *buf)
     p->buf = buf;
     frn_list_push(&b->pieces, &p->link);
     b->size += buf->size;
+    b->count++;
     return true;
 }
 
@@ -11149,6 +11156,7 @@ static void frn_bytes_skip(francis_host *h, frn_bytes *b, size_t n)
     if (b->at < p->buf->size)
         return;
     b->at = 0;
+    b->count--;
     frn_list_remove(&p->link);
     frn_buf_drop(&h->mem, p->buf);
     frn_mem_free(&h->mem, p, sizeof *p);
@@ -11182,7 +11190,8 @@ static void frn_bytes_move(frn_bytes *to, frn_bytes *from)
     FRN_ASSERT(from->at == 0);
     frn_list_move(&to->pieces, &from->pieces);
     to->size += from->size;
-    from->size = 0;
+    to->count += from->count;
+    from->size = from->count = 0;
 }
 
 /* The first piece goes over as a whole. */
@@ -11194,7 +11203,9 @@ static void frn_bytes_pass(frn_bytes *to, frn_bytes *from)
     frn_list_remove(&p->link);
     frn_list_push(&to->pieces, &p->link);
     from->size -= p->buf->size;
+    from->count--;
     to->size += p->buf->size;
+    to->count++;
 }
 
 static francis_stream *frn_stream_new(francis_host *h, bool caller)
@@ -11251,7 +11262,7 @@ static bool frn_stream_readable(const francis_stream *s)
 /* Whether a write would be answered with something else than to wait. */
 static bool frn_stream_writable(const francis_stream *s)
 {
-    return s->out.size + s->held < s->host->desc.stream_buffer_bytes || s->failure != FRANCIS_OK
+    return frn_bytes_load(&s->out) + s->held < s->host->desc.stream_buffer_bytes || s->failure != FRANCIS_OK
         || s->out_end || (s->caller && s->in_end);
 }
 
@@ -11413,7 +11424,7 @@ static void frn_stream_pump_here(francis_host *h, francis_stream *s)
         frn_stream_answer(h, s);
     if (!p->owned)
         frn_bytes_clear(h, &s->out);        /* nobody will read it */
-    while (s->out.size > 0 && p->in.size < h->desc.stream_buffer_bytes)
+    while (s->out.size > 0 && frn_bytes_load(&p->in) < h->desc.stream_buffer_bytes)
         frn_bytes_pass(&p->in, &s->out);
     if (frn_stream_ends(s))
         p->in_end = s->out_over = true;
@@ -14528,8 +14539,9 @@ static francis_result frn_identity_renew(francis_host *h, const char *id, char *
         in_ms = frn_identity_renew_at_ms(identity) - now_ms;
     }
     frn_lock(h);
+    h->identity_from_ms = now_ms;
+    h->identity_until_ms = now_ms + FRN_IDENTITY_RETRY_MS;
     if (identity != NULL) {
-        h->identity_from_ms = now_ms;
         h->identity_until_ms = frn_identity_renew_at_ms(identity);
         frn_identity_drop(identity);
     }
@@ -15543,6 +15555,9 @@ static francis_result frn_spec_check(francis_host *h, frn_turn *owner, francis_c
     if (user != NULL && user->request_id != NULL
         && (fault = frn_name_fault(user->request_id)) != NULL)
         return frn_refuse_call(h, owner, user, FRANCIS_ERR_INVALID, "the request_id %s", fault);
+    if (user != NULL && user->trace != NULL && strlen(user->trace) >= FRANCIS_NAME_SIZE)
+        return frn_refuse_call(h, owner, user, FRANCIS_ERR_INVALID, "the trace has %lu bytes, not"
+                               " at most 255", (unsigned long)strlen(user->trace));
     if (s->size > 0 && s->data == NULL)
         return frn_refuse_call(h, owner, user, FRANCIS_ERR_INVALID, "data is NULL, its size %lu",
                                (unsigned long)s->size);
@@ -16155,7 +16170,7 @@ static void frn_serve_cancelled(francis_host *h, uint64_t token)
 // >> 765 serve.stream | needs: 760
 //    Streams that other hosts have opened, and what they say of ours.
 
-/* The input is whole: the turn may be asked for. */
+/* The turn is asked for. May free the end. */
 static void frn_serve_stream_begin(francis_host *h, francis_stream *s)
 {
     francis_call   user;
@@ -16186,6 +16201,18 @@ static void frn_serve_stream_begin(francis_host *h, francis_stream *s)
     frn_call_send(h, c, &spec, NULL);
 }
 
+/* The input is whole: it leaves .in, and the turn may be asked for. May free the end. */
+static void frn_serve_stream_whole(francis_host *h, francis_stream *s)
+{
+    s->input = frn_buf_new(&h->mem, s->input_size);
+    if (s->input == NULL) {
+        frn_stream_break(h, s, FRANCIS_ERR_NOMEM, false, "out of memory", NULL);
+        return;
+    }
+    (void)frn_bytes_take(h, &s->in, FRN_BYTES(s->input), s->input_size);
+    frn_serve_stream_begin(h, s);
+}
+
 /* What is wrong with the head of a stream; NULL = nothing. */
 static const char *frn_serve_stream_fault(const francis_host *h, const frn_head *head)
 {
@@ -16207,14 +16234,15 @@ static void frn_serve_stream_open(francis_host *h, const frn_net_event *e, const
     s->opening = frn_buf_ref(e->head);
     s->bytes_max = head->bytes_max;
     s->type_in = frn_buf_text(&h->mem, head->content_type);
-    if (head->input_size >= 0)
-        s->input = frn_buf_new(&h->mem, (size_t)head->input_size);
+    s->input_size = head->input_size > 0 ? (size_t)head->input_size : 0;
     s->mapped = frn_map_add(&h->mem, &h->streams, &s->node, frn_stream_hash(h, s->lane));
-    if (!s->mapped || (head->input_size >= 0 && s->input == NULL))
+    if (!s->mapped)
         frn_stream_break(h, s, FRANCIS_ERR_NOMEM, false, "out of memory", NULL);
     else if (h->stats.streams > h->desc.streams_max)
         frn_stream_break(h, s, FRANCIS_ERR_BUSY, false, "the host has streams_max streams", NULL);
-    else if (head->input_size <= 0)
+    else if (head->input_size == 0)
+        frn_serve_stream_whole(h, s);
+    else if (head->input_size < 0)
         frn_serve_stream_begin(h, s);
 }
 
@@ -16242,16 +16270,21 @@ static void frn_serve_stream(francis_host *h, const frn_net_event *e)
     frn_buf_drop(&h->mem, answer);
 }
 
-/* The first bytes are the input. How many of them were. */
-static size_t frn_serve_stream_input(francis_host *h, francis_stream *s, const frn_buf *chunk)
+/* The first bytes are the input; it takes memory as it comes. How many of them were. May free the
+ * end. */
+static size_t frn_serve_stream_input(francis_host *h, francis_stream *s, frn_buf *chunk)
 {
-    size_t n = s->input->size - s->input_at;
+    size_t   n = s->input_size - s->in.size;
+    frn_buf *part;
 
     if (n > chunk->size)
         n = chunk->size;
-    memcpy((char *)FRN_BYTES(s->input) + s->input_at, FRN_BYTES(chunk), n);
-    s->input_at += n;
+    part = n == chunk->size ? frn_buf_ref(chunk) : frn_buf_copy(&h->mem, FRN_BYTES(chunk), n);
     frn_net_stream_consumed(h->net, s->lane, n);
+    if (!frn_bytes_add(h, &s->in, part))
+        frn_stream_break(h, s, FRANCIS_ERR_NOMEM, false, "out of memory", NULL);
+    else if (s->in.size == s->input_size)
+        frn_serve_stream_whole(h, s);
     return n;
 }
 
@@ -16305,10 +16338,8 @@ static void frn_served_stream_chunk(francis_host *h, francis_stream *s, const fr
 {
     size_t skip = 0;
 
-    if (s->opening != NULL && s->input != NULL) {
+    if (s->opening != NULL) {
         skip = frn_serve_stream_input(h, s, e->body);
-        if (s->input_at == s->input->size)
-            frn_serve_stream_begin(h, s);
         s = frn_stream_find(h, e->handle);
     }
     if (s != NULL)

@@ -115,6 +115,7 @@ static void facts(void **state)
     francis_host_desc  d       = tb_desc();
     francis_actor_desc types[] = { { TB_TYPE("a"), .user = tb }, { .type = NULL } };
     static tb_relay    relay;
+    static char        trace[FRANCIS_NAME_SIZE + 1];
     (void)state;
     d.timeout_ms = 7000;
     tb_start(&d, types);
@@ -129,6 +130,11 @@ static void facts(void **state)
     relay.id   = "other";
     relay.run  = look_trace;
     t_ok(tb_invoke_opt("a", "eye", tb_relay_run, &relay, OPTIONS(.trace = TRACE)));
+    memset(trace, 't', sizeof trace);
+    trace[FRANCIS_NAME_SIZE] = '\0';
+    t_result(tb_invoke_opt("a", "eye", tb_add, NULL, OPTIONS(.trace = trace)), FRANCIS_ERR_INVALID);
+    trace[FRANCIS_NAME_SIZE - 1] = '\0';
+    t_ok(tb_invoke_opt("a", "eye", tb_add, NULL, OPTIONS(.trace = trace)));
     tb_stop();
 }
 

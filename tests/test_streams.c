@@ -1230,7 +1230,7 @@ static void test_keep(void **state)
         n += part;
     } while (r == FRANCIS_OK);
     t_result(r, FRANCIS_PENDING);
-    assert_true(n >= BUFFER - 5);
+    assert_true(n >= BUFFER / 20);       /* so small ones cost more than their bytes */
     until(invoke("k", "publish", NULL) == FRANCIS_OK);
 
     assert_int_equal(stats_of(it.server).active, 1);
