@@ -9424,7 +9424,7 @@ static francis_result frn_net_begin(frn_net *n, const char *peer_id, const char 
     return FRANCIS_OK;
 }
 
-/* A call: one message there, one back. later: it may wait for others, until frn_net_flush or a step.
+/* A call: one message there, one back. later: it may wait for others, to frn_net_flush or a step.
  * OK: just one of REPLY and FAILED follows, unless it is cancelled. Else nothing follows: INVALID
  * (peer_id, address, handle), TOO_LARGE, NOMEM. */
 static francis_result frn_net_call(frn_net *n, const char *peer_id, const char *address,
@@ -11262,8 +11262,8 @@ static bool frn_stream_readable(const francis_stream *s)
 /* Whether a write would be answered with something else than to wait. */
 static bool frn_stream_writable(const francis_stream *s)
 {
-    return frn_bytes_load(&s->out) + s->held < s->host->desc.stream_buffer_bytes || s->failure != FRANCIS_OK
-        || s->out_end || (s->caller && s->in_end);
+    return frn_bytes_load(&s->out) + s->held < s->host->desc.stream_buffer_bytes
+        || s->failure != FRANCIS_OK || s->out_end || (s->caller && s->in_end);
 }
 
 static bool frn_stream_wanted(const francis_stream *s)
