@@ -11124,7 +11124,6 @@ static void frn_bytes_init(frn_bytes *b)
 /* What it takes of a limit: a byte that came alone costs more than a byte. */
 static size_t frn_bytes_load(const frn_bytes *b) { return b->size + b->count * FRN_PIECE_COST; }
 
-
 static frn_piece *frn_bytes_first(const frn_bytes *b)
 {
     return frn_list_empty(&b->pieces) ? NULL : FRN_OF(frn_piece, link, b->pieces.next);
