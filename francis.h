@@ -800,8 +800,8 @@ FRANCIS_API francis_result francis_stream_end(francis_ctx *ctx, francis_stream *
 /* francis_stream_close: frees this end. He who has opened it and has not read it to its end breaks
  * it off: the handler reads CANCELLED, and its turn commits nothing, unless it is sealed already. A
  * kept end that has not been ended is broken off, too. A turn's own ctx->stream is closed by the
- * end of the turn; to close it earlier breaks it off. In on_ready it may be called, too. Not after
- * francis_close. NULL is ignored.
+ * end of the turn; to close it before it has been ended breaks it off, and the turn fails. In
+ * on_ready it may be called, too. Not after francis_close. NULL is ignored.
  * Threads: any. Waits: only for an on_ready of it in another thread. */
 FRANCIS_API void francis_stream_close(francis_stream *stream);
 
@@ -17618,11 +17618,27 @@ FRANCIS_API francis_result francis_stream_end(francis_ctx *ctx, francis_stream *
     return r;
 }
 
+/* A handler closes its own stream. Ended, it is left to the end of the turn; else his caller cannot
+ * get what the turn would have answered, so it has failed. */
+static bool frn_stream_close_own(francis_stream *s)
+{
+    bool ended;
+
+    frn_lock(s->host);
+    ended = frn_stream_ended(s);
+    frn_unlock(s->host);
+    if (!ended)
+        (void)frn_refuse(s->turn, FRANCIS_ERR_CANCELLED, "the handler has closed its stream");
+    return ended;
+}
+
 FRANCIS_API void francis_stream_close(francis_stream *stream)
 {
     francis_host *h;
 
     if (stream == NULL || frn_forked(stream->host))
+        return;
+    if (!stream->caller && stream->turn != NULL && !stream->kept && frn_stream_close_own(stream))
         return;
     h = stream->host;
     francis_call_free(&stream->wait);       /* waits for an on_ready in another thread */

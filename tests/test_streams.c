@@ -411,6 +411,17 @@ static francis_result box_peek_writes(francis_ctx *ctx)
     return FRANCIS_OK;
 }
 
+/* Closes its own stream, with input "end" after it has ended it. */
+static francis_result box_closes(francis_ctx *ctx)
+{
+    ((box_state *)francis_state(ctx))->n = 7;
+    expect(francis_stream_write(ctx, ctx->stream, "x", 1), FRANCIS_OK);
+    if (ctx->input.size > 0)
+        expect(francis_stream_end(ctx, ctx->stream), FRANCIS_OK);
+    francis_stream_close(ctx->stream);
+    return FRANCIS_OK;
+}
+
 static const francis_method methods[] = {
     { "echo", box_echo, FRANCIS_STREAM, 0 },
     { "sum", box_sum, FRANCIS_STREAM, 0 },
@@ -425,6 +436,7 @@ static const francis_method methods[] = {
     { "show", box_show, FRANCIS_PEEK_STREAM, 0 },
     { "subscribe", box_subscribe, FRANCIS_STREAM, 0 },
     { "hold", box_hold, FRANCIS_STREAM, 0 },
+    { "closes", box_closes, FRANCIS_STREAM, 0 },
     { "late", box_late, FRANCIS_STREAM, 0 },
     { "wrong", box_wrong, FRANCIS_STREAM, 0 },
     { "peek writes", box_peek_writes, FRANCIS_PEEK_STREAM, 0 },
@@ -1316,6 +1328,26 @@ static void test_close(void **state)
     close_hosts();
 }
 
+/* Would catch: a turn that is stored while its caller is told that it was cancelled. */
+static void test_handler_closes(void **state)
+{
+    francis_stream *s;
+    char            out[4];
+    size_t          n;
+    open_hosts(state);
+    s = begin_box("h", "closes", NULL);
+    t_result(francis_stream_read(it.ctx, s, out, sizeof out, &n), FRANCIS_ERR_CANCELLED);
+    francis_stream_close(s);
+    assert_int_equal(number_of("h"), 0);
+    s = begin_box("h", "closes", "end");
+    t_ok(francis_stream_read(it.ctx, s, out, sizeof out, &n));
+    assert_int_equal(n, 1);
+    t_result(francis_stream_read(it.ctx, s, out, sizeof out, &n), FRANCIS_DONE);
+    francis_stream_close(s);
+    assert_int_equal(number_of("h"), 7);
+    close_hosts();
+}
+
 /* Would catch: a writer that fills the memory of a reader who does not read. */
 static void test_back_pressure(void **state)
 {
@@ -1561,6 +1593,7 @@ int main(int argc, char **argv)
         EACH(test_refusals),      EACH(test_gate),      EACH(test_earlier_turns),
         EACH(test_keep),          EACH(test_kept_life), EACH(test_close),
         EACH(test_back_pressure), EACH(test_limits),    EACH(test_deadline),
+        EACH(test_handler_closes),
         EACH(test_waver),         EACH(test_flood),     EACH(test_deaf),
         EACH(test_input),         EACH(test_moved),     EACH(test_kept_changes),
         EACH(test_kept_failures), EACH(test_close_waits),
