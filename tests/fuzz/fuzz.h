@@ -215,7 +215,8 @@ static void fuzz_begin(bool stream)
     if (fuzz.handles < FUZZ_HANDLES) {
         uint64_t       h = ++fuzz.handles;
         francis_result r = stream ? frn_net_stream_open(fuzz.net, "peer", "x:1", h, head)
-                                  : frn_net_call(fuzz.net, "peer", "x:1", h, head, body, until);
+                                  : frn_net_call(fuzz.net, "peer", "x:1", h, head, body,
+                                                 (ms & 1) != 0, until);
         fuzz.ended[h] = r != FRANCIS_OK;
     }
     frn_buf_drop(&fuzz.b->mem, head);

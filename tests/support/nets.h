@@ -277,7 +277,8 @@ static francis_result call(host *from, host *to, uint64_t handle, int64_t head, 
 {
     frn_buf       *h = head >= 0 ? bytes(from, (size_t)head, handle + 1) : NULL;
     frn_buf       *b = body >= 0 ? bytes(from, (size_t)body, handle) : NULL;
-    francis_result r = frn_net_call(from->net, to->id, to->address, handle, h, b, deadline_ns);
+    francis_result r = frn_net_call(from->net, to->id, to->address, handle, h, b, false,
+                                    deadline_ns);
 
     frn_buf_drop(&from->base->mem, h);
     frn_buf_drop(&from->base->mem, b);
