@@ -9027,16 +9027,16 @@ static int frn_net_events_of(const struct pollfd *fds, int count, int index, int
 
 static void frn_net_pass(frn_net *n, const struct pollfd *fds, int count)
 {
-    frn_list  todo;
+    frn_list  all;
     frn_list *item;
     frn_link *shake = NULL;
 
     frn_net_end_links(n);
     if (n->listening && frn_net_events_of(fds, count, n->poll_index, n->fd) != 0)
         frn_net_accept(n);
-    frn_list_init(&todo);
-    frn_list_move(&todo, &n->links);
-    while ((item = frn_list_pop(&todo)) != NULL) {
+    frn_list_init(&all);
+    frn_list_move(&all, &n->links);
+    while ((item = frn_list_pop(&all)) != NULL) {
         frn_link *c = FRN_OF(frn_link, all, item);
         frn_list_push(&n->links, item);
         frn_link_step(c, frn_net_events_of(fds, count, c->poll_index, c->fd), &shake);

@@ -2,6 +2,7 @@
  * is told when the host of its actor dies. Hosts in this process, and children that are killed. */
 #include "support/t.h"
 
+#include "support/address.h"
 #include "support/child.h"
 #include "support/raw_sqlite.h"
 
@@ -93,22 +94,6 @@ static francis_host *hosts[HOSTS];
 static francis_ctx  *ctxs[HOSTS];
 static t_log         logs;
 static const char   *path;
-
-/* A port that was free a moment ago. */
-static void free_address(char address[40])
-{
-    struct sockaddr_in in;
-    socklen_t          size = sizeof in;
-    int                fd = socket(AF_INET, SOCK_STREAM, 0);
-    (void)memset(&in, 0, sizeof in);
-    in.sin_family = AF_INET;
-    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    assert_true(fd >= 0);
-    assert_int_equal(bind(fd, (const struct sockaddr *)&in, sizeof in), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &size), 0);
-    (void)close(fd);
-    (void)snprintf(address, 40, "127.0.0.1:%u", (unsigned)ntohs(in.sin_port));
-}
 
 static francis_host_desc host_desc(const char *address)
 {

@@ -604,7 +604,7 @@ static void members_start(void)
         members[i].number = i;
         members[i].fd = fds[1];
         members[i].seed = (unsigned)i + 1;
-        hosts_address(members[i].address);
+        free_address(members[i].address);
         members[i].pid = child_start(member_body, &members[i]);
         hosts_pid_keep(members[i].pid, true);
     }

@@ -2,14 +2,12 @@
  * several modes: caller and actor on one host with workers or without, and on two hosts. */
 #include "support/t.h"
 
+#include "support/address.h"
 #include "support/child.h"
 #include "support/fault_alloc.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <sys/socket.h>
 
 typedef enum {
     HERE,                           /* one host, with workers */
@@ -452,22 +450,6 @@ static const francis_method methods[] = {
 };
 
 /* ---- hosts ---- */
-
-/* A port that was free a moment ago. */
-static void free_address(char address[40])
-{
-    struct sockaddr_in in;
-    socklen_t          size = sizeof in;
-    int                fd = socket(AF_INET, SOCK_STREAM, 0);
-    (void)memset(&in, 0, sizeof in);
-    in.sin_family = AF_INET;
-    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    assert_true(fd >= 0);
-    assert_int_equal(bind(fd, (const struct sockaddr *)&in, sizeof in), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &size), 0);
-    (void)close(fd);
-    (void)snprintf(address, 40, "127.0.0.1:%u", (unsigned)ntohs(in.sin_port));
-}
 
 static francis_host *host_start(const francis_host_desc *desc, bool serves, int64_t idle_ms)
 {

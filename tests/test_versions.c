@@ -119,7 +119,7 @@ static void members_start(void)
         members[i].other = i == 1;
         members[i].key = key_a;
         members[i].old = "";
-        hosts_address(members[i].address);
+        free_address(members[i].address);
         member_start(&members[i]);
     }
     for (unsigned i = 0; i < IDS; i++)

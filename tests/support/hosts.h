@@ -12,14 +12,12 @@
 #ifndef HOSTS_H
 #define HOSTS_H
 
+#include "address.h"
 #include "child.h"
 #include "counters.h"
 
-#include <arpa/inet.h>
 #include <dirent.h>
-#include <netinet/in.h>
 #include <poll.h>
-#include <sys/socket.h>
 
 /* The desc of a host that several tests need. */
 T_UNUSED static francis_host_desc hosts_desc(const char *path, int workers)
@@ -31,22 +29,6 @@ T_UNUSED static francis_host_desc hosts_desc(const char *path, int workers)
                                .busy_timeout_ms = FRANCIS_SECONDS(20),
                                .log_level = FRANCIS_LOG_DEBUG };
     return desc;
-}
-
-/* A port that was free a moment ago. */
-T_UNUSED static void hosts_address(char address[40])
-{
-    struct sockaddr_in in;
-    socklen_t          size = sizeof in;
-    int                fd = socket(AF_INET, SOCK_STREAM, 0);
-    (void)memset(&in, 0, sizeof in);
-    in.sin_family = AF_INET;
-    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    assert_true(fd >= 0);
-    assert_int_equal(bind(fd, (const struct sockaddr *)&in, sizeof in), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &size), 0);
-    (void)close(fd);
-    (void)snprintf(address, 40, "127.0.0.1:%u", (unsigned)ntohs(in.sin_port));
 }
 
 /* -- in this process --------------------------------------------------------------------------- */
