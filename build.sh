@@ -363,7 +363,7 @@ require() {
 # this Debian release, with the configuration of that package, and kept outside of the tree.
 
 mbedtls36_release=trixie
-mbedtls36_tests='cluster versions security net netns'   # of TLS: these run with it as well
+mbedtls36_tests='cluster streams versions security net netns'   # of TLS: these run with it as well
 
 mbedtls36_dir() {
     say "${XDG_CACHE_HOME:-${HOME:-}/.cache}/francis/mbedtls-3.6-$(plain_cc_target)"
