@@ -1954,6 +1954,7 @@ static void test_singleton_taken_over(void **state)
     francis_host_desc desc;
     hosts_far         far;
     counter_model     m;
+    sqlite3          *db;
     hosts_near       *has, *other;
     (void)state;
     database(path);
@@ -1966,6 +1967,9 @@ static void test_singleton_taken_over(void **state)
     far.types = one;
     hosts_far_start(&far);
     t_ok(hosts_order(&far, HOSTS_OPEN, NULL, NULL));
+    db = raw_open(path);            /* bootstrapped over there: it has a state */
+    t_until(raw_int(db, "SELECT count(*) FROM francis_actor_state", NULL, NULL) == 1);
+    (void)sqlite3_close(db);
     m.hi = 1;
     t_ok(hosts_order_add(&far, "one", &m));
     assert_int_equal(m.lo, 2);
