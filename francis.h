@@ -2433,7 +2433,8 @@ typedef enum frn_stmt {
     FRN_STMT_BEGIN, FRN_STMT_COMMIT, FRN_STMT_ROLLBACK, FRN_STMT_FENCE, FRN_STMT_ANSWER,
     FRN_STMT_SETTLE, FRN_STMT_CHALLENGE, FRN_STMT_HOST, FRN_STMT_HOSTS, FRN_STMT_CLAIM,
     FRN_STMT_OWNER, FRN_STMT_ACTOR_LOAD, FRN_STMT_REQUESTS_LOAD, FRN_STMT_RELEASE,
-    FRN_STMT_FOREIGN, FRN_STMT_STRANGERS, FRN_STMT_STATE_PUT, FRN_STMT_STATE_DELETE,
+    FRN_STMT_FOREIGN, FRN_STMT_STRANGERS, FRN_STMT_VERSION, FRN_STMT_STATE_PUT,
+    FRN_STMT_STATE_DELETE,
     FRN_STMT_VERSION_PUT, FRN_STMT_VERSION_DELETE, FRN_STMT_REQUEST_PUT, FRN_STMT_ALARMS_DELETE,
     FRN_STMT_DEAD_DELETE, FRN_STMT_SWEEP_DUE, FRN_STMT_SWEEP_VERSIONS, FRN_STMT_SWEEP_STATES,
     FRN_STMT_SWEEP_REQUESTS, FRN_STMT_SWEEP_PLACEMENTS, FRN_STMT_SWEEP_TYPES,
@@ -2492,6 +2493,8 @@ static const char *const frn_sqlite_sql[FRN_STMT_END] = {
     /* STRANGERS: does any? */
     "SELECT EXISTS (SELECT 1 FROM @active_actors WHERE host_id < ?1)"
     " OR EXISTS (SELECT 1 FROM @active_actors WHERE host_id > ?1)",
+    /* VERSION: another one when another connection has changed the file */
+    "PRAGMA data_version",
     /* STATE_PUT */
     "INSERT INTO @actor_state(actor_type, actor_id, actor_state_data, actor_state_expiration_time)"
     " VALUES(?1, ?2, ?3, ?4) ON CONFLICT(actor_type, actor_id) DO UPDATE"
@@ -4324,18 +4327,31 @@ static int frn_sqlite_set_sync(frn_sqlite *s, bool sync)
     return rc;
 }
 
+/* Not that of SQLITE_FCNTL_DATA_VERSION, which our own commits change, too. */
+static int frn_sqlite_read_version(frn_sqlite *s, unsigned *version)
+{
+    int           rc = SQLITE_OK;
+    sqlite3_stmt *stmt = frn_sqlite_stmt(s, &s->conn[0], FRN_STMT_VERSION, &rc);
+
+    if (stmt == NULL)
+        return rc;
+    rc = sqlite3_step(stmt);
+    *version = (unsigned)sqlite3_column_int(stmt, 0);
+    (void)sqlite3_reset(stmt);
+    return rc == SQLITE_ROW ? SQLITE_OK : rc;
+}
+
 /* Whether placement rows may be others than those of our claims. While no other connection has
  * changed the file, they are as we left them, so that a lone host need not look for each turn. Once
  * one has, a row of ours may be gone as well, and each turn looks for its own. */
 static int frn_sqlite_look_for_strangers(frn_sqlite *s, const char *host_id)
 {
     sqlite3_stmt *stmt;
-    sqlite3      *db = s->conn[0].db;
     unsigned      version = 0;
-    int           rc = sqlite3_file_control(db, "main", SQLITE_FCNTL_DATA_VERSION, &version);
+    int           rc = frn_sqlite_read_version(s, &version);
 
-    if (rc == SQLITE_OK && s->looked && version == s->version && s->handle == NULL)
-        return SQLITE_OK;
+    if (rc != SQLITE_OK || (s->looked && version == s->version && s->handle == NULL))
+        return rc;
     stmt = frn_sqlite_of_host(s, &s->conn[0], FRN_STMT_STRANGERS, host_id, &rc);
     if (stmt == NULL)
         return rc;
