@@ -17039,18 +17039,24 @@ FRANCIS_API francis_result francis_answer(francis_ctx *ctx, uint64_t ticket, fra
 // >> 810 api.call | needs: 700 800
 //    Public bodies that call actors.
 
+static void frn_spec_fill(frn_spec *s, const char *type, const char *id, const char *method,
+                          const void *data, size_t size)
+{
+    memset(s, 0, sizeof *s);
+    s->type = type;
+    s->id = id;
+    s->method = method != NULL ? method : "";
+    s->data = data;
+    s->size = size;
+}
+
 FRANCIS_API francis_result francis_invoke(francis_ctx *ctx, const char *type, const char *id,
                                           const char *method, const void *data, size_t size,
                                           francis_call *call)
 {
     frn_spec s;
 
-    memset(&s, 0, sizeof s);
-    s.type = type;
-    s.id = id;
-    s.method = method != NULL ? method : "";
-    s.data = data;
-    s.size = size;
+    frn_spec_fill(&s, type, id, method, data, size);
     return frn_submit(ctx, &s, call);
 }
 
@@ -17060,12 +17066,7 @@ FRANCIS_API francis_result francis_peek(francis_ctx *ctx, const char *type, cons
 {
     frn_spec s;
 
-    memset(&s, 0, sizeof s);
-    s.type = type;
-    s.id = id;
-    s.method = method != NULL ? method : "";
-    s.data = data;
-    s.size = size;
+    frn_spec_fill(&s, type, id, method, data, size);
     s.peek = true;
     return frn_submit(ctx, &s, call);
 }
@@ -17125,12 +17126,7 @@ FRANCIS_API francis_result francis_send(francis_ctx *ctx, const char *type, cons
 
     if (frn_forked(h))
         return FRANCIS_ERR_USAGE;
-    memset(&s, 0, sizeof s);
-    s.type = type;
-    s.id = id;
-    s.method = method != NULL ? method : "";
-    s.data = data;
-    s.size = size;
+    frn_spec_fill(&s, type, id, method, data, size);
     s.one_way = true;
     frn_lock(h);
     r = frn_send(ctx, FRN_IN_TURN(ctx) ? FRN_TURN(ctx) : NULL, &s);
@@ -17306,12 +17302,7 @@ static francis_result frn_stream_open(francis_host *h, francis_ctx *ctx, francis
         frn_stream_fail(h, s, FRANCIS_ERR_NOMEM, "out of memory");
         return FRANCIS_ERR_NOMEM;
     }
-    memset(&spec, 0, sizeof spec);
-    spec.type = desc->type;
-    spec.id = desc->id;
-    spec.method = desc->method != NULL ? desc->method : "";
-    spec.data = desc->data;
-    spec.size = desc->size;
+    frn_spec_fill(&spec, desc->type, desc->id, desc->method, desc->data, desc->size);
     spec.peek = desc->peek;
     spec.streams = true;
     return frn_stream_submit(h, ctx, s, &spec);
