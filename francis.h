@@ -300,7 +300,7 @@ enum {
     X(ERR_WOULD_BLOCK,    108, "would_block",    NOT_RUN, 0, "waiting is not possible here") \
     X(ERR_DEADLOCK,       109, "deadlock",       NOT_RUN, 0, "the call would wait for itself") \
     X(ERR_STALE,          110, "stale",          NOT_RUN, 0, "nobody waits for this ticket") \
-    X(ERR_NOT_FOUND,      201, "not_found",      NOT_RUN, 0, "there is no such state") \
+    X(ERR_NOT_FOUND,      201, "not_found",      NOT_RUN, 0, "no such state, alarm or job") \
     X(ERR_EXISTS,         202, "exists",         NOT_RUN, 0, "the request id has other work") \
     X(ERR_NOT_ACTIVE,     203, "not_active",     NOT_RUN, 0, "the actor is not active") \
     X(ERR_UNKNOWN_TYPE,   204, "unknown_type",   NOT_RUN, 0, "no host has ever served this type") \
@@ -318,6 +318,8 @@ enum {
     X(ERR_LOCKED,         504, "locked",         FAILED,  1, "the database is locked") \
     X(ERR_SCHEMA,         505, "schema",         NOT_RUN, 0, "written by another version") \
     X(ERR_TRANSPORT,      601, "transport",      NOT_RUN, 1, "its host cannot be reached") \
+    X(ERR_PERMANENT,      701, "permanent",      FAILED,  0, "job: it will never succeed") \
+    X(ERR_REJECTED,       702, "rejected",       FAILED,  1, "job: another host may do it") \
     X(ERR_NOMEM,          901, "no_memory",      FAILED,  1, "out of memory") \
     X(ERR_INTERNAL,       902, "internal",       UNKNOWN, 0, "a defect in francis") \
     X(ERR_USER,         10000, "application",    FAILED,  0, "the actor refused")
@@ -453,7 +455,15 @@ typedef enum francis_log_level {
     X(304, turn_stuck,         ERROR,   "actor") \
     X(305, bad_result,         WARNING, "actor") \
     X(306, bootstrap_failed,   WARNING, "actor") \
-    X(307, send_dropped,       DEBUG,   "actor")
+    X(307, send_dropped,       DEBUG,   "actor") \
+    X(500, alarm_failed,       WARNING, "alarm") \
+    X(501, alarm_given_up,     ERROR,   "alarm") \
+    X(502, job_failed,         WARNING, "alarm") \
+    X(503, job_dead,           ERROR,   "alarm") \
+    X(504, alarm_crashed,      ERROR,   "alarm") \
+    X(505, alarm_postponed,    DEBUG,   "alarm") \
+    X(506, alarm_corrupt,      ERROR,   "alarm") \
+    X(507, clock_stepped,      WARNING, "alarm")
 
 typedef struct francis_log {        /* borrowed; sinks run on any thread and call no francis */
     francis_log_level level;
@@ -488,6 +498,9 @@ typedef enum francis_turn_kind {
     FRANCIS_PEEK       = 1,         /* shared, read only. francis_invoke finds it too: exclusive */
     FRANCIS_STREAM     = 2,         /* exclusive, with ctx->stream */
     FRANCIS_PEEK_STREAM = 3,        /* shared, read only, with ctx->stream */
+    FRANCIS_ALARM      = 4,         /* exclusive; ctx->method = name of the alarm */
+    FRANCIS_JOB        = 5,         /* exclusive */
+    FRANCIS_JOB_FAILED = 6,         /* exclusive; after the last attempt, delivered like a job */
     FRANCIS_ACTIVATE   = 7,         /* before the first turn; its failure is that of the call */
     FRANCIS_DEACTIVATE = 8,         /* may write; does not come after a crash */
     FRANCIS_BOOTSTRAP  = 9,         /* singletons: at each start of each host */
@@ -504,7 +517,7 @@ struct francis_ctx {
     francis_host     *host;
     const char       *type, *id;    /* of the actor; NULL in the ctx for outside of turns */
     francis_turn_kind kind;
-    const char       *method;       /* of the call, else "" */
+    const char       *method;       /* of the call or job, name of the alarm, else "" */
     francis_bytes     input;
     void             *instance;     /* instance_size bytes, zeroed at activation, not stored */
     void             *user;         /* actor_desc.user */
@@ -514,13 +527,18 @@ struct francis_ctx {
     const char       *trace;        /* "" = none */
     int64_t           timeout_ms;   /* what the turn has, from its start; FOREVER = no limit */
     uint32_t          state_version;    /* UPGRADE: of the stored bytes */
+    uint32_t          attempt, attempts_max;    /* ALARM, JOB, JOB_FAILED: 1 = the first */
+    const char       *job_id;       /* JOB, JOB_FAILED; "" = none */
+    int64_t           due_ms;       /* ALARM, JOB, JOB_FAILED: when this occurrence was due */
+    francis_result    result;       /* JOB_FAILED: of the last attempt, */
+    const char       *error;        /*             and its text */
 };
 
 /* One row per method, looked up by name and kind; after that the catch-all handlers of the desc. */
 typedef struct francis_method {
     const char       *name;
     francis_handler   run;
-    francis_turn_kind kind;         /* INVOKE, PEEK, STREAM or PEEK_STREAM */
+    francis_turn_kind kind;         /* INVOKE to JOB_FAILED */
     size_t            input_size;   /* another size is refused as BAD_INPUT; 0 = any */
 } francis_method;
 #define FRANCIS_METHODS_END { NULL, NULL, FRANCIS_INVOKE, 0 }
@@ -538,7 +556,7 @@ typedef struct francis_actor_desc {
                                        It may grow: old bytes stay, new ones are zero */
     uint32_t        state_version;  /* raise it when the bytes change their meaning: .upgrade */
     size_t          instance_size;
-    francis_handler invoke, peek, stream, peek_stream;  /* catch-alls */
+    francis_handler invoke, peek, stream, peek_stream, alarm, job, job_failed;  /* catch-alls */
     francis_handler activate, deactivate, upgrade;
     bool            singleton;      /* the only actor of its type, id "singleton" */
     francis_handler bootstrap;
@@ -548,11 +566,17 @@ typedef struct francis_actor_desc {
     int64_t         deactivate_timeout_ms;  /* 5 s */
     int64_t         turn_timeout_ms;        /* how long a turn that has failed (deadline passed,
                                                ...) may still run before the actor goes on without
-                                               it, on fresh memory; 0 and FOREVER = no limit */
+                                               it, on fresh memory; 0 and FOREVER = no limit. An
+                                               alarm's or job's turn fails after it */
     uint32_t        concurrency_max;        /* active actors per host; no limit */
     uint32_t        mailbox_max;            /* waiting calls per actor; 1024 */
     uint32_t        attempts_max;           /* of an alarm or job, the first included; 3 */
-    int64_t         retry_delay_ms;         /* before the second attempt, then x 1.5; 2 s */
+    int64_t         retry_delay_ms;         /* before the second attempt, then x 1.5, up to x 10,
+                                               each +- a tenth; 2 s */
+    uint32_t        crashes_max;            /* so often may a host end while it runs an alarm or job,
+                                               before that is given up; 5 */
+    const char     *capacity_group;         /* of the jobs of all its types at most capacity_max */
+    uint32_t        capacity_max;           /* run at a time on a host */
     francis_placement placement;    /* of an actor that is active nowhere */
     uint32_t        requests_kept_max;      /* request ids remembered per actor; 64 */
     int64_t         requests_kept_ms;       /* 10 min */
@@ -825,6 +849,91 @@ FRANCIS_API const char    *francis_stream_error(const francis_stream *stream);
 
 // >> 155 pub.durable
 
+typedef enum francis_missed {       /* what of a repetition whose time has passed unused */
+    FRANCIS_MISSED_ONCE,            /* runs once for all that were missed */
+    FRANCIS_MISSED_SKIP,            /* not at all: the next one is in the future */
+    FRANCIS_MISSED_ALL              /* each, one after the other, the last missed_max of them */
+} francis_missed;
+
+/* When something is due again: a duration ("90s", "1h30m", "250ms"; ISO 8601: "PT5M", "P1M"), five
+ * cron fields ("0 9 * * 1-5"), "@daily" and its like, or "@every 1h"; if wanted behind
+ * "TZ=Europe/Rome ", else in UTC. Times are counted from when it was scheduled, not from when it
+ * ran; see docs/alarms.md. */
+typedef struct francis_alarm {
+    const char    *type, *id;       /* NULL, NULL = this actor */
+    const char    *name;
+    const void    *data;            /* copied; ctx->input of the handler */
+    size_t         size;            /* bytes, at most message_bytes_max */
+    int64_t        due_ms;          /* Unix time in ms, */
+    int64_t        delay_ms;        /* or from now; neither = now, with cron its first time */
+    const char    *repeat;          /* NULL = once */
+    int64_t        repeat_ms;       /* or so */
+    int64_t        until_ms;        /* no repetition after this instant; 0 = no end */
+    francis_missed missed;
+    uint32_t       missed_max;      /* of MISSED_ALL; 1000 */
+    bool           wait_for_clock;  /* does not run before the clock is past 2025 */
+} francis_alarm;
+
+/* francis_alarm_set: makes an alarm, or replaces the actor's one of that name. One that has the
+ * same properties already is left as it is, attempts included (a delay_ms never is the same).
+ * francis_alarm_delete: forgets it; looks at type, id and name only.
+ *   ctx    a turn's: it becomes part of the turn, or does not happen; or francis_host_ctx
+ *   alarm  copied
+ *   call   options, error text; may be NULL
+ * The actor need not be active, and no host need serve its type. An alarm is done, or armed for the
+ * next time, in the commit of its own handler's turn. If the handler sets or deletes it, that
+ * stands instead.
+ * Returns OK; NOT_FOUND: delete, there is none (a turn does not fail by that); INVALID: which
+ * option, and why; UNKNOWN_METHOD: the type is served here and has no handler for it; TOO_LARGE;
+ * RESERVED, READ_ONLY, NOMEM. Outside of turns also PENDING, DEADLINE, LOCKED, STORAGE, FULL,
+ * UNKNOWN, STOPPED, USAGE, WOULD_BLOCK.
+ * Threads: any. Waits: outside of turns for the commit, unless .async. */
+FRANCIS_API francis_result francis_alarm_set(francis_ctx *ctx, const francis_alarm *alarm,
+                                             francis_call *call);
+FRANCIS_API francis_result francis_alarm_delete(francis_ctx *ctx, const francis_alarm *alarm,
+                                                francis_call *call);
+
+typedef struct francis_job {
+    const char *type, *id;          /* NULL, NULL = this actor */
+    const char *method;
+    const void *data;               /* copied */
+    size_t      size;               /* bytes, at most message_bytes_max */
+    int64_t     due_ms, delay_ms;   /* as of alarms */
+    const char *repeat;
+    int64_t     repeat_ms;
+    int64_t     until_ms;
+    const char *request_id;         /* as of calls: the work is done once, and a second dispatch is
+                                       the first one */
+} francis_job;
+
+/* francis_job_dispatch: lets an actor do something later, or soon: a row that is stored, and a turn
+ * of kind JOB that is repeated until it has succeeded, attempts_max times.
+ *   ctx   a turn's: it becomes part of the turn, so that state and job are one; or francis_host_ctx
+ *   job   copied
+ *   call  call->data is the job's id as text, call->size its length; "" if the work of that
+ *         request_id is done already. May be NULL
+ * A handler that returns ERR_PERMANENT is not tried again; one that returns ERR_REJECTED lets
+ * another host try, which costs no attempt. After the last attempt the job is kept among the dead
+ * ones, and job_failed is told. When a job of a repetition dies the next one is due nevertheless,
+ * under a new id.
+ * Returns OK; EXISTS: the request_id stands for another method or other data; else as
+ * francis_alarm_set. Threads: any. Waits: as francis_alarm_set. */
+FRANCIS_API francis_result francis_job_dispatch(francis_ctx *ctx, const francis_job *job,
+                                                francis_call *call);
+
+/* francis_job_cancel: forgets a job, dead or alive. One that runs is told by francis_interrupted,
+ * and what it writes does not count.
+ * francis_job_retry: brings a dead one back as it was, due now; call->data is its new id.
+ *   ctx     a turn's: it becomes part of the turn; or francis_host_ctx
+ *   job_id  as francis_job_dispatch or a list gave it
+ *   call    options, error text; may be NULL
+ * Returns OK; NOT_FOUND: there is no such job, or, retry, no dead one; else as francis_alarm_set.
+ * Threads: any. Waits: as francis_alarm_set. */
+FRANCIS_API francis_result francis_job_cancel(francis_ctx *ctx, const char *job_id,
+                                              francis_call *call);
+FRANCIS_API francis_result francis_job_retry(francis_ctx *ctx, const char *job_id,
+                                             francis_call *call);
+
 /* francis_state_read: the state of any actor as it is committed. Activates nothing.
  *   ctx, type, id  as of francis_invoke
  *   call           call->data is the state
@@ -866,18 +975,35 @@ FRANCIS_API francis_result francis_halt_all(francis_ctx *ctx, francis_call *call
 
 typedef enum francis_list_kind {
     FRANCIS_LIST_STATES = 0,        /* .type, .id, data, expires_ms */
+    FRANCIS_LIST_ALARMS = 1,        /* .type, .id, name, data, due_ms, until_ms, created_ms, repeat,
+                                       attempts, error, status */
+    FRANCIS_LIST_JOBS = 2,          /* the same; name = method, job_id, request_id */
+    FRANCIS_LIST_DEAD_JOBS = 3,     /* the same, and failed_ms */
     FRANCIS_LIST_ACTIVE = 4,        /* .type, .id, host, created_ms */
     FRANCIS_LIST_HOSTS  = 5,        /* host, name = address, created_ms = last seen */
     FRANCIS_LIST_TYPES  = 6         /* .type, host */
 } francis_list_kind;
 
+typedef enum francis_status {
+    FRANCIS_STATUS_WAITING,         /* until it is due, and has its turn */
+    FRANCIS_STATUS_RUNNING,         /* on this host; of others that is not known */
+    FRANCIS_STATUS_RETRYING,        /* the last attempt has failed */
+    FRANCIS_STATUS_DEAD
+} francis_status;
+
 typedef struct francis_item {       /* "" and 0 where it does not apply */
     const char *type, *id;
-    const char *name;               /* address of the host */
+    const char *name;               /* of the alarm; method of the job; address of the host */
     const char *host;
     const void *data;               /* with .with_data */
     size_t      size;
     int64_t     created_ms, expires_ms;
+    const char *job_id, *request_id;
+    int64_t     due_ms, until_ms, failed_ms;
+    const char *repeat;             /* in its plainest form: "90s" is "PT1M30S" */
+    francis_status status;
+    uint32_t    attempts;           /* that have failed */
+    const char *error;              /* of the last of them */
 } francis_item;
 
 /* {0} with .what and the filters set is a new list. Filters must stay until it is freed. */
@@ -885,6 +1011,7 @@ typedef struct francis_list {
     francis_list_kind what;
     const char *type;               /* NULL = of all types */
     const char *id;                 /* of this actor only */
+    const char *name;               /* this alarm, or job of this id, only */
     const char *after;              /* go on behind this cursor */
     uint32_t    limit;              /* items in all; 0 = no limit. Pages are fetched as needed */
     bool        with_data;
@@ -1045,6 +1172,10 @@ typedef struct francis_stats {
     uint64_t calls_local, calls_out, calls_in, calls_refused, replays;
     uint64_t commits, commits_failed, commits_unknown, commit_turns, commit_rows, bytes_written;
     uint64_t bootstraps_failed;
+    uint64_t alarms_fired, alarms_failed;   /* turns that have committed; attempts that failed */
+    uint64_t alarms_given_up;       /* after attempts_max; a repetition goes on with the next */
+    uint64_t jobs_done, jobs_retried, jobs_dead;
+    uint64_t queue_alarms;          /* alarms and jobs of the next seconds, in memory */
     uint64_t queue_turns, queue_commits, calls_in_flight;
     uint64_t threads_blocked;
     uint64_t streams;               /* ends that are here now */
@@ -1061,6 +1192,7 @@ typedef struct francis_health {     /* ages in ms, 0 = nothing waits: if small, 
     int64_t commit_age_ms;          /* of the oldest sealed turn that is not committed */
     int64_t lease_age_ms;           /* since the last renewal began; see lease_ms */
     int64_t busy_age_ms;            /* for so long others have kept the write lock from this host */
+    int64_t overdue_age_ms;         /* of the oldest alarm or job that could run and does not */
     int64_t busy_process;           /* which process has it, once that is a second; 0 = unknown */
     bool    ready, draining;
 } francis_health;
