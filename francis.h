@@ -2347,7 +2347,199 @@ static void frn_unpack_text(frn_unpack *u, char *out, size_t size)
     u->at += n;
 }
 
-// >> 400 store | needs: 210 220 230 260 270
+// >> 330 alarm | needs: 270 320
+//    An alarm or a job as it is stored: what it is called, when it is due, what has become of it;
+//    and what is to be done with one, as a part of a transaction.
+
+typedef enum frn_alarm_kind {
+    FRN_KIND_ALARM,
+    FRN_KIND_JOB,
+    FRN_KIND_HOOK                   /* a dead job, that job_failed is still to be told of */
+} frn_alarm_kind;
+
+typedef enum frn_alarm_text {
+    FRN_TEXT_TYPE, FRN_TEXT_ACTOR,
+    FRN_TEXT_NAME,                  /* of a job '/' and its key, which no alarm can be called */
+    FRN_TEXT_METHOD,                /* of a job */
+    FRN_TEXT_REPEAT,                /* as frn_schedule_text has it */
+    FRN_TEXTS
+} frn_alarm_text;
+
+typedef struct frn_alarm {
+    frn_alarm_kind kind;
+    char           id[FRN_UUID_SIZE];
+    frn_buf       *texts;           /* one behind the other, each with its NUL */
+    uint32_t       at[FRN_TEXTS];
+    frn_buf       *data;            /* NULL = none */
+    frn_buf       *error;           /* of the last attempt that failed; NULL = none */
+    int64_t        due_ms;          /* this occurrence: scheduled, and */
+    int64_t        wake_ms;         /* when it is tried next */
+    int64_t        anchor_ms;       /* the first one: repetitions are counted from it */
+    int64_t        until_ms;        /* 0 = no end */
+    uint64_t       hash;            /* of a job's method and data, see frn_work_hash */
+    uint32_t       attempts;        /* of this occurrence, that have failed */
+    uint32_t       crashes;         /* hosts that ended while it ran, or may have */
+    uint32_t       missed_max;
+    francis_missed missed;
+    bool           wait_for_clock;
+    bool           started;         /* marked in the file: it runs, or its host has ended */
+    francis_result result;          /* of the last attempt */
+} frn_alarm;
+
+static const char *frn_alarm_get(const frn_alarm *a, frn_alarm_text which)
+{
+    return (const char *)FRN_BYTES(a->texts) + a->at[which];
+}
+
+static bool frn_alarm_set_texts(frn_mem *m, frn_alarm *a, const char *const texts[FRN_TEXTS])
+{
+    size_t size = 0, n;
+    int    i;
+
+    for (i = 0; i < FRN_TEXTS; i++)
+        size += strlen(texts[i]) + 1;
+    a->texts = frn_buf_new(m, size);
+    if (a->texts == NULL)
+        return false;
+    for (i = 0, size = 0; i < FRN_TEXTS; i++, size += n) {
+        n = strlen(texts[i]) + 1;
+        memcpy((char *)FRN_BYTES(a->texts) + size, texts[i], n);
+        a->at[i] = (uint32_t)size;
+    }
+    return true;
+}
+
+static void frn_alarm_clear(frn_mem *m, frn_alarm *a)
+{
+    frn_buf_drop(m, a->texts);
+    frn_buf_drop(m, a->data);
+    frn_buf_drop(m, a->error);
+    a->texts = a->data = a->error = NULL;
+}
+
+static void frn_alarm_copy(frn_alarm *to, const frn_alarm *from)    /* shares the bytes */
+{
+    *to = *from;
+    (void)frn_buf_ref(to->texts);
+    (void)frn_buf_ref(to->data);
+    (void)frn_buf_ref(to->error);
+}
+
+static bool frn_alarm_same_text(const frn_alarm *a, const frn_alarm *b, frn_alarm_text which)
+{
+    return strcmp(frn_alarm_get(a, which), frn_alarm_get(b, which)) == 0;
+}
+
+static bool frn_alarm_same_key(const frn_alarm *a, const frn_alarm *b)
+{
+    return frn_alarm_same_text(a, b, FRN_TEXT_NAME) && frn_alarm_same_text(a, b, FRN_TEXT_ACTOR)
+        && frn_alarm_same_text(a, b, FRN_TEXT_TYPE);
+}
+
+static bool frn_buf_equal(const frn_buf *a, const frn_buf *b)   /* no bytes are like none */
+{
+    size_t a_size = a != NULL ? a->size : 0, b_size = b != NULL ? b->size : 0;
+    return a_size == b_size && (a_size == 0 || memcmp(FRN_BYTES(a), FRN_BYTES(b), a_size) == 0);
+}
+
+/* Whether setting b where a is would change nothing. */
+static bool frn_alarm_same(const frn_alarm *a, const frn_alarm *b)
+{
+    return a->anchor_ms == b->anchor_ms && a->until_ms == b->until_ms && a->missed == b->missed
+        && a->missed_max == b->missed_max && a->wait_for_clock == b->wait_for_clock
+        && frn_alarm_same_text(a, b, FRN_TEXT_REPEAT) && frn_buf_equal(a->data, b->data);
+}
+
+/* From when on a look at the file finds it. One that comes again often keeps the same moment for a
+ * while, so that arming it does not touch the index. */
+enum { FRN_LOOK_BUCKET_MS = 65536 };
+
+static int64_t frn_alarm_look_ms(const frn_schedule *s, int64_t wake_ms)
+{
+    int64_t next = wake_ms > 0 ? frn_schedule_next(s, wake_ms, wake_ms) : FRN_NEVER_DUE;
+
+    return next != FRN_NEVER_DUE && next - wake_ms < FRN_LOOK_BUCKET_MS
+        ? wake_ms - wake_ms % FRN_LOOK_BUCKET_MS : wake_ms;
+}
+
+static bool frn_repeat_is_cron(const char *repeat)      /* one that frn_schedule_text has written */
+{
+    const char *blank = strncmp(repeat, "TZ=", 3) == 0 ? strchr(repeat, ' ') : NULL;
+
+    repeat = blank != NULL ? blank + 1 : repeat;
+    return repeat[0] != '\0' && repeat[0] != 'P';
+}
+
+/* The creation time lies in the id; 0 = it does not. */
+static int64_t frn_uuid_time(const char *id)
+{
+    int64_t ms = 0;
+    int     i;
+
+    if (strnlen(id, FRN_UUID_SIZE) != FRN_UUID_SIZE - 1 || id[14] != '7')
+        return 0;
+    for (i = 0; i < 13; i++) {
+        const char *digits = "0123456789abcdef", *at = strchr(digits, id[i]);
+        if (i != 8 && at == NULL)
+            return 0;
+        if (i != 8)
+            ms = ms * 16 + (at - digits);
+    }
+    return ms;
+}
+
+typedef enum frn_record_op {
+    FRN_RECORD_SET,                 /* an alarm; one that says the same is kept */
+    FRN_RECORD_DELETE,
+    FRN_RECORD_DISPATCH,            /* a job; the first one of its key is kept */
+    FRN_RECORD_CANCEL,              /* a job, dead or alive, by its id */
+    FRN_RECORD_RETRY,               /* a dead job lives again, as .next_id */
+    FRN_RECORD_CONSUME,             /* this occurrence is over, for good */
+    FRN_RECORD_REARM,               /* it is over, and .next_ms is the next one */
+    FRN_RECORD_ATTEMPT,             /* it is tried again at .a.wake_ms */
+    FRN_RECORD_BURY                 /* the job is dead; .next_ms is the next one, as .next_id */
+} frn_record_op;
+
+typedef struct frn_record {         /* what is done with one, in a transaction */
+    frn_list       link;
+    frn_record_op  op;
+    frn_alarm      a;               /* as it shall be; from CONSUME on: as it was */
+    int64_t        look_ms;         /* SET, DISPATCH, REARM, BURY */
+    int64_t        next_ms;         /* 0 = there is none */
+    char           next_id[FRN_UUID_SIZE];
+    bool           same_look;       /* REARM: the row is found as before */
+    bool           must;            /* if the occurrence is not there, nothing of the write is */
+    bool           hook;            /* BURY: job_failed is to be told */
+    uint64_t       call;            /* who waits for it; 0 = nobody */
+    /* out: */
+    francis_result result;
+    bool           kept;            /* SET, DISPATCH: what was there stands, .a.id is its id */
+} frn_record;
+
+static frn_record *frn_record_new(frn_mem *m, frn_record_op op)
+{
+    frn_record *r = (frn_record *)frn_mem_alloc(m, sizeof *r);
+    if (r == NULL)
+        return NULL;
+    frn_list_init(&r->link);
+    r->op = op;
+    return r;
+}
+
+static void frn_record_free(frn_mem *m, frn_record *r)
+{
+    frn_list_remove(&r->link);
+    frn_alarm_clear(m, &r->a);
+    frn_mem_free(m, r, sizeof *r);
+}
+
+static void frn_records_free(frn_mem *m, frn_list *records)
+{
+    while (!frn_list_empty(records))
+        frn_record_free(m, FRN_OF(frn_record, link, records->next));
+}
+
+// >> 400 store | needs: 210-270 330
 //    What the runtime wants of a database, in terms of hosts, actors and turns. A provider fills
 //    frn_store_ops; only it knows tables, batch numbers and connections. Every operation may be
 //    answered later, from any thread, by calling its done function once: frn_part.done,
@@ -2395,6 +2587,7 @@ typedef enum frn_write_op {
     FRN_WRITE_RELEASE,              /* take the placement away */
     FRN_WRITE_TURN,                 /* what turns of one actor wrote */
     FRN_WRITE_ADMIN,                /* the same for an actor that is placed nowhere */
+    FRN_WRITE_RECORDS,              /* alarms and jobs alone, whoever has the actor */
     FRN_WRITE_SWEEP,                /* delete what has expired */
     FRN_WRITE_CHALLENGE,            /* ask another host (.id) to show that it stands */
     FRN_WRITE_EVICT                 /* evict it, if it has not */
@@ -2422,6 +2615,8 @@ typedef struct frn_write {
     frn_request **requests;
     uint32_t      requests_count, requests_cap;
     uint32_t      turns;
+    frn_list      records;          /* alarms and jobs; also RECORDS */
+    size_t        records_bytes;
     /* CLAIM: in, out */
     int64_t       idle_timeout_ms;
     frn_request  *found_requests;   /* with refs 1, in a list */
@@ -2470,19 +2665,40 @@ typedef enum frn_read_kind {
     FRN_READ_STATE, FRN_READ_PAGE,
     FRN_READ_STANDING,              /* of the host .id: OK, or EVICTED */
     FRN_READ_OWNER,                 /* the host that has the actor: .owner, "" = none */
-    FRN_READ_HOSTS                  /* all that stand: .on_host for each type of each */
+    FRN_READ_HOSTS,                 /* all that stand: .on_host for each type of each */
+    FRN_READ_DUE,                   /* alarms and jobs of .type: .on_alarm for each that wakes by
+                                       .wake_by_ms, from .from_ms on */
+    FRN_READ_HOOKS,                 /* dead jobs of .type that job_failed waits for */
+    FRN_READ_ALARM,                 /* one: .name of the actor, or with .id, dead ones too */
+    FRN_READ_CHANGED                /* .next_ms is another one when the file was changed */
 } frn_read_kind;
 
 typedef struct frn_owner {
     char id[64], address[300];
 } frn_owner;
 
+typedef struct frn_found {          /* an alarm as it was found */
+    frn_alarm a;                    /* whoever gets it clears it */
+    int64_t   look_ms;
+    char      host[64];             /* that has its actor; "" = none */
+} frn_found;
+
 enum { FRN_PAGE_ITEMS = 100 };
 
-typedef struct frn_item {           /* of a page; strings lie in .keys, one behind the other */
+typedef enum frn_column {           /* texts of an item, and numbers */
+    FRN_COLUMN_TYPE, FRN_COLUMN_ID, FRN_COLUMN_NAME, FRN_COLUMN_HOST, FRN_COLUMN_JOB,
+    FRN_COLUMN_KEY, FRN_COLUMN_REPEAT, FRN_COLUMN_ERROR,
+    FRN_COLUMN_TEXTS,
+    FRN_COLUMN_CREATED = FRN_COLUMN_TEXTS, FRN_COLUMN_EXPIRES, FRN_COLUMN_DUE, FRN_COLUMN_UNTIL,
+    FRN_COLUMN_FAILED, FRN_COLUMN_ATTEMPTS, FRN_COLUMN_STARTED,
+    FRN_COLUMN_DATA,
+    FRN_COLUMN_NUMBERS = FRN_COLUMN_DATA - FRN_COLUMN_TEXTS
+} frn_column;
+
+typedef struct frn_item {           /* of a page; texts lie in .keys, one behind the other */
     frn_buf *keys, *data;
-    int64_t  created_ms, expires_ms;
-    uint32_t id_at, name_at, host_at;
+    uint32_t at[FRN_COLUMN_TEXTS];
+    int64_t  numbers[FRN_COLUMN_NUMBERS];
 } frn_item;
 
 typedef struct frn_read {
@@ -2490,7 +2706,13 @@ typedef struct frn_read {
     const char       *type, *id;
     int64_t           now_ms;
     francis_list_kind what;         /* PAGE */
-    const char       *after[2];     /* PAGE: key of the last item; NULL = from the start */
+    const char       *after[3];     /* PAGE: key of the last item; NULL = from the start */
+    const char       *name;         /* PAGE: of this name, or job id; ALARM: of this name */
+    int64_t           from_ms, wake_by_ms;  /* DUE, HOOKS; in, out: where to go on */
+    char              from_id[FRN_UUID_SIZE];
+    bool              more;         /* out, DUE: there may be more rows */
+    int64_t           next_ms;      /* out, DUE: when to look for the next row behind wake_by_ms */
+    void            (*on_alarm)(struct frn_read *read, frn_found *found);
     bool              with_data;
     bool              challenged;   /* out, STANDING: there is a challenge to be answered */
     bool              with_proof;   /* OWNER: look whether that host's process lives */
@@ -2550,7 +2772,7 @@ struct frn_store {
 
 enum {
     FRN_SQLITE_LEVEL     = 4,       /* of the shared tables */
-    FRN_SQLITE_EXT_LEVEL = 2,       /* of ours */
+    FRN_SQLITE_EXT_LEVEL = 3,       /* of ours */
     FRN_SQLITE_SQL_MAX   = 2400,
     FRN_PREFIX_MAX       = 32,
     FRN_PATH_MAX         = 4096,
@@ -2571,6 +2793,13 @@ typedef enum frn_stmt {
     FRN_STMT_DEAD_DELETE, FRN_STMT_SWEEP_DUE, FRN_STMT_SWEEP_VERSIONS, FRN_STMT_SWEEP_STATES,
     FRN_STMT_SWEEP_REQUESTS, FRN_STMT_SWEEP_PLACEMENTS, FRN_STMT_SWEEP_TYPES,
     FRN_STMT_SWEEP_HOSTS, FRN_STMT_SWEEP_EXT, FRN_STMT_STATE_READ,
+    FRN_STMT_ALARM_SET, FRN_STMT_ALARM_DELETE, FRN_STMT_JOB_DISPATCH, FRN_STMT_JOB_FIND,
+    FRN_STMT_REQUEST_FIND, FRN_STMT_JOB_CANCEL, FRN_STMT_DEAD_FORGET, FRN_STMT_DEAD_RETRY,
+    FRN_STMT_DEAD_RETRY_ONCE, FRN_STMT_ALARM_CONSUME, FRN_STMT_ALARM_REARM,
+    FRN_STMT_ALARM_REARM_LOOK, FRN_STMT_ALARM_ATTEMPT, FRN_STMT_JOB_BURY, FRN_STMT_JOB_RENEW,
+    FRN_STMT_HOOK_CONSUME, FRN_STMT_HOOK_ATTEMPT, FRN_STMT_PLACED, FRN_STMT_SUSPECTS,
+    FRN_STMT_SWEEP_SUSPECTS, FRN_STMT_DUE_LOOK, FRN_STMT_DUE_NEXT, FRN_STMT_DUE_HOOKS,
+    FRN_STMT_DUE_ONE, FRN_STMT_DEAD_ONE, FRN_STMT_ALARM_ONE,
     FRN_STMT_END
 } frn_stmt;
 
@@ -2578,6 +2807,35 @@ typedef enum frn_stmt {
     "SELECT h.host_id, h.host_address, e.host_id IS NOT NULL, h.host_last_health_check," \
     " e.challenge, e.answer, e.lease_ms, e.process" \
     " FROM @hosts h LEFT JOIN @ext_hosts e ON e.host_id = h.host_id"
+
+/* See frn_sqlite_column_alarm. */
+#define FRN_ALARM_COLUMNS \
+    "SELECT a.alarm_id, a.actor_type, a.actor_id, a.alarm_name, coalesce(a.job_method, '')," \
+    " coalesce(a.alarm_cron, a.alarm_interval, ''), a.alarm_kind = 'job', a.alarm_due_time," \
+    " coalesce(a.ext_wake, a.alarm_due_time), coalesce(a.ext_anchor, a.alarm_due_time)," \
+    " coalesce(a.alarm_ttl_time, 0), a.ext_policy, a.ext_hash, a.ext_attempts, a.ext_crashes," \
+    " a.ext_started, 0, a.alarm_data, a.ext_error, a.ext_look," FRN_PLACED_COLUMN \
+    " FROM @alarms a" FRN_PLACED_JOIN("a")
+#define FRN_HOOK_COLUMNS \
+    "SELECT a.job_id, a.actor_type, a.actor_id, '///' || a.job_id, a.job_method," \
+    " coalesce(a.job_cron, a.job_interval, ''), 2, a.original_due, coalesce(a.ext_hook_at, 0), 0," \
+    " 0, 0, a.ext_hash, a.ext_hook_attempts, 0, 0, a.ext_result, a.job_data, a.last_error," \
+    " coalesce(a.ext_hook_at, 0)," FRN_PLACED_COLUMN " FROM @dead_jobs a" FRN_PLACED_JOIN("a")
+#define FRN_PLACED_COLUMN " CASE WHEN e.evicted = 0 THEN p.host_id ELSE '' END"
+#define FRN_PLACED_JOIN(t) \
+    " LEFT JOIN @active_actors p ON p.actor_type = " t ".actor_type AND p.actor_id = " t ".actor_id" \
+    " LEFT JOIN @ext_hosts e ON e.host_id = p.host_id"
+#define FRN_ROW_COLUMNS \
+    "INSERT INTO @alarms(alarm_id, actor_type, actor_id, alarm_name, alarm_due_time," \
+    " alarm_interval, alarm_ttl_time, alarm_data, alarm_kind, job_method, alarm_cron, ext_look," \
+    " ext_wake, ext_anchor, ext_policy, ext_hash, ext_attempts, ext_crashes, ext_started)"
+#define FRN_NEW_OCCURRENCE \
+    " ext_attempts = 0, ext_crashes = 0, ext_started = 0, ext_error = NULL"
+#define FRN_DEAD_ROW(name, interval, cron) \
+    FRN_ROW_COLUMNS " SELECT ?2, actor_type, actor_id, " name ", ?3, " interval ", ext_until," \
+    " job_data, 'job', job_method, " cron ", ?3, ?3, coalesce(ext_anchor, ?3), ext_policy," \
+    " ext_hash, 0, 0, 0 FROM @dead_jobs WHERE job_id = ?1" \
+    " ON CONFLICT(actor_type, actor_id, alarm_name) DO NOTHING"
 
 static const char *const frn_sqlite_sql[FRN_STMT_END] = {
     "BEGIN IMMEDIATE",
@@ -2669,7 +2927,87 @@ static const char *const frn_sqlite_sql[FRN_STMT_END] = {
     " AND NOT EXISTS (SELECT 1 FROM @hosts h WHERE h.host_id = @ext_hosts.host_id)",
     /* STATE_READ */
     "SELECT actor_state_data FROM @actor_state WHERE actor_type = ?1 AND actor_id = ?2"
-    " AND (actor_state_expiration_time IS NULL OR actor_state_expiration_time > ?3)"
+    " AND (actor_state_expiration_time IS NULL OR actor_state_expiration_time > ?3)",
+    /* ALARM_SET: one that says the same is left alone */
+    FRN_ROW_COLUMNS " VALUES(?3, ?1, ?2, ?4, ?5, ?6, ?7, ?8, 'alarm', NULL, ?9, ?10, ?5, ?5, ?11,"
+    " ?13, 0, 0, 0) ON CONFLICT(actor_type, actor_id, alarm_name) DO UPDATE SET"
+    " alarm_id = excluded.alarm_id, alarm_due_time = excluded.alarm_due_time,"
+    " alarm_interval = excluded.alarm_interval, alarm_ttl_time = excluded.alarm_ttl_time,"
+    " alarm_data = excluded.alarm_data, alarm_kind = 'alarm', job_method = NULL,"
+    " alarm_cron = excluded.alarm_cron, alarm_lease_id = NULL, alarm_lease_expiration_time = NULL,"
+    " ext_look = excluded.ext_look, ext_wake = excluded.ext_wake,"
+    " ext_anchor = excluded.ext_anchor, ext_policy = excluded.ext_policy," FRN_NEW_OCCURRENCE
+    " WHERE coalesce(@alarms.ext_anchor, @alarms.alarm_due_time) <> excluded.ext_anchor"
+    " OR @alarms.alarm_interval IS NOT excluded.alarm_interval"
+    " OR @alarms.alarm_cron IS NOT excluded.alarm_cron"
+    " OR @alarms.alarm_ttl_time IS NOT excluded.alarm_ttl_time"
+    " OR @alarms.alarm_data IS NOT excluded.alarm_data"
+    " OR @alarms.ext_policy <> excluded.ext_policy OR @alarms.alarm_kind <> 'alarm'",
+    /* ALARM_DELETE */
+    "DELETE FROM @alarms WHERE actor_type = ?1 AND actor_id = ?2 AND alarm_name = ?3"
+    " AND alarm_kind = 'alarm'",
+    /* JOB_DISPATCH: unless its request id was answered already */
+    FRN_ROW_COLUMNS " SELECT ?3, ?1, ?2, ?4, ?5, ?6, ?7, ?8, 'job', ?12, ?9, ?10, ?5, ?5, ?11, ?13,"
+    " 0, 0, 0 WHERE NOT EXISTS (SELECT 1 FROM @ext_requests WHERE actor_type = ?1 AND actor_id = ?2"
+    " AND request_id = ?14 AND expires > ?15) ON CONFLICT(actor_type, actor_id, alarm_name)"
+    " DO NOTHING",
+    /* JOB_FIND, REQUEST_FIND */
+    "SELECT ext_hash, alarm_id FROM @alarms WHERE actor_type = ?1 AND actor_id = ?2"
+    " AND alarm_name = ?3",
+    "SELECT work_hash, '' FROM @ext_requests WHERE actor_type = ?1 AND actor_id = ?2"
+    " AND request_id = ?3 AND expires > ?4",
+    /* JOB_CANCEL, DEAD_FORGET */
+    "DELETE FROM @alarms WHERE alarm_id = ?1 AND alarm_kind = 'job'"
+    " RETURNING actor_type, actor_id, alarm_name",
+    "DELETE FROM @dead_jobs WHERE job_id = ?1",
+    /* DEAD_RETRY, DEAD_RETRY_ONCE */
+    FRN_DEAD_ROW("coalesce(ext_name, '//' || ?2)", "job_interval", "job_cron"),
+    FRN_DEAD_ROW("'//' || ?2", "NULL", "NULL"),
+    /* ALARM_CONSUME */
+    "DELETE FROM @alarms WHERE alarm_id = ?1 AND alarm_due_time = ?2",
+    /* ALARM_REARM, ALARM_REARM_LOOK */
+    "UPDATE @alarms SET alarm_due_time = ?3, ext_wake = ?3," FRN_NEW_OCCURRENCE
+    " WHERE alarm_id = ?1 AND alarm_due_time = ?2",
+    "UPDATE @alarms SET alarm_due_time = ?3, ext_wake = ?3, ext_look = ?4," FRN_NEW_OCCURRENCE
+    " WHERE alarm_id = ?1 AND alarm_due_time = ?2",
+    /* ALARM_ATTEMPT */
+    "UPDATE @alarms SET ext_wake = ?3, ext_look = ?3, ext_attempts = ?4, ext_crashes = ?5,"
+    " ext_started = ?6, ext_error = ?7 WHERE alarm_id = ?1 AND alarm_due_time = ?2",
+    /* JOB_BURY, JOB_RENEW */
+    "INSERT OR REPLACE INTO @dead_jobs(job_id, actor_type, actor_id, job_method, job_data,"
+    " attempts, last_error, failed_at, original_due, job_interval, job_cron, ext_name, ext_until,"
+    " ext_anchor, ext_policy, ext_hash, ext_result, ext_hook_at, ext_hook_attempts)"
+    " SELECT alarm_id, actor_type, actor_id, coalesce(job_method, ''), alarm_data, ?3, ?4, ?5,"
+    " alarm_due_time, alarm_interval, alarm_cron, alarm_name, alarm_ttl_time,"
+    " coalesce(ext_anchor, alarm_due_time), ext_policy, ext_hash, ?6, ?7, 0 FROM @alarms"
+    " WHERE alarm_id = ?1 AND alarm_due_time = ?2",
+    "UPDATE @alarms SET alarm_id = ?5, alarm_due_time = ?3, ext_wake = ?3, ext_look = ?4,"
+    FRN_NEW_OCCURRENCE " WHERE alarm_id = ?1 AND alarm_due_time = ?2",
+    /* HOOK_CONSUME, HOOK_ATTEMPT */
+    "UPDATE @dead_jobs SET ext_hook_at = NULL WHERE job_id = ?1 AND ext_hook_at IS NOT NULL",
+    "UPDATE @dead_jobs SET ext_hook_at = ?3, ext_hook_attempts = ?4 WHERE job_id = ?1"
+    " AND ext_hook_at IS NOT NULL",
+    /* PLACED: does a row name another host? */
+    "SELECT 1 FROM @active_actors WHERE actor_type = ?1 AND actor_id = ?2 AND host_id <> ?3",
+    /* SUSPECTS, SWEEP_SUSPECTS: what may have ended a host */
+    "UPDATE @alarms SET ext_crashes = 1 WHERE actor_type = ?1 AND actor_id = ?2"
+    " AND ext_crashes = 0 AND coalesce(ext_wake, alarm_due_time) <= ?3",
+    "UPDATE @alarms SET ext_crashes = 1 WHERE ext_crashes = 0"
+    " AND coalesce(ext_wake, alarm_due_time) <= ?2 AND (actor_type, actor_id) IN (SELECT"
+    " a.actor_type, a.actor_id FROM @ext_hosts e JOIN @active_actors a ON a.host_id = e.host_id"
+    " WHERE e.evicted = 1 LIMIT ?1)",
+    /* DUE_LOOK, DUE_NEXT, DUE_HOOKS */
+    FRN_ALARM_COLUMNS " WHERE a.actor_type = ?1 AND (a.ext_look, a.alarm_id) > (?2, ?3)"
+    " AND a.ext_look <= ?4 ORDER BY a.ext_look, a.alarm_id LIMIT ?5",
+    "SELECT ext_look FROM @alarms WHERE actor_type = ?1 AND ext_look > ?2 ORDER BY ext_look"
+    " LIMIT 1",
+    FRN_HOOK_COLUMNS " WHERE a.actor_type = ?1 AND a.ext_hook_at <= ?2 ORDER BY a.ext_hook_at"
+    " LIMIT ?3",
+    /* DUE_ONE, DEAD_ONE, ALARM_ONE */
+    FRN_ALARM_COLUMNS " WHERE a.alarm_id = ?1",
+    FRN_HOOK_COLUMNS " WHERE a.job_id = ?1",
+    FRN_ALARM_COLUMNS " WHERE a.actor_type = ?1 AND a.actor_id = ?2 AND a.alarm_name = ?3"
+    " AND a.alarm_kind = 'alarm'"
 };
 
 /* Level by level. NULL ends a level. Column defaults that need a newer SQLite are left out: every
@@ -2744,6 +3082,34 @@ static const char *const frn_sqlite_ext_schema[] = {
     "ALTER TABLE @ext_hosts ADD COLUMN challenge INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE @ext_hosts ADD COLUMN answer INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE @ext_hosts ADD COLUMN lease_ms INTEGER NOT NULL DEFAULT 0",
+    NULL,
+    "ALTER TABLE @alarms ADD COLUMN ext_look INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE @alarms ADD COLUMN ext_wake INTEGER",
+    "ALTER TABLE @alarms ADD COLUMN ext_anchor INTEGER",
+    "ALTER TABLE @alarms ADD COLUMN ext_policy INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE @alarms ADD COLUMN ext_hash INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE @alarms ADD COLUMN ext_attempts INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE @alarms ADD COLUMN ext_crashes INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE @alarms ADD COLUMN ext_started INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE @alarms ADD COLUMN ext_error TEXT",
+    "UPDATE @alarms SET ext_look = alarm_due_time",
+    "DROP INDEX @alarm_due_time_idx",
+    "CREATE INDEX @ext_alarms_look_idx ON @alarms(actor_type, ext_look, alarm_id)",
+    /* whoever does not know our columns and moves a row: look at it anew */
+    "CREATE TRIGGER @ext_alarms_moved AFTER UPDATE OF alarm_due_time ON @alarms FOR EACH ROW"
+    " WHEN NEW.ext_wake IS OLD.ext_wake AND NEW.alarm_due_time <> OLD.alarm_due_time"
+    " BEGIN UPDATE @alarms SET ext_look = 0, ext_wake = NULL, ext_anchor = NULL,"
+    FRN_NEW_OCCURRENCE " WHERE alarm_id = NEW.alarm_id; END",
+    "ALTER TABLE @dead_jobs ADD COLUMN ext_name TEXT",
+    "ALTER TABLE @dead_jobs ADD COLUMN ext_until INTEGER",
+    "ALTER TABLE @dead_jobs ADD COLUMN ext_anchor INTEGER",
+    "ALTER TABLE @dead_jobs ADD COLUMN ext_policy INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE @dead_jobs ADD COLUMN ext_hash INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE @dead_jobs ADD COLUMN ext_result INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE @dead_jobs ADD COLUMN ext_hook_at INTEGER",
+    "ALTER TABLE @dead_jobs ADD COLUMN ext_hook_attempts INTEGER NOT NULL DEFAULT 0",
+    "CREATE INDEX @ext_dead_hooks_idx ON @dead_jobs(actor_type, ext_hook_at)"
+    " WHERE ext_hook_at IS NOT NULL",
     NULL
 };
 
@@ -4011,19 +4377,22 @@ static francis_result frn_sqlite_join(frn_store *store, frn_join *join, char *er
  * left. */
 static int frn_sqlite_sweep_evicted(frn_sqlite *s, bool *more)
 {
-    static const frn_stmt all[] = { FRN_STMT_SWEEP_PLACEMENTS, FRN_STMT_SWEEP_TYPES,
-                                    FRN_STMT_SWEEP_HOSTS, FRN_STMT_SWEEP_EXT };
+    static const frn_stmt all[] = { FRN_STMT_SWEEP_SUSPECTS, FRN_STMT_SWEEP_PLACEMENTS,
+                                    FRN_STMT_SWEEP_TYPES, FRN_STMT_SWEEP_HOSTS,
+                                    FRN_STMT_SWEEP_EXT };
     size_t        i;
     int           rc = SQLITE_OK;
     sqlite3_stmt *stmt;
 
     for (i = 0; rc == SQLITE_OK && i < FRN_COUNT(all); i++) {
         stmt = frn_sqlite_stmt(s, &s->conn[0], all[i], &rc);
-        if (stmt != NULL && i == 0)
+        if (stmt != NULL && i < 2)
             rc = sqlite3_bind_int64(stmt, 1, FRN_SWEEP_ROWS);
+        if (stmt != NULL && i == 0)
+            (void)sqlite3_bind_int64(stmt, 2, frn_plat_wall_ms(s->base.plat));
         if (stmt != NULL && rc == SQLITE_OK)
             rc = frn_sqlite_once(stmt);
-        if (i == 0 && rc == SQLITE_OK)
+        if (i == 1 && rc == SQLITE_OK)
             *more = *more || sqlite3_changes(s->conn[0].db) >= FRN_SWEEP_ROWS;
     }
     return rc;
@@ -4085,7 +4454,391 @@ static void frn_sqlite_leave(frn_store *store, const char *host_id)
     (void)pthread_mutex_unlock(&s->locks[0]);
 }
 
-// >> 420 store.sqlite.write | needs: 410 416
+// >> 418 store.sqlite.alarms | needs: 330 410
+//    Rows of alarms, jobs and dead jobs, and what is done with one inside a transaction. Our columns
+//    begin with ext_; ext_look is the moment from which on a look at the file finds the row.
+
+enum { FRN_POLICY_CLOCK = 4, FRN_POLICY_MOST = 8 };     /* bits of ext_policy, above those of missed */
+
+static int64_t frn_alarm_policy(const frn_alarm *a)
+{
+    return (int64_t)a->missed | (a->wait_for_clock ? FRN_POLICY_CLOCK : 0)
+        | (int64_t)a->missed_max << FRN_POLICY_MOST;
+}
+
+/* The columns of FRN_ALARM_COLUMNS or FRN_HOOK_COLUMNS, from the first on. */
+static int frn_sqlite_column_alarm(frn_sqlite *s, sqlite3_stmt *stmt, frn_alarm *a)
+{
+    const char *id = (const char *)sqlite3_column_text(stmt, 0), *texts[FRN_TEXTS];
+    int64_t     policy;
+    int         i, rc;
+
+    memset(a, 0, sizeof *a);
+    for (i = 0; i < FRN_TEXTS; i++)
+        texts[i] = (const char *)sqlite3_column_text(stmt, 1 + i);
+    for (i = 0; i < FRN_TEXTS; i++)
+        if (texts[i] == NULL || id == NULL)
+            return SQLITE_NOMEM;
+    (void)snprintf(a->id, sizeof a->id, "%s", id);
+    a->kind = (frn_alarm_kind)sqlite3_column_int(stmt, 6);
+    a->due_ms = sqlite3_column_int64(stmt, 7);
+    a->wake_ms = sqlite3_column_int64(stmt, 8);
+    a->anchor_ms = sqlite3_column_int64(stmt, 9);
+    a->until_ms = sqlite3_column_int64(stmt, 10);
+    policy = sqlite3_column_int64(stmt, 11);
+    a->missed = (francis_missed)(policy & 3);
+    a->wait_for_clock = (policy & FRN_POLICY_CLOCK) != 0;
+    a->missed_max = (uint32_t)(policy >> FRN_POLICY_MOST);
+    a->hash = (uint64_t)sqlite3_column_int64(stmt, 12);
+    a->attempts = (uint32_t)sqlite3_column_int64(stmt, 13);
+    a->crashes = (uint32_t)sqlite3_column_int64(stmt, 14);
+    a->started = sqlite3_column_int(stmt, 15) != 0;
+    a->result = sqlite3_column_int(stmt, 16);
+    if (!frn_alarm_set_texts(s->base.mem, a, texts))
+        return SQLITE_NOMEM;
+    rc = frn_sqlite_column_buf(s, stmt, 17, &a->data);
+    if (rc == SQLITE_OK && sqlite3_column_type(stmt, 18) != SQLITE_NULL)
+        rc = frn_sqlite_column_buf(s, stmt, 18, &a->error);
+    if (rc != SQLITE_OK)
+        frn_alarm_clear(s->base.mem, a);
+    return rc;
+}
+
+static int frn_sqlite_bind_text(sqlite3_stmt *stmt, int at, const char *text)   /* "" = NULL */
+{
+    return text[0] != '\0' ? sqlite3_bind_text(stmt, at, text, -1, SQLITE_STATIC)
+                           : sqlite3_bind_null(stmt, at);
+}
+
+static int frn_sqlite_bind_error(sqlite3_stmt *stmt, int at, const frn_buf *error)
+{
+    return frn_sqlite_bind_text(stmt, at, error != NULL ? (const char *)FRN_BYTES(error) : "");
+}
+
+/* Runs it, and lets go of what was bound. *changed: how many rows. */
+static int frn_sqlite_change(frn_sqlite *s, frn_part *part, sqlite3_stmt *stmt, int *changed)
+{
+    int rc = frn_sqlite_once(stmt);
+
+    (void)sqlite3_clear_bindings(stmt);
+    *changed = rc == SQLITE_OK ? sqlite3_changes(s->conn[0].db) : 0;
+    part->rows += (size_t)*changed;
+    return rc;
+}
+
+/* The row of a SET or a DISPATCH: ?1 to ?13. */
+static int frn_sqlite_bind_row(sqlite3_stmt *stmt, const frn_record *r)
+{
+    const frn_alarm *a = &r->a;
+    const char      *repeat = frn_alarm_get(a, FRN_TEXT_REPEAT);
+    bool             cron = frn_repeat_is_cron(repeat);
+    int              rc = frn_sqlite_bind_key(stmt, frn_alarm_get(a, FRN_TEXT_TYPE),
+                                              frn_alarm_get(a, FRN_TEXT_ACTOR));
+
+    (void)sqlite3_bind_text(stmt, 3, a->id, -1, SQLITE_STATIC);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_bind_text(stmt, 4, frn_alarm_get(a, FRN_TEXT_NAME), -1, SQLITE_STATIC);
+    (void)sqlite3_bind_int64(stmt, 5, a->due_ms);
+    (void)frn_sqlite_bind_text(stmt, 6, cron ? "" : repeat);
+    if (a->until_ms != 0)
+        (void)sqlite3_bind_int64(stmt, 7, a->until_ms);
+    if (rc == SQLITE_OK && a->data != NULL)
+        rc = frn_sqlite_bind_buf(stmt, 8, a->data);
+    (void)frn_sqlite_bind_text(stmt, 9, cron ? repeat : "");
+    (void)sqlite3_bind_int64(stmt, 10, r->look_ms);
+    (void)sqlite3_bind_int64(stmt, 11, frn_alarm_policy(a));
+    (void)sqlite3_bind_text(stmt, 12, frn_alarm_get(a, FRN_TEXT_METHOD), -1, SQLITE_STATIC);
+    (void)sqlite3_bind_int64(stmt, 13, (int64_t)a->hash);
+    return rc;
+}
+
+static int frn_sqlite_record_set(frn_sqlite *s, frn_part *part, frn_record *r)
+{
+    int           rc = SQLITE_OK, changed = 0;
+    sqlite3_stmt *stmt = frn_sqlite_stmt(s, &s->conn[0], FRN_STMT_ALARM_SET, &rc);
+
+    if (stmt == NULL)
+        return rc;
+    rc = frn_sqlite_bind_row(stmt, r);
+    if (rc == SQLITE_OK)
+        rc = frn_sqlite_change(s, part, stmt, &changed);
+    r->kept = changed == 0;
+    return rc;
+}
+
+/* The row that has the key of a job already, or the answer that has its request id. */
+static int frn_sqlite_find_job(frn_sqlite *s, const frn_part *part, frn_record *r)
+{
+    const char   *name = frn_alarm_get(&r->a, FRN_TEXT_NAME), *id;
+    int           rc = SQLITE_OK, i;
+    sqlite3_stmt *stmt;
+    bool          found = false;
+
+    for (i = 0; i < 2 && rc == SQLITE_OK && !found; i++) {
+        stmt = frn_sqlite_keyed(s, &s->conn[0], i == 0 ? FRN_STMT_JOB_FIND : FRN_STMT_REQUEST_FIND,
+                                frn_alarm_get(&r->a, FRN_TEXT_TYPE),
+                                frn_alarm_get(&r->a, FRN_TEXT_ACTOR), &rc);
+        if (stmt == NULL)
+            return rc;
+        (void)sqlite3_bind_text(stmt, 3, i == 0 ? name : name + 1, -1, SQLITE_STATIC);
+        if (i == 1)
+            (void)sqlite3_bind_int64(stmt, 4, part->now_ms);
+        rc = sqlite3_step(stmt);
+        found = rc == SQLITE_ROW;
+        id = found ? (const char *)sqlite3_column_text(stmt, 1) : "";
+        if (found && (uint64_t)sqlite3_column_int64(stmt, 0) != r->a.hash)
+            r->result = FRANCIS_ERR_EXISTS;
+        (void)snprintf(r->a.id, sizeof r->a.id, "%s", id != NULL ? id : "");
+        (void)sqlite3_reset(stmt);
+        rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+    }
+    return rc;
+}
+
+static int frn_sqlite_record_dispatch(frn_sqlite *s, frn_part *part, frn_record *r)
+{
+    const char   *name = frn_alarm_get(&r->a, FRN_TEXT_NAME);
+    int           rc = SQLITE_OK, changed = 0;
+    sqlite3_stmt *stmt = frn_sqlite_stmt(s, &s->conn[0], FRN_STMT_JOB_DISPATCH, &rc);
+
+    if (stmt == NULL)
+        return rc;
+    rc = frn_sqlite_bind_row(stmt, r);
+    if (rc == SQLITE_OK && name[1] != '/')
+        rc = sqlite3_bind_text(stmt, 14, name + 1, -1, SQLITE_STATIC);
+    (void)sqlite3_bind_int64(stmt, 15, part->now_ms);
+    if (rc == SQLITE_OK)
+        rc = frn_sqlite_change(s, part, stmt, &changed);
+    r->kept = changed == 0;
+    return rc == SQLITE_OK && r->kept ? frn_sqlite_find_job(s, part, r) : rc;
+}
+
+static int frn_sqlite_record_delete(frn_sqlite *s, frn_part *part, frn_record *r)
+{
+    int           rc = SQLITE_OK, changed = 0;
+    sqlite3_stmt *stmt = frn_sqlite_keyed(s, &s->conn[0], FRN_STMT_ALARM_DELETE,
+                                          frn_alarm_get(&r->a, FRN_TEXT_TYPE),
+                                          frn_alarm_get(&r->a, FRN_TEXT_ACTOR), &rc);
+
+    if (stmt == NULL)
+        return rc;
+    rc = sqlite3_bind_text(stmt, 3, frn_alarm_get(&r->a, FRN_TEXT_NAME), -1, SQLITE_STATIC);
+    if (rc == SQLITE_OK)
+        rc = frn_sqlite_change(s, part, stmt, &changed);
+    if (changed == 0)
+        r->result = FRANCIS_ERR_NOT_FOUND;
+    return rc;
+}
+
+/* A statement about one id and one time; where the time does not matter it is not used. */
+static sqlite3_stmt *frn_sqlite_of_alarm(frn_sqlite *s, frn_stmt which, const frn_alarm *a, int *rc)
+{
+    sqlite3_stmt *stmt = frn_sqlite_of_host(s, &s->conn[0], which, a->id, rc);
+    if (stmt != NULL)
+        (void)sqlite3_bind_int64(stmt, 2, a->due_ms);
+    return stmt;
+}
+
+/* Takes the row away, and keeps whose it was. */
+static int frn_sqlite_record_cancel(frn_sqlite *s, frn_part *part, frn_record *r)
+{
+    int           rc = SQLITE_OK, changed = 0;
+    const char   *texts[FRN_TEXTS] = { NULL, NULL, NULL, "", "" };
+    sqlite3_stmt *stmt = frn_sqlite_of_host(s, &s->conn[0], FRN_STMT_JOB_CANCEL, r->a.id, &rc);
+    bool          found;
+
+    if (stmt == NULL)
+        return rc;
+    rc = sqlite3_step(stmt);
+    found = rc == SQLITE_ROW;
+    if (found) {
+        texts[0] = (const char *)sqlite3_column_text(stmt, 0);
+        texts[1] = (const char *)sqlite3_column_text(stmt, 1);
+        texts[2] = (const char *)sqlite3_column_text(stmt, 2);
+        frn_buf_drop(s->base.mem, r->a.texts);
+        r->a.texts = NULL;
+        part->rows++;
+        if (texts[0] == NULL || texts[1] == NULL || texts[2] == NULL
+            || !frn_alarm_set_texts(s->base.mem, &r->a, texts))
+            rc = SQLITE_NOMEM;
+        else
+            rc = sqlite3_step(stmt);        /* one row: that is all */
+    }
+    (void)sqlite3_reset(stmt);
+    if (rc != SQLITE_DONE && rc != SQLITE_OK)
+        return rc;
+    if (found)
+        return SQLITE_OK;
+    stmt = frn_sqlite_of_host(s, &s->conn[0], FRN_STMT_DEAD_FORGET, r->a.id, &rc);
+    if (stmt == NULL)
+        return rc;
+    rc = frn_sqlite_change(s, part, stmt, &changed);
+    if (changed == 0)
+        r->result = FRANCIS_ERR_NOT_FOUND;
+    return rc;
+}
+
+/* As it was; if a later occurrence of the same job lives, without its schedule and its key. */
+static int frn_sqlite_record_retry(frn_sqlite *s, frn_part *part, frn_record *r)
+{
+    static const frn_stmt both[] = { FRN_STMT_DEAD_RETRY, FRN_STMT_DEAD_RETRY_ONCE };
+    int           rc = SQLITE_OK, changed = 0, i;
+    sqlite3_stmt *stmt;
+
+    for (i = 0; i < 2 && rc == SQLITE_OK && changed == 0; i++) {
+        stmt = frn_sqlite_of_host(s, &s->conn[0], both[i], r->a.id, &rc);
+        if (stmt == NULL)
+            return rc;
+        (void)sqlite3_bind_text(stmt, 2, r->next_id, -1, SQLITE_STATIC);
+        (void)sqlite3_bind_int64(stmt, 3, part->now_ms);
+        rc = frn_sqlite_change(s, part, stmt, &changed);
+    }
+    if (rc != SQLITE_OK || changed == 0) {
+        r->result = FRANCIS_ERR_NOT_FOUND;
+        return rc;
+    }
+    stmt = frn_sqlite_of_host(s, &s->conn[0], FRN_STMT_DEAD_FORGET, r->a.id, &rc);
+    return stmt == NULL ? rc : frn_sqlite_change(s, part, stmt, &changed);
+}
+
+/* The occurrence is over. */
+static int frn_sqlite_record_over(frn_sqlite *s, frn_part *part, frn_record *r)
+{
+    frn_stmt      which = r->a.kind == FRN_KIND_HOOK ? FRN_STMT_HOOK_CONSUME
+                        : r->op == FRN_RECORD_CONSUME ? FRN_STMT_ALARM_CONSUME
+                        : r->same_look ? FRN_STMT_ALARM_REARM : FRN_STMT_ALARM_REARM_LOOK;
+    int           rc = SQLITE_OK, changed = 0;
+    sqlite3_stmt *stmt = frn_sqlite_of_alarm(s, which, &r->a, &rc);
+
+    if (stmt == NULL)
+        return rc;
+    if (r->op == FRN_RECORD_REARM)
+        (void)sqlite3_bind_int64(stmt, 3, r->next_ms);
+    if (r->op == FRN_RECORD_REARM && !r->same_look)
+        (void)sqlite3_bind_int64(stmt, 4, r->look_ms);
+    rc = frn_sqlite_change(s, part, stmt, &changed);
+    if (changed == 0)
+        r->result = FRANCIS_ERR_NOT_FOUND;
+    return rc;
+}
+
+static int frn_sqlite_record_attempt(frn_sqlite *s, frn_part *part, frn_record *r)
+{
+    int           rc = SQLITE_OK, changed = 0;
+    bool          hook = r->a.kind == FRN_KIND_HOOK;
+    sqlite3_stmt *stmt = frn_sqlite_of_alarm(s, hook ? FRN_STMT_HOOK_ATTEMPT
+                                                     : FRN_STMT_ALARM_ATTEMPT, &r->a, &rc);
+
+    if (stmt == NULL)
+        return rc;
+    (void)sqlite3_bind_int64(stmt, 3, r->a.wake_ms);
+    (void)sqlite3_bind_int64(stmt, 4, (int64_t)r->a.attempts);
+    if (!hook) {
+        (void)sqlite3_bind_int64(stmt, 5, (int64_t)r->a.crashes);
+        (void)sqlite3_bind_int(stmt, 6, r->a.started ? 1 : 0);
+        rc = frn_sqlite_bind_error(stmt, 7, r->a.error);
+    }
+    if (rc == SQLITE_OK)
+        rc = frn_sqlite_change(s, part, stmt, &changed);
+    if (changed == 0)
+        r->result = FRANCIS_ERR_NOT_FOUND;
+    return rc;
+}
+
+static int frn_sqlite_record_bury(frn_sqlite *s, frn_part *part, frn_record *r)
+{
+    int           rc = SQLITE_OK, changed = 0;
+    sqlite3_stmt *stmt = frn_sqlite_of_alarm(s, FRN_STMT_JOB_BURY, &r->a, &rc);
+
+    if (stmt == NULL)
+        return rc;
+    (void)sqlite3_bind_int64(stmt, 3, (int64_t)r->a.attempts + (int64_t)r->a.crashes);
+    rc = frn_sqlite_bind_error(stmt, 4, r->a.error);
+    (void)sqlite3_bind_int64(stmt, 5, part->now_ms);
+    (void)sqlite3_bind_int(stmt, 6, r->a.result);
+    if (r->hook)
+        (void)sqlite3_bind_int64(stmt, 7, part->now_ms);
+    if (rc == SQLITE_OK)
+        rc = frn_sqlite_change(s, part, stmt, &changed);
+    if (rc != SQLITE_OK || changed == 0) {
+        r->result = FRANCIS_ERR_NOT_FOUND;
+        return rc;
+    }
+    stmt = frn_sqlite_of_alarm(s, r->next_ms != 0 ? FRN_STMT_JOB_RENEW : FRN_STMT_ALARM_CONSUME,
+                               &r->a, &rc);
+    if (stmt == NULL)
+        return rc;
+    if (r->next_ms != 0) {
+        (void)sqlite3_bind_int64(stmt, 3, r->next_ms);
+        (void)sqlite3_bind_int64(stmt, 4, r->look_ms);
+        (void)sqlite3_bind_text(stmt, 5, r->next_id, -1, SQLITE_STATIC);
+    }
+    return frn_sqlite_change(s, part, stmt, &changed);
+}
+
+static int frn_sqlite_write_record(frn_sqlite *s, frn_part *part, frn_record *r)
+{
+    r->result = FRANCIS_OK;
+    switch (r->op) {
+    case FRN_RECORD_SET:      return frn_sqlite_record_set(s, part, r);
+    case FRN_RECORD_DELETE:   return frn_sqlite_record_delete(s, part, r);
+    case FRN_RECORD_DISPATCH: return frn_sqlite_record_dispatch(s, part, r);
+    case FRN_RECORD_CANCEL:   return frn_sqlite_record_cancel(s, part, r);
+    case FRN_RECORD_RETRY:    return frn_sqlite_record_retry(s, part, r);
+    case FRN_RECORD_CONSUME:
+    case FRN_RECORD_REARM:    return frn_sqlite_record_over(s, part, r);
+    case FRN_RECORD_ATTEMPT:  return frn_sqlite_record_attempt(s, part, r);
+    case FRN_RECORD_BURY:     return frn_sqlite_record_bury(s, part, r);
+    }
+    return SQLITE_MISUSE;
+}
+
+/* Those that a write stands on (must), or all others. */
+static int frn_sqlite_write_records(frn_sqlite *s, frn_part *part, frn_write *w, bool must)
+{
+    frn_list *l;
+    int       rc = SQLITE_OK;
+
+    for (l = w->records.next; rc == SQLITE_OK && l != &w->records; l = l->next) {
+        frn_record *r = FRN_OF(frn_record, link, l);
+        if (r->must == must)
+            rc = frn_sqlite_write_record(s, part, r);
+        if (r->must == must && must && r->result != FRANCIS_OK)
+            w->result = FRANCIS_ERR_NOT_FOUND;
+    }
+    return rc;
+}
+
+/* The host that had this actor has ended: what was due then may have ended it. */
+static int frn_sqlite_suspect_alarms(frn_sqlite *s, const frn_part *part, const frn_write *w)
+{
+    int           rc = SQLITE_OK;
+    sqlite3_stmt *stmt = frn_sqlite_keyed(s, &s->conn[0], FRN_STMT_SUSPECTS, w->type, w->id, &rc);
+
+    if (stmt == NULL)
+        return rc;
+    (void)sqlite3_bind_int64(stmt, 3, part->now_ms);
+    return frn_sqlite_once(stmt);
+}
+
+/* Whether another host has the actor, or had it: its row is there. */
+static int frn_sqlite_placed_elsewhere(frn_sqlite *s, const char *host_id, const frn_write *w,
+                                       bool *yes)
+{
+    int           rc = SQLITE_OK;
+    sqlite3_stmt *stmt = frn_sqlite_keyed(s, &s->conn[0], FRN_STMT_PLACED, w->type, w->id, &rc);
+
+    *yes = false;
+    if (stmt == NULL)
+        return rc;
+    (void)sqlite3_bind_text(stmt, 3, host_id, -1, SQLITE_STATIC);
+    rc = sqlite3_step(stmt);
+    *yes = rc == SQLITE_ROW;
+    (void)sqlite3_reset(stmt);
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+// >> 420 store.sqlite.write | needs: 410 416 418
 //    One function per kind of write, inside the transaction of a part. What refuses one write (its
 //    actor is placed elsewhere) sets write->result; what fails the transaction is returned.
 
@@ -4187,9 +4940,13 @@ static int frn_sqlite_meet_owner(frn_sqlite *s, frn_part *part, frn_write *w)
 
 static int frn_sqlite_write_claim(frn_sqlite *s, frn_part *part, frn_write *w)
 {
-    int           rc = SQLITE_OK;
-    sqlite3_stmt *stmt = frn_sqlite_keyed(s, &s->conn[0], FRN_STMT_CLAIM, w->type, w->id, &rc);
+    bool          elsewhere = false;
+    int           rc = s->strangers ? frn_sqlite_placed_elsewhere(s, part->host_id, w, &elsewhere)
+                                    : SQLITE_OK;
+    sqlite3_stmt *stmt = NULL;
 
+    if (rc == SQLITE_OK)
+        stmt = frn_sqlite_keyed(s, &s->conn[0], FRN_STMT_CLAIM, w->type, w->id, &rc);
     if (stmt == NULL)
         return rc;
     (void)sqlite3_bind_text(stmt, 3, part->host_id, -1, SQLITE_STATIC);
@@ -4204,7 +4961,10 @@ static int frn_sqlite_write_claim(frn_sqlite *s, frn_part *part, frn_write *w)
     if (rc != SQLITE_OK || w->result != FRANCIS_OK)
         return rc;
     part->rows++;
-    rc = frn_sqlite_load_state(s, w, part->now_ms);
+    if (elsewhere)
+        rc = frn_sqlite_suspect_alarms(s, part, w);
+    if (rc == SQLITE_OK)
+        rc = frn_sqlite_load_state(s, w, part->now_ms);
     return rc == SQLITE_OK ? frn_sqlite_load_requests(s, w, part->now_ms) : rc;
 }
 
@@ -4331,6 +5091,8 @@ static int frn_sqlite_write_turn(frn_sqlite *s, frn_part *part, frn_write *w)
         rc = frn_sqlite_is_foreign(s, w, part->host_id, &refused);
     if (refused)
         w->result = FRANCIS_ERR_EVICTED;    /* its handler has run: that is not MOVED */
+    if (rc == SQLITE_OK && w->result == FRANCIS_OK)
+        rc = frn_sqlite_write_records(s, part, w, true);
     if (rc == SQLITE_OK && w->result == FRANCIS_OK && w->purge)
         rc = frn_sqlite_purge(s, part, w);
     if (rc == SQLITE_OK && w->result == FRANCIS_OK && w->set_state)
@@ -4340,6 +5102,8 @@ static int frn_sqlite_write_turn(frn_sqlite *s, frn_part *part, frn_write *w)
         rc = frn_sqlite_put_version(s, part, w);
     if (rc == SQLITE_OK && w->result == FRANCIS_OK)
         rc = frn_sqlite_put_requests(s, part, w);
+    if (rc == SQLITE_OK && w->result == FRANCIS_OK)
+        rc = frn_sqlite_write_records(s, part, w, false);
     return rc;
 }
 
@@ -4420,6 +5184,7 @@ static int frn_sqlite_write_one(frn_sqlite *s, frn_part *part, frn_write *w)
     case FRN_WRITE_RELEASE:   return frn_sqlite_write_release(s, part, w);
     case FRN_WRITE_TURN:
     case FRN_WRITE_ADMIN:     return frn_sqlite_write_turn(s, part, w);
+    case FRN_WRITE_RECORDS:   return frn_sqlite_write_records(s, part, w, false);
     case FRN_WRITE_SWEEP:     return frn_sqlite_write_sweep(s, part, w);
     case FRN_WRITE_CHALLENGE:
     case FRN_WRITE_EVICT:     return frn_sqlite_write_suspicion(s, part, w);
@@ -4873,7 +5638,125 @@ static void frn_sqlite_tend(frn_store *store, bool idle)
     (void)pthread_mutex_unlock(&s->locks[0]);
 }
 
-// >> 440 store.sqlite.read | needs: 410 430
+// >> 438 store.sqlite.due | needs: 418 430
+//    What is due: a piece of the file at a time, from where the last look ended.
+
+static bool frn_sqlite_give_alarm(frn_sqlite *s, sqlite3_stmt *stmt, frn_read *read, int *rc)
+{
+    const char *host = (const char *)sqlite3_column_text(stmt, 20);
+    frn_found   found;
+
+    memset(&found, 0, sizeof found);
+    found.look_ms = sqlite3_column_int64(stmt, 19);
+    if (host == NULL) {
+        *rc = SQLITE_NOMEM;
+        return false;
+    }
+    (void)snprintf(found.host, sizeof found.host, "%s", host);
+    if (read->kind != FRN_READ_ALARM && sqlite3_column_int64(stmt, 8) > read->wake_by_ms)
+        return true;
+    *rc = frn_sqlite_column_alarm(s, stmt, &found.a);
+    if (*rc != SQLITE_OK)
+        return false;
+    read->on_alarm(read, &found);
+    return true;
+}
+
+/* Each row once; the last one's place is where the next look goes on. */
+static int frn_sqlite_give_alarms(frn_sqlite *s, sqlite3_stmt *stmt, frn_read *read)
+{
+    int rc, fault = SQLITE_OK;
+
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        const char *id = (const char *)sqlite3_column_text(stmt, 0);
+        if (id == NULL || !frn_sqlite_give_alarm(s, stmt, read, &fault))
+            break;
+        read->from_ms = sqlite3_column_int64(stmt, 19);
+        (void)snprintf(read->from_id, sizeof read->from_id, "%s", id);
+        read->count++;
+    }
+    (void)sqlite3_reset(stmt);
+    if (fault == SQLITE_OK && rc == SQLITE_ROW)
+        fault = SQLITE_NOMEM;
+    return rc == SQLITE_DONE ? SQLITE_OK : fault != SQLITE_OK ? fault : rc;
+}
+
+/* Alarms and jobs of a type that can be found by now: at most .limit rows are looked at. */
+static int frn_sqlite_read_due(frn_sqlite *s, frn_conn *c, frn_read *read)
+{
+    int           rc = SQLITE_OK;
+    sqlite3_stmt *stmt = frn_sqlite_of_host(s, c, FRN_STMT_DUE_LOOK, read->type, &rc);
+
+    if (stmt == NULL)
+        return rc;
+    (void)sqlite3_bind_int64(stmt, 2, read->from_ms);
+    (void)sqlite3_bind_text(stmt, 3, read->from_id, -1, SQLITE_TRANSIENT);
+    (void)sqlite3_bind_int64(stmt, 4, read->wake_by_ms);
+    (void)sqlite3_bind_int64(stmt, 5, (int64_t)read->limit);
+    rc = frn_sqlite_give_alarms(s, stmt, read);
+    read->more = read->count >= read->limit;
+    if (rc != SQLITE_OK || read->more)
+        return rc;
+    stmt = frn_sqlite_of_host(s, c, FRN_STMT_DUE_NEXT, read->type, &rc);
+    if (stmt == NULL)
+        return rc;
+    (void)sqlite3_bind_int64(stmt, 2, read->wake_by_ms);
+    rc = sqlite3_step(stmt);
+    read->next_ms = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : INT64_MAX;
+    (void)sqlite3_reset(stmt);
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+static int frn_sqlite_read_hooks(frn_sqlite *s, frn_conn *c, frn_read *read)
+{
+    int           rc = SQLITE_OK;
+    sqlite3_stmt *stmt = frn_sqlite_of_host(s, c, FRN_STMT_DUE_HOOKS, read->type, &rc);
+
+    if (stmt == NULL)
+        return rc;
+    (void)sqlite3_bind_int64(stmt, 2, read->wake_by_ms);
+    (void)sqlite3_bind_int64(stmt, 3, (int64_t)read->limit);
+    return frn_sqlite_give_alarms(s, stmt, read);
+}
+
+/* One row, by the id of the alarm, the job or the dead job; or an alarm by its name. */
+static int frn_sqlite_read_alarm(frn_sqlite *s, frn_conn *c, frn_read *read)
+{
+    static const frn_stmt by_id[] = { FRN_STMT_DUE_ONE, FRN_STMT_DEAD_ONE };
+    int           rc = SQLITE_OK, i;
+    sqlite3_stmt *stmt;
+
+    if (read->name != NULL) {
+        stmt = frn_sqlite_keyed(s, c, FRN_STMT_ALARM_ONE, read->type, read->id, &rc);
+        if (stmt == NULL)
+            return rc;
+        (void)sqlite3_bind_text(stmt, 3, read->name, -1, SQLITE_STATIC);
+        return frn_sqlite_give_alarms(s, stmt, read);
+    }
+    for (i = 0; rc == SQLITE_OK && read->count == 0 && i < 2; i++) {
+        stmt = frn_sqlite_of_host(s, c, by_id[i], read->id, &rc);
+        if (stmt == NULL)
+            return rc;
+        rc = frn_sqlite_give_alarms(s, stmt, read);
+    }
+    return rc;
+}
+
+/* Whether others, or we ourselves, have changed the file since the last time. */
+static int frn_sqlite_read_changed(frn_sqlite *s, frn_conn *c, frn_read *read)
+{
+    int           rc = SQLITE_OK;
+    sqlite3_stmt *stmt = frn_sqlite_stmt(s, c, FRN_STMT_VERSION, &rc);
+
+    if (stmt == NULL)
+        return rc;
+    rc = sqlite3_step(stmt);
+    read->next_ms = sqlite3_column_int64(stmt, 0);
+    (void)sqlite3_reset(stmt);
+    return rc == SQLITE_ROW ? SQLITE_OK : rc;
+}
+
+// >> 440 store.sqlite.read | needs: 410 430 438
 //    Reads are one statement each, reset at once, on the reading connection.
 
 static int frn_sqlite_read_state(frn_sqlite *s, frn_conn *c, frn_read *read)
@@ -4954,29 +5837,49 @@ static int frn_sqlite_read_standing(frn_sqlite *s, frn_conn *c, frn_read *read)
     return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-/* Columns of each kind: type, id, name, host, created, expires, data; and the two of its key. */
+/* The columns of frn_column; "" and 0 where one does not apply. */
 typedef struct frn_page_sql {
     francis_list_kind what;
-    const char       *select, *type, *id, *key[2], *where;
+    const char       *select, *data, *from;
+    const char       *type, *id, *name;     /* columns that a filter looks at; NULL = none does */
+    const char       *key[3], *where;
 } frn_page_sql;
+
+#define FRN_NOT_EVICTED "host_id NOT IN (SELECT host_id FROM @ext_hosts WHERE evicted = 1)"
+#define FRN_ALARM_ITEM(name, job, key) \
+    "actor_type, actor_id, " name ", '', " job ", " key ", coalesce(alarm_cron, alarm_interval," \
+    " ''), coalesce(ext_error, ''), 0, 0, alarm_due_time, coalesce(alarm_ttl_time, 0), 0," \
+    " ext_attempts, ext_started"
 
 static const frn_page_sql frn_page_sqls[] = {
     { FRANCIS_LIST_STATES,
-      NULL,
-      "actor_type", "actor_id", { "actor_type", "actor_id" },
-      "(actor_state_expiration_time IS NULL OR actor_state_expiration_time > ?3)" },
+      "actor_type, actor_id, '', '', '', '', '', '', 0, actor_state_expiration_time, 0, 0, 0, 0, 0",
+      "actor_state_data", "@actor_state", "actor_type", "actor_id", NULL,
+      { "actor_type", "actor_id", NULL },
+      "(actor_state_expiration_time IS NULL OR actor_state_expiration_time > ?4)" },
+    { FRANCIS_LIST_ALARMS, FRN_ALARM_ITEM("alarm_name", "alarm_id", "''"), "alarm_data", "@alarms",
+      "actor_type", "actor_id", "alarm_name", { "actor_type", "actor_id", "alarm_name" },
+      "alarm_kind = 'alarm'" },
+    { FRANCIS_LIST_JOBS,
+      FRN_ALARM_ITEM("coalesce(job_method, '')", "alarm_id", "alarm_name"), "alarm_data",
+      "@alarms", "actor_type", "actor_id", "alarm_id", { "actor_type", "actor_id", "alarm_name" },
+      "alarm_kind = 'job'" },
+    { FRANCIS_LIST_DEAD_JOBS,
+      "actor_type, actor_id, job_method, '', job_id, coalesce(ext_name, ''), coalesce(job_cron,"
+      " job_interval, ''), coalesce(last_error, ''), 0, 0, original_due, coalesce(ext_until, 0),"
+      " failed_at, attempts, 0",
+      "job_data", "@dead_jobs", "actor_type", "actor_id", "job_id",
+      { "actor_type", "actor_id", "job_id" }, "1" },
     { FRANCIS_LIST_ACTIVE,
-      "SELECT actor_type, actor_id, '', host_id, actor_activation, NULL, NULL FROM @active_actors",
-      "actor_type", "actor_id", { "actor_type", "actor_id" },
-      "host_id NOT IN (SELECT host_id FROM @ext_hosts WHERE evicted = 1)" },
+      "actor_type, actor_id, '', host_id, '', '', '', '', actor_activation, 0, 0, 0, 0, 0, 0",
+      NULL, "@active_actors", "actor_type", "actor_id", NULL, { "actor_type", "actor_id", NULL },
+      FRN_NOT_EVICTED },
     { FRANCIS_LIST_HOSTS,
-      "SELECT '', '', host_address, host_id, host_last_health_check, NULL, NULL FROM @hosts",
-      NULL, NULL, { "host_id", NULL },
-      "host_id NOT IN (SELECT host_id FROM @ext_hosts WHERE evicted = 1)" },
-    { FRANCIS_LIST_TYPES,
-      "SELECT actor_type, '', '', host_id, 0, NULL, NULL FROM @host_actor_types",
-      "actor_type", NULL, { "actor_type", "host_id" },
-      "host_id NOT IN (SELECT host_id FROM @ext_hosts WHERE evicted = 1)" }
+      "'', '', host_address, host_id, '', '', '', '', host_last_health_check, 0, 0, 0, 0, 0, 0",
+      NULL, "@hosts", NULL, NULL, NULL, { "host_id", NULL, NULL }, FRN_NOT_EVICTED },
+    { FRANCIS_LIST_TYPES, "actor_type, '', '', host_id, '', '', '', '', 0, 0, 0, 0, 0, 0, 0",
+      NULL, "@host_actor_types", "actor_type", NULL, NULL, { "actor_type", "host_id", NULL },
+      FRN_NOT_EVICTED }
 };
 
 static const frn_page_sql *frn_page_sql_find(francis_list_kind what)
@@ -5001,76 +5904,82 @@ static void frn_page_sql_add(char *sql, size_t size, const char *format, ...)
 
 static void frn_page_sql_make(const frn_read *read, const frn_page_sql *p, char *sql, size_t size)
 {
-    bool two = p->key[1] != NULL;
-    char comma_key[40] = "";
+    static const char *const order[3] = { "%s", "%s, %s", "%s, %s, %s" };
+    static const char *const after[3] = { " AND %s > ?1", " AND (%s, %s) > (?1, ?2)",
+                                          " AND (%s, %s, %s) > (?1, ?2, ?3)" };
+    const char *const *key = p->key;
+    int                keys = key[1] == NULL ? 0 : key[2] == NULL ? 1 : 2;
 
-    if (two)
-        (void)snprintf(comma_key, sizeof comma_key, ", %s", p->key[1]);
     sql[0] = '\0';
-    if (p->what == FRANCIS_LIST_STATES)
-        frn_page_sql_add(sql, size, "SELECT actor_type, actor_id, '', '', 0,"
-                                    " actor_state_expiration_time, %s FROM @actor_state",
-                         read->with_data ? "actor_state_data" : "NULL");
-    else
-        frn_page_sql_add(sql, size, "%s", p->select);
-    frn_page_sql_add(sql, size, " WHERE %s", p->where);
+    frn_page_sql_add(sql, size, "SELECT %s, %s FROM %s WHERE %s", p->select,
+                     read->with_data && p->data != NULL ? p->data : "NULL", p->from, p->where);
     if (read->type != NULL && p->type != NULL)
-        frn_page_sql_add(sql, size, " AND %s = ?4", p->type);
+        frn_page_sql_add(sql, size, " AND %s = ?5", p->type);
     if (read->id != NULL && p->id != NULL)
-        frn_page_sql_add(sql, size, " AND %s = ?5", p->id);
-    if (read->after[0] != NULL && two)
-        frn_page_sql_add(sql, size, " AND (%s, %s) > (?1, ?2)", p->key[0], p->key[1]);
-    else if (read->after[0] != NULL)
-        frn_page_sql_add(sql, size, " AND %s > ?1", p->key[0]);
-    frn_page_sql_add(sql, size, " ORDER BY %s%s LIMIT ?6", p->key[0], comma_key);
+        frn_page_sql_add(sql, size, " AND %s = ?6", p->id);
+    if (read->name != NULL && p->name != NULL)
+        frn_page_sql_add(sql, size, " AND %s = ?7", p->name);
+    if (read->after[0] != NULL)
+        frn_page_sql_add(sql, size, after[keys], key[0], key[1], key[2]);
+    frn_page_sql_add(sql, size, " ORDER BY ");
+    frn_page_sql_add(sql, size, order[keys], key[0], key[1], key[2]);
+    frn_page_sql_add(sql, size, " LIMIT ?8");
 }
 
-/* The strings of a row, each with its NUL, in one buffer. */
+/* The texts of a row, each with its NUL, in one buffer. */
 static int frn_sqlite_read_item(frn_sqlite *s, sqlite3_stmt *stmt, frn_item *item)
 {
-    size_t      at[5] = { 0, 0, 0, 0, 0 };
-    const char *text[4];
+    const char *text[FRN_COLUMN_TEXTS];
+    size_t      size = 0;
     int         i;
 
-    for (i = 0; i < 4; i++) {
+    for (i = 0; i < FRN_COLUMN_TEXTS; i++) {
         text[i] = (const char *)sqlite3_column_text(stmt, i);
         if (text[i] == NULL)
             return sqlite3_column_type(stmt, i) == SQLITE_NULL ? SQLITE_CORRUPT : SQLITE_NOMEM;
-        at[i + 1] = at[i] + strlen(text[i]) + 1;
+        item->at[i] = (uint32_t)size;
+        size += strlen(text[i]) + 1;
     }
-    item->keys = frn_buf_new(s->base.mem, at[4]);
+    item->keys = frn_buf_new(s->base.mem, size);
     if (item->keys == NULL)
         return SQLITE_NOMEM;
-    for (i = 0; i < 4; i++)
-        memcpy((char *)FRN_BYTES(item->keys) + at[i], text[i], at[i + 1] - at[i]);
-    item->id_at = (uint32_t)at[1];
-    item->name_at = (uint32_t)at[2];
-    item->host_at = (uint32_t)at[3];
-    item->created_ms = sqlite3_column_int64(stmt, 4);
-    item->expires_ms = sqlite3_column_int64(stmt, 5);
-    return frn_sqlite_column_buf(s, stmt, 6, &item->data);
+    for (i = 0; i < FRN_COLUMN_TEXTS; i++)
+        memcpy((char *)FRN_BYTES(item->keys) + item->at[i], text[i], strlen(text[i]) + 1);
+    for (i = 0; i < FRN_COLUMN_NUMBERS; i++)
+        item->numbers[i] = sqlite3_column_int64(stmt, FRN_COLUMN_TEXTS + i);
+    return frn_sqlite_column_buf(s, stmt, FRN_COLUMN_DATA, &item->data);
+}
+
+static int frn_page_bind(sqlite3_stmt *stmt, int at, const frn_read *read)
+{
+    const char *texts[8];
+
+    texts[1] = read->after[0];
+    texts[2] = read->after[1];
+    texts[3] = read->after[2];
+    texts[5] = read->type;
+    texts[6] = read->id;
+    texts[7] = read->name;
+    if (at == 4)
+        return sqlite3_bind_int64(stmt, at, read->now_ms);
+    if (at == 8)
+        return sqlite3_bind_int64(stmt, at, (int64_t)read->limit);
+    return texts[at] == NULL ? SQLITE_OK : sqlite3_bind_text(stmt, at, texts[at], -1,
+                                                             SQLITE_STATIC);
 }
 
 static int frn_sqlite_read_page(frn_sqlite *s, frn_conn *c, frn_read *read)
 {
     const frn_page_sql *p = frn_page_sql_find(read->what);
-    char                sql[800], text[FRN_SQLITE_SQL_MAX];
+    char                sql[1200], text[FRN_SQLITE_SQL_MAX];
     sqlite3_stmt       *stmt = NULL;
     int                 rc, i, count;
 
     frn_page_sql_make(read, p, sql, sizeof sql);
     rc = sqlite3_prepare_v2(c->db, frn_sqlite_expand(s, sql, text, sizeof text), -1, &stmt, NULL);
     count = rc == SQLITE_OK ? sqlite3_bind_parameter_count(stmt) : 0;
-    for (i = 1; i <= count && rc == SQLITE_OK; i++) {
-        const char *arg = i == 1 ? read->after[0] : i == 2 ? read->after[1]
-                        : i == 4 ? read->type : i == 5 ? read->id : NULL;
-        if (i == 3)
-            rc = sqlite3_bind_int64(stmt, i, read->now_ms);
-        else if (i == 6)
-            rc = sqlite3_bind_int64(stmt, i, (int64_t)read->limit);
-        else if (arg != NULL)
-            rc = sqlite3_bind_text(stmt, i, arg, -1, SQLITE_STATIC);
-    }
+    for (i = 1; i <= count && rc == SQLITE_OK; i++)
+        rc = frn_page_bind(stmt, i, read);
     while (rc == SQLITE_OK && read->count < read->limit) {
         rc = sqlite3_step(stmt);
         if (rc != SQLITE_ROW)
@@ -5090,6 +5999,10 @@ static int frn_sqlite_read_kind(frn_sqlite *s, frn_conn *c, frn_read *read)
     case FRN_READ_STANDING: return frn_sqlite_read_standing(s, c, read);
     case FRN_READ_OWNER:    return frn_sqlite_read_owner(s, c, read);
     case FRN_READ_HOSTS:    return frn_sqlite_read_hosts(s, c, read);
+    case FRN_READ_DUE:      return frn_sqlite_read_due(s, c, read);
+    case FRN_READ_HOOKS:    return frn_sqlite_read_hooks(s, c, read);
+    case FRN_READ_ALARM:    return frn_sqlite_read_alarm(s, c, read);
+    case FRN_READ_CHANGED:  return frn_sqlite_read_changed(s, c, read);
     }
     return SQLITE_MISUSE;
 }
@@ -9850,7 +10763,47 @@ typedef struct frn_type {
     frn_timer          idle_timer;
     uint32_t           active;      /* activations, those on their way in and out included */
     uint32_t           spread;      /* so many that are idle make room for other hosts */
+    bool               wakes;       /* it has handlers of alarms or jobs */
+    frn_heap           due;         /* those of the next seconds, by the wall clock in ms */
+    uint32_t           firing;
+    struct frn_type   *group;       /* the first type of its capacity group, which counts: */
+    uint32_t           group_running;
+    int64_t            look_from_ms;        /* where the next look at the file goes on, */
+    char               look_from_id[FRN_UUID_SIZE];
+    bool               look_more;           /* because there was more than could be taken */
+    int64_t            look_next_ms;        /* the first row behind those that were looked at */
 } frn_type;
+
+typedef enum frn_due_state {
+    FRN_DUE_WAITING,                /* in type->due */
+    FRN_DUE_MARKING,                /* the file is told that it begins */
+    FRN_DUE_FIRING,                 /* a call is under way, or its turn */
+    FRN_DUE_WRITING                 /* what has become of it is with the committer */
+} frn_due_state;
+
+typedef enum frn_settled {          /* by the commit of its turn */
+    FRN_SETTLED_NOT, FRN_SETTLED_OVER, FRN_SETTLED_ARMED
+} frn_settled;
+
+typedef struct frn_due {            /* an alarm or job that is due soon, or runs */
+    frn_node      node;             /* in host->dues, by its key */
+    frn_timer     timer;            /* in type->due; at_ns is in ms */
+    frn_type     *type;
+    frn_alarm     a;
+    frn_schedule  schedule;         /* from when it fires */
+    uint64_t      call;             /* FIRING */
+    int64_t       began_ms;         /* when its turn began, by the wall clock */
+    uint32_t      failures;         /* in a row, that were not its own */
+    frn_due_state state;
+    frn_settled   settled;
+    bool          gone;             /* it is no more; whoever has it frees it */
+    bool          counted;          /* in firing */
+    bool          sure;             /* we have it from our own commit */
+    bool          ranked;           /* it has let the hosts before us try */
+    bool          check;            /* somebody says that it is no more */
+} frn_due;
+
+#define FRN_DUE(timer_) FRN_OF(frn_due, timer, timer_)
 
 typedef enum frn_phase {
     FRN_PHASE_NEW,                  /* wants to be claimed */
@@ -9915,7 +10868,11 @@ typedef enum frn_call_state {
 
 typedef enum frn_op {               /* also on the wire */
     FRN_OP_METHOD, FRN_OP_PUT, FRN_OP_PURGE, FRN_OP_BOOTSTRAP, FRN_OP_HALT,
-    FRN_OP_HELLO                    /* a host is new: look who is there */
+    FRN_OP_HELLO,                   /* a host is new: look who is there */
+    FRN_OP_HINT,                    /* something is due, or is no more: look at the file */
+    FRN_OP_WIRE_END,
+    FRN_OP_OCCURRENCE,              /* of an alarm or job; never on the wire */
+    FRN_OP_RECORD                   /* a change of one */
 } frn_op;
 
 /* Who was in which turn when he called: immutable, shared by all calls of that turn. */
@@ -10027,6 +10984,7 @@ typedef struct frn_call {
     francis_stream  *stream;        /* .streams: the caller's end, if foreign the handler's */
     frn_packet      *packet;        /* for which it stands at a gate */
     frn_buf         *owner_host;    /* MOVED: who has the actor: id, NUL, address, NUL */
+    frn_due         *due;           /* OCCURRENCE: which */
     bool             claimed_answer;        /* a turn holds an answer for it until its commit */
     bool             from_handler;
     francis_result   result;
@@ -10076,11 +11034,16 @@ typedef struct frn_turn {
     frn_list        staged;         /* streams that it has written to after the state */
     uint32_t        outstanding;    /* of those, asynchronous ones without an answer */
     frn_answer     *answers, **answers_last;
+    frn_list        records;        /* alarms and jobs that it changes */
+    uint32_t        records_count;
+    frn_due        *due;            /* what it runs for, until it is sealed or lost */
+    frn_buf        *due_texts, *due_error, *due_id;
+    char            job_id[FRN_UUID_SIZE];
     frn_block      *blocks;
     frn_timer       timer;          /* how long it may stay after it was doomed */
     francis_result  doom;           /* atomic; why it commits nothing. OK = it may */
     francis_result  refused;        /* the first write that was refused */
-    bool            exclusive, set, deleted, expire_set, purge, halt, deferred;
+    bool            exclusive, set, deleted, expire_set, purge, halt, deferred, patient;
     bool            in_handler, in_callback, suspended, ready, inline_run, flushed, wrote;
 } frn_turn;
 
@@ -10099,6 +11062,7 @@ typedef struct frn_peer {           /* another host, that has what somebody here
     int64_t        down_until_ns;   /* it could not be reached a moment ago */
     int64_t        full_until_ns;   /* it had no room */
     uint64_t       load;            /* actors that are active there, as far as is known */
+    bool           hint;            /* it is to be told that something is due */
     bool           listed;          /* in the file, at the last look */
     bool           known;           /* at an earlier one, too */
     frn_buf       *types;           /* that it serves: each with its NUL; NULL = not known */
@@ -10121,6 +11085,13 @@ typedef struct frn_worker {
     pthread_t     thread;
     bool          ended;
 } frn_worker;
+
+enum { FRN_DUE_CHANGES = 256, FRN_DECLINED = 32 };
+
+typedef struct frn_declined {       /* a job that this host has rejected: others first */
+    char    id[FRN_UUID_SIZE];
+    int64_t until_ns;
+} frn_declined;
 
 enum {
     FRN_CALLS_PER_CHUNK = 64,
@@ -10172,6 +11143,8 @@ struct francis_host {
     void            (*on_stream_close)(francis_host *host, francis_stream *stream);
 
     frn_list          ready, running, callbacks, outbox;
+    frn_list          ready_patient;        /* turns of alarms and jobs: every other one is of them */
+    bool              patient_next;
     uint32_t          ready_count;
     frn_list          queue;        /* writes for the committer */
     uint32_t          queue_count;
@@ -10225,6 +11198,27 @@ struct francis_host {
     bool              woken, polled_by_fd;
     int64_t           armed_ns;     /* of timer_fd */
     int64_t           loop_until_ns;    /* the loop sleeps until then */
+
+    frn_map           dues;
+    size_t            dues_bytes;
+    uint32_t          firing;       /* alarms and jobs under way */
+    bool              wakes;        /* a type has handlers of such */
+    bool              due_run_due, due_looking, due_look_due, due_look_stalled;
+    bool              due_alone;    /* a suspicious one runs, */
+    bool              due_alone_wanted;     /* or waits until nothing else does, since */
+    int64_t           due_alone_ns;
+    bool              hints_due;
+    uint32_t          due_checks;
+    frn_timer         due_timer;
+    int64_t           due_poll_ns;  /* when to ask whether the file has changed */
+    int64_t           due_version;
+    int64_t           due_wall_ms, due_mono_ns;     /* a look at both clocks */
+    frn_type         *due_turn;     /* whose turn it is to fire */
+    uint64_t          due_changes;  /* of alarms and jobs that were committed, and the keys of */
+    uint64_t          due_changed[FRN_DUE_CHANGES];     /* the last of them */
+    frn_declined      declined[FRN_DECLINED];
+    unsigned          declined_next;
+    frn_zones         zones;
 
     frn_list         *boot;         /* in type_order: the singleton that is bootstrapped */
     uint32_t          boot_attempts;
@@ -10490,7 +11484,7 @@ static bool frn_timers_reserve(francis_host *h, size_t more)
 {
     return frn_heap_reserve(&h->mem, &h->timers,
                             (size_t)h->calls_total + h->turns_total + h->types.count
-                                + h->peers_count + 12 + more);
+                                + h->peers_count + 13 + more);
 }
 
 static void frn_timers_run(francis_host *h)
@@ -10721,7 +11715,7 @@ static void frn_turn_make_ready(francis_host *h, frn_turn *t)
         return;
     t->ready = true;
     h->ready_count++;
-    frn_list_push(&h->ready, &t->link);
+    frn_list_push(t->patient ? &h->ready_patient : &h->ready, &t->link);
     frn_work_wake(h);
 }
 
@@ -10792,7 +11786,7 @@ static bool frn_call_retries(francis_host *h, frn_call *c)
     int64_t wait = FRN_RETRY_FIRST_MS, now, at;
     uint32_t i;
 
-    if (c->request_id == NULL || c->peek || c->from_handler || h->phase != FRN_HOST_RUNNING)
+    if (c->request_id == NULL || c->peek || c->due != NULL || c->from_handler || h->phase != FRN_HOST_RUNNING)
         return false;
     if (c->result != FRANCIS_ERR_UNKNOWN && !francis_retryable(c->result))
         return false;
@@ -10967,6 +11961,7 @@ static frn_write *frn_write_new(francis_host *h, frn_write_op op, frn_actor *a)
         return NULL;
     frn_list_init(&w->link);
     frn_list_init(&w->gate);
+    frn_list_init(&w->records);
     w->op = op;
     w->actor = a;
     if (a != NULL) {
@@ -10988,6 +11983,7 @@ static void frn_write_free(francis_host *h, frn_write *w)
     for (i = 0; i < w->requests_count; i++)
         frn_request_drop(&h->mem, w->requests[i]);
     frn_mem_free(&h->mem, w->requests, w->requests_cap * sizeof w->requests[0]);
+    frn_records_free(&h->mem, &w->records);
     while ((r = w->found_requests) != NULL) {
         w->found_requests = r->next;
         frn_request_drop(&h->mem, r);
@@ -11164,13 +12160,104 @@ static frn_change frn_turn_change(const frn_turn *t)
     return c;
 }
 
-/* The write that takes this turn's: the newest one if it may still grow, or a new one. */
-static frn_write *frn_seal_into(francis_host *h, frn_actor *a)
+/* What is done with a row besides: appended to a write. */
+static void frn_write_add_records(frn_write *w, frn_list *records)
 {
+    const frn_list *l;
+
+    for (l = records->next; l != records; l = l->next) {
+        const frn_record *r = FRN_OF(const frn_record, link, l);
+        w->records_bytes += sizeof *r + (r->a.data != NULL ? r->a.data->size : 0);
+    }
+    frn_list_move(&w->records, records);
+}
+
+/* The write that takes this turn's: the newest one if it may still grow, or a new one. What an
+ * occurrence writes stands alone, for it may be refused; and a purge takes nothing that came before
+ * it in the same write. */
+static frn_write *frn_seal_into(francis_host *h, const frn_turn *t, bool at_end)
+{
+    frn_actor *a = t->actor;
     frn_write *w = a->last_write;
-    if (w != NULL && w->op == FRN_WRITE_TURN && !w->taken)
+
+    if (w != NULL && w->op == FRN_WRITE_TURN && !w->taken && (t->due == NULL || !at_end)
+        && (!t->purge || frn_list_empty(&w->records)))
         return w;
     return frn_write_new(h, FRN_WRITE_TURN, a);
+}
+
+/* When it is due again after an occurrence that began at that time; 0 = never. */
+static int64_t frn_due_next_ms(const frn_due *e, int64_t began_ms)
+{
+    bool    each = e->a.missed == FRANCIS_MISSED_ALL;
+    int64_t after = each || began_ms < e->a.due_ms ? e->a.due_ms : began_ms;
+    int64_t next = frn_schedule_next(&e->schedule, e->a.anchor_ms, after);
+
+    if (e->a.kind == FRN_KIND_HOOK || next == FRN_NEVER_DUE)
+        return 0;
+    return e->a.until_ms != 0 && next > e->a.until_ms ? 0 : next;
+}
+
+/* A record about an alarm that is known. */
+static frn_record *frn_due_record(francis_host *h, const frn_due *e, frn_record_op op)
+{
+    frn_record *r = frn_record_new(&h->mem, op);
+    if (r != NULL)
+        frn_alarm_copy(&r->a, &e->a);
+    return r;
+}
+
+/* It is over, or over for now: CONSUME or REARM. */
+static frn_record *frn_due_over(francis_host *h, const frn_due *e, int64_t next_ms)
+{
+    frn_record *r = frn_due_record(h, e, next_ms != 0 ? FRN_RECORD_REARM : FRN_RECORD_CONSUME);
+
+    if (r == NULL)
+        return NULL;
+    r->next_ms = next_ms;
+    r->look_ms = next_ms != 0 ? frn_alarm_look_ms(&e->schedule, next_ms) : 0;
+    r->same_look = next_ms != 0 && e->a.attempts == 0
+                && r->look_ms == frn_alarm_look_ms(&e->schedule, e->a.due_ms);
+    return r;
+}
+
+/* What the turn has done to the very alarm that it runs for; NULL = nothing. */
+static frn_record *frn_turn_own_record(const frn_turn *t)
+{
+    frn_list *l;
+
+    for (l = t->records.prev; l != &t->records; l = l->prev) {
+        frn_record *r = FRN_OF(frn_record, link, l);
+        if ((r->op == FRN_RECORD_SET || r->op == FRN_RECORD_DELETE)
+            && frn_alarm_same_key(&r->a, &t->due->a))
+            return r;
+    }
+    return NULL;
+}
+
+/* The end of the occurrence that the turn runs for, in front of all else. *out NULL = there is
+ * none. */
+static francis_result frn_seal_due(francis_host *h, frn_turn *t, frn_record **out)
+{
+    frn_record *own;
+    int64_t     next;
+
+    *out = NULL;
+    if (t->due == NULL)
+        return FRANCIS_OK;
+    if (t->due->gone)
+        return FRANCIS_ERR_CANCELLED;
+    own = frn_turn_own_record(t);
+    if (own != NULL && own->op == FRN_RECORD_SET && frn_alarm_same(&own->a, &t->due->a)) {
+        frn_record_free(&h->mem, own);      /* that is what it is already */
+        own = NULL;
+    }
+    next = own == NULL && !t->purge ? frn_due_next_ms(t->due, t->due->began_ms) : 0;
+    *out = frn_due_over(h, t->due, next);
+    if (*out == NULL)
+        return FRANCIS_ERR_NOMEM;
+    (*out)->must = true;
+    return FRANCIS_OK;
 }
 
 static frn_request *frn_seal_request(francis_host *h, const frn_turn *t)
@@ -11209,46 +12296,82 @@ static void frn_seal_state(francis_host *h, frn_turn *t, frn_write *w, const frn
     a->expires_ms = c->expires_ms;
 }
 
+/* Everything that has to be had before anything is changed. */
+typedef struct frn_sealing {
+    frn_change   change;
+    frn_buf     *copy;              /* of the image, if the handler goes on with its own */
+    frn_record  *due;
+    frn_request *request;
+    frn_write   *write;
+} frn_sealing;
+
+static void frn_sealing_drop(francis_host *h, frn_sealing *s)
+{
+    if (s->write != NULL && s->write->number == 0)
+        frn_write_free(h, s->write);
+    if (s->due != NULL)
+        frn_record_free(&h->mem, s->due);
+    frn_buf_drop(&h->mem, s->copy);
+}
+
+static francis_result frn_sealing_get(francis_host *h, frn_turn *t, bool at_end, bool keyed,
+                                      frn_sealing *s)
+{
+    francis_result r = at_end ? frn_seal_due(h, t, &s->due) : FRANCIS_OK;
+
+    if (r != FRANCIS_OK)
+        return r;
+    if (!at_end && s->change.image != NULL && s->change.image == t->work) {
+        s->copy = frn_buf_copy(&h->mem, FRN_BYTES(t->work), t->work->size);
+        if (s->copy == NULL)
+            return FRANCIS_ERR_NOMEM;
+        s->change.image = s->copy;
+    }
+    s->write = frn_seal_into(h, t, at_end);
+    if (s->write == NULL)
+        return FRANCIS_ERR_NOMEM;
+    if (keyed && (s->request = frn_seal_request(h, t)) != NULL
+        && !frn_write_add_request(h, s->write, s->request)) {
+        frn_request_drop(&h->mem, s->request);
+        s->request = NULL;
+    }
+    return keyed && s->request == NULL ? FRANCIS_ERR_NOMEM : FRANCIS_OK;
+}
+
 /* Seals what the turn wrote so far: from now on others see it, and the committer has it. *wrote
- * tells whether there was anything. On NOMEM nothing has changed. */
+ * tells whether there was anything. On failure nothing has changed. */
 static francis_result frn_seal(francis_host *h, frn_turn *t, bool at_end, bool *wrote)
 {
-    frn_change   c = frn_turn_change(t);
-    bool         keyed = at_end && t->request_id != NULL && t->exclusive;
-    frn_request *request = NULL;
-    frn_write   *w;
-    frn_buf     *copy = NULL;
+    bool           keyed = at_end && t->request_id != NULL && t->exclusive;
+    frn_sealing    s;
+    francis_result r;
 
     *wrote = false;
-    if (!c.state && !t->purge && !keyed)
+    memset(&s, 0, sizeof s);
+    s.change = frn_turn_change(t);
+    if (!s.change.state && !t->purge && !keyed && frn_list_empty(&t->records)
+        && (t->due == NULL || !at_end))
         return FRANCIS_OK;
-    if (!at_end && c.image != NULL && c.image == t->work) {
-        copy = frn_buf_copy(&h->mem, FRN_BYTES(t->work), t->work->size);
-        if (copy == NULL)           /* the handler goes on with its own */
-            return FRANCIS_ERR_NOMEM;
-        c.image = copy;
+    r = frn_sealing_get(h, t, at_end, keyed, &s);
+    if (r != FRANCIS_OK) {
+        frn_sealing_drop(h, &s);
+        return r;
     }
-    w = frn_seal_into(h, t->actor);
-    if (w != NULL && keyed && (request = frn_seal_request(h, t)) != NULL
-        && !frn_write_add_request(h, w, request)) {
-        frn_request_drop(&h->mem, request);
-        request = NULL;
+    if (s.request != NULL) {
+        s.request->next = t->actor->requests;
+        t->actor->requests = s.request;
     }
-    if (w == NULL || (keyed && request == NULL)) {
-        if (w != NULL && w->number == 0)
-            frn_write_free(h, w);
-        frn_buf_drop(&h->mem, copy);
-        return FRANCIS_ERR_NOMEM;
+    frn_seal_state(h, t, s.write, &s.change);
+    frn_buf_drop(&h->mem, s.copy);
+    if (s.due != NULL) {
+        frn_list_push(t->records.next, &s.due->link);       /* before the first */
+        t->due = NULL;              /* from here on its call speaks for it */
     }
-    if (request != NULL) {
-        request->next = t->actor->requests;
-        t->actor->requests = request;
-    }
-    frn_seal_state(h, t, w, &c);
-    frn_buf_drop(&h->mem, copy);
-    w->turns++;
-    if (w->number == 0)
-        frn_write_queue(h, w);
+    frn_write_add_records(s.write, &t->records);
+    t->records_count = 0;
+    s.write->turns++;
+    if (s.write->number == 0)
+        frn_write_queue(h, s.write);
     *wrote = true;
     return FRANCIS_OK;
 }
@@ -11912,11 +13035,12 @@ static frn_turn *frn_turn_new(francis_host *h)
     frn_list_init(&t->calls);
     frn_list_init(&t->streams);
     frn_list_init(&t->staged);
+    frn_list_init(&t->records);
     t->answers_last = &t->answers;
     t->deadline_ns = FRN_NEVER;
     t->number = ++h->turn_number;
     t->ctx.host = h;
-    t->ctx.method = t->ctx.request_id = t->ctx.trace = "";
+    t->ctx.method = t->ctx.request_id = t->ctx.trace = t->ctx.job_id = t->ctx.error = "";
     t->ctx.timeout_ms = FRANCIS_FOREVER;
     return t;
 }
@@ -11946,6 +13070,10 @@ static void frn_turn_free(francis_host *h, frn_turn *t)
     frn_buf_drop(&h->mem, t->work);
     frn_buf_drop(&h->mem, t->reply);
     frn_buf_drop(&h->mem, t->error);
+    frn_buf_drop(&h->mem, t->due_texts);
+    frn_buf_drop(&h->mem, t->due_error);
+    frn_buf_drop(&h->mem, t->due_id);
+    frn_records_free(&h->mem, &t->records);
     frn_blocks_free(h, t);
     if (h->turns_spare < FRN_TURNS_SPARE) {
         h->turns_spare++;
@@ -12010,6 +13138,39 @@ static void frn_turn_take_call(frn_turn *t, frn_call *c)
         t->ctx.trace = (const char *)FRN_BYTES(t->trace);
     c->turn = t;
     c->state = FRN_CALL_RUNNING;
+}
+
+/* An alarm or a job begins. What the handler sees of it outlives the occurrence. */
+static bool frn_turn_take_due(francis_host *h, frn_turn *t, frn_call *c)
+{
+    frn_due *e = c->due;
+    char     text[FRN_UUID_SIZE + 24];
+
+    t->due = e;
+    t->patient = true;
+    t->due_texts = frn_buf_ref(e->a.texts);
+    t->due_error = frn_buf_ref(e->a.error);
+    memcpy(t->job_id, e->a.id, sizeof t->job_id);
+    (void)snprintf(text, sizeof text, "%s@%lld", e->a.id, (long long)e->a.due_ms);
+    if (t->request_id == NULL && (t->due_id = frn_buf_text(&h->mem, text)) == NULL)
+        return false;
+    if (t->request_id == NULL)
+        t->ctx.request_id = (const char *)FRN_BYTES(t->due_id);
+    t->ctx.attempt = e->a.attempts + 1;
+    t->ctx.attempts_max = e->type->desc.attempts_max;
+    t->ctx.job_id = e->a.kind == FRN_KIND_ALARM ? "" : t->job_id;
+    t->ctx.due_ms = e->a.due_ms;
+    if (e->a.kind == FRN_KIND_HOOK)
+        t->ctx.result = e->a.result;
+    if (e->a.kind == FRN_KIND_HOOK && t->due_error != NULL)
+        t->ctx.error = (const char *)FRN_BYTES(t->due_error);
+    e->began_ms = frn_plat_wall_ms(&h->plat);
+    if (e->type->desc.turn_timeout_ms > 0) {
+        c->timeout_ms = t->ctx.timeout_ms = e->type->desc.turn_timeout_ms;
+        frn_call_arm(h, c);
+        t->deadline_ns = c->deadline_ns;
+    }
+    return true;
 }
 
 static void frn_actor_answer(francis_host *h, frn_actor *a, frn_call *c, francis_result r,
@@ -12085,6 +13246,9 @@ static francis_turn_kind frn_call_kind(const frn_call *c)
 {
     if (c->op == FRN_OP_BOOTSTRAP)
         return FRANCIS_BOOTSTRAP;
+    if (c->due != NULL)
+        return c->due->a.kind == FRN_KIND_ALARM ? FRANCIS_ALARM
+             : c->due->a.kind == FRN_KIND_JOB ? FRANCIS_JOB : FRANCIS_JOB_FAILED;
     if (c->streams)
         return c->peek ? FRANCIS_PEEK_STREAM : FRANCIS_STREAM;
     return c->peek ? FRANCIS_PEEK : FRANCIS_INVOKE;
@@ -12095,6 +13259,10 @@ static frn_turn *frn_call_begin(francis_host *h, frn_actor *a, frn_call *c)
 {
     frn_turn *t;
 
+    if (c->due != NULL && c->due->gone) {
+        frn_call_fail(h, c, FRANCIS_ERR_CANCELLED, "it is no more");
+        return NULL;
+    }
     if (frn_call_replays(h, a, c))
         return NULL;
     t = frn_turn_new(h);
@@ -12107,6 +13275,8 @@ static frn_turn *frn_call_begin(francis_host *h, frn_actor *a, frn_call *c)
     }
     frn_turn_begin(h, t, a, !c->peek, frn_call_kind(c), c->run);
     frn_turn_take_call(t, c);
+    if (c->due != NULL && !frn_turn_take_due(h, t, c))
+        t->refused = FRANCIS_ERR_NOMEM;     /* it ends before its handler runs */
     return t;
 }
 
@@ -12633,10 +13803,11 @@ static void frn_turn_kill(francis_host *h, frn_turn *t, francis_result why, cons
     frn_call *c = t->call;
 
     t->call = NULL;
+    t->due = NULL;
     frn_turn_doom(h, t, why);
     if (c == NULL)
         return;
-    if (t->flushed)
+    if (t->flushed && c->due == NULL)
         frn_call_fail(h, c, FRANCIS_ERR_UNKNOWN, "%s; what it had flushed stays", text);
     else
         frn_call_fail(h, c, why, "%s", text);
@@ -12931,7 +14102,7 @@ static void frn_turn_run(francis_host *h, frn_turn *t)
         frn_turn_callbacks(h, t);
         t->suspended = t->outstanding > 0 && t->doom == FRANCIS_OK;
     }
-    r = t->doom;
+    r = t->doom != FRANCIS_OK ? t->doom : t->refused;
     if (!t->suspended && r == FRANCIS_OK) {
         frn_unlock(h);
         r = t->run(&t->ctx);
@@ -12952,12 +14123,16 @@ static void frn_turn_run(francis_host *h, frn_turn *t)
 
 static frn_turn *frn_ready_pop(francis_host *h)
 {
-    frn_list *l = frn_list_pop(&h->ready);
+    frn_list *first = h->patient_next ? &h->ready_patient : &h->ready;
+    frn_list *l = frn_list_pop(first);
     frn_turn *t;
 
     if (l == NULL)
+        l = frn_list_pop(first == &h->ready ? &h->ready_patient : &h->ready);
+    if (l == NULL)
         return NULL;
     t = FRN_OF(frn_turn, link, l);
+    h->patient_next = !t->patient;
     t->ready = false;
     h->ready_count--;
     return t;
@@ -15110,7 +16285,7 @@ static bool frn_drained(const francis_host *h)
     if (frn_host_empty(h))
         return !frn_calls_abroad(h);
     if (!h->stop_timed_out || !frn_list_empty(&h->queue) || h->committing || h->rejoin
-        || !frn_list_empty(&h->callbacks) || !frn_list_empty(&h->ready))
+        || !frn_list_empty(&h->callbacks) || h->ready_count > 0)
         return false;
     for (i = 0; i < h->actors.cap; i++)
         for (n = h->actors.slots[i]; n != NULL; n = n->next)
@@ -15325,8 +16500,8 @@ static void frn_tick(francis_host *h)
 
 static bool frn_has_work(const francis_host *h)
 {
-    return !frn_list_empty(&h->ready) || !frn_list_empty(&h->callbacks) || frn_stop_due(h)
-        || h->look_due || frn_commit_due(h) <= h->clock_ns;
+    return h->ready_count > 0 || !frn_list_empty(&h->callbacks) || frn_stop_due(h)
+        || h->due_run_due || h->look_due || frn_commit_due(h) <= h->clock_ns;
 }
 
 /* Without workers: what is due now, once. Lock held, given up meanwhile. */
@@ -18084,8 +19259,8 @@ typedef struct frn_page {
     bool          last;             /* there is no page behind this one */
     uint64_t      given;
     char          error[256];
-    char          cursor[2 * FRANCIS_NAME_SIZE];
-    char          key[2][FRANCIS_NAME_SIZE];    /* where the next page begins */
+    char          cursor[3 * (FRANCIS_NAME_SIZE + 2)];
+    char          key[3][FRANCIS_NAME_SIZE + 2];    /* where the next page begins */
     bool          has_key;
 } frn_page;
 
@@ -18099,21 +19274,33 @@ static void frn_page_clear(frn_page *p)
     p->count = p->at = 0;
 }
 
-static bool frn_list_two_keys(francis_list_kind what) { return what != FRANCIS_LIST_HOSTS; }
+static int frn_list_keys(francis_list_kind what)        /* how many a cursor has */
+{
+    switch (what) {
+    case FRANCIS_LIST_HOSTS:     return 1;
+    case FRANCIS_LIST_ALARMS:
+    case FRANCIS_LIST_JOBS:
+    case FRANCIS_LIST_DEAD_JOBS: return 3;
+    default:                     return 2;
+    }
+}
 
-/* A cursor is the key of an item: "type/id", "type/host" or "host". */
+/* A cursor is the key of an item: "type/id", "type/host", "host", "type/id/name"; only the last one
+ * may contain '/'. */
 static bool frn_cursor_parse(francis_list_kind what, const char *cursor, frn_page *p)
 {
-    const char *slash = strchr(cursor, '/');
-    size_t      first = slash != NULL ? (size_t)(slash - cursor) : strlen(cursor);
+    int keys = frn_list_keys(what), i;
 
-    if (frn_list_two_keys(what) != (slash != NULL) || first > FRN_NAME_MAX
-        || (slash != NULL && strlen(slash + 1) > FRN_NAME_MAX))
-        return false;
-    (void)snprintf(p->key[0], sizeof p->key[0], "%.*s", (int)first, cursor);
-    (void)snprintf(p->key[1], sizeof p->key[1], "%s", slash != NULL ? slash + 1 : "");
+    for (i = 0; i < keys; i++) {
+        const char *slash = i + 1 < keys ? strchr(cursor, '/') : NULL;
+        size_t      size = slash != NULL ? (size_t)(slash - cursor) : strlen(cursor);
+        if ((slash == NULL && i + 1 < keys) || size >= sizeof p->key[i])
+            return false;
+        (void)snprintf(p->key[i], sizeof p->key[i], "%.*s", (int)size, cursor);
+        cursor += size + (slash != NULL);
+    }
     p->has_key = true;
-    return true;
+    return keys == 3 || strchr(p->key[keys - 1], '/') == NULL;
 }
 
 static francis_result frn_list_fail(francis_list *list, francis_result r, const char *error)
@@ -18129,8 +19316,9 @@ static francis_result frn_list_open(francis_host *h, francis_list *list)
     if (frn_page_sql_find(list->what) == NULL)
         return frn_list_fail(list, FRANCIS_ERR_INVALID, "there is no such kind of list");
     if ((list->type != NULL && frn_name_fault(list->type) != NULL)
-        || (list->id != NULL && frn_name_fault(list->id) != NULL))
-        return frn_list_fail(list, FRANCIS_ERR_INVALID, "the type or the id is not a name");
+        || (list->id != NULL && frn_name_fault(list->id) != NULL)
+        || (list->name != NULL && frn_name_fault(list->name) != NULL))
+        return frn_list_fail(list, FRANCIS_ERR_INVALID, "the type, id or name is not a name");
     if (frn_host_phase_now(h) == FRN_HOST_OPEN)
         return frn_list_fail(list, FRANCIS_ERR_USAGE, "the host is not started");
     p = (frn_page *)frn_mem_alloc(&h->mem, sizeof *p);
@@ -18156,6 +19344,7 @@ static francis_result frn_list_read(francis_host *h, francis_list *list, frn_pag
     read.what = list->what;
     read.type = list->type;
     read.id = list->id;
+    read.name = list->name;
     read.now_ms = frn_plat_wall_ms(&h->plat);
     read.with_data = list->with_data;
     read.items = p->items;
@@ -18165,6 +19354,7 @@ static francis_result frn_list_read(francis_host *h, francis_list *list, frn_pag
     if (p->has_key) {
         read.after[0] = p->key[0];
         read.after[1] = p->key[1];
+        read.after[2] = p->key[2];
     }
     h->store->ops->read(h->store, &read);
     p->count = read.count;
@@ -18176,29 +19366,85 @@ static francis_result frn_list_read(francis_host *h, francis_list *list, frn_pag
     return FRANCIS_OK;
 }
 
-static void frn_list_show(francis_list *list, frn_page *p)
+/* The key of an item, for the next page and as a cursor. */
+static void frn_list_mark(francis_list *list, frn_page *p, const frn_item *it)
+{
+    static const uint8_t of[][3] = {
+        { FRN_COLUMN_TYPE, FRN_COLUMN_ID, 0 },              /* states */
+        { FRN_COLUMN_TYPE, FRN_COLUMN_ID, FRN_COLUMN_NAME },
+        { FRN_COLUMN_TYPE, FRN_COLUMN_ID, FRN_COLUMN_KEY },
+        { FRN_COLUMN_TYPE, FRN_COLUMN_ID, FRN_COLUMN_JOB },
+        { FRN_COLUMN_TYPE, FRN_COLUMN_ID, 0 },              /* active */
+        { FRN_COLUMN_HOST, 0, 0 },
+        { FRN_COLUMN_TYPE, FRN_COLUMN_HOST, 0 }
+    };
+    const char *texts = (const char *)FRN_BYTES(it->keys);
+    int         keys = frn_list_keys(list->what), i;
+    size_t      n = 0;
+
+    for (i = 0; i < keys; i++) {
+        (void)snprintf(p->key[i], sizeof p->key[i], "%s", texts + it->at[of[list->what][i]]);
+        n += (size_t)snprintf(p->cursor + n, sizeof p->cursor - n, "%s%s", i > 0 ? "/" : "",
+                              p->key[i]);
+    }
+    p->has_key = true;
+    list->cursor = p->cursor;
+}
+
+static int64_t frn_item_number(const frn_item *it, frn_column which)
+{
+    return it->numbers[which - FRN_COLUMN_TEXTS];
+}
+
+/* Keys of jobs begin with '/'; one that nobody has given is "//" and an id. */
+static const char *frn_job_key_shown(const char *key)
+{
+    return key[0] != '/' ? key : key[1] == '/' ? "" : key + 1;
+}
+
+static francis_status frn_list_status(francis_host *h, const francis_list *list, const frn_item *it)
+{
+    const char *texts = (const char *)FRN_BYTES(it->keys), *key = texts + it->at[FRN_COLUMN_KEY];
+
+    if (list->what == FRANCIS_LIST_DEAD_JOBS)
+        return FRANCIS_STATUS_DEAD;
+    if (list->what != FRANCIS_LIST_ALARMS && list->what != FRANCIS_LIST_JOBS)
+        return FRANCIS_STATUS_WAITING;
+    if (list->what == FRANCIS_LIST_ALARMS)
+        key = texts + it->at[FRN_COLUMN_NAME];
+    if (frn_due_runs(h, texts + it->at[FRN_COLUMN_TYPE], texts + it->at[FRN_COLUMN_ID], key))
+        return FRANCIS_STATUS_RUNNING;
+    return frn_item_number(it, FRN_COLUMN_ATTEMPTS) > 0 ? FRANCIS_STATUS_RETRYING
+                                                                  : FRANCIS_STATUS_WAITING;
+}
+
+static void frn_list_show(francis_host *h, francis_list *list, frn_page *p)
 {
     const frn_item *it = &p->items[p->at++];
-    const char     *keys = (const char *)FRN_BYTES(it->keys);
+    const char     *texts = (const char *)FRN_BYTES(it->keys);
+    francis_item   *item = &list->item;
 
     p->given++;
-    list->item.type = keys;
-    list->item.id = keys + it->id_at;
-    list->item.name = keys + it->name_at;
-    list->item.host = keys + it->host_at;
-    list->item.data = it->data != NULL ? FRN_BYTES(it->data) : NULL;
-    list->item.size = it->data != NULL ? it->data->size : 0;
-    list->item.created_ms = it->created_ms;
-    list->item.expires_ms = it->expires_ms;
-    (void)snprintf(p->key[0], sizeof p->key[0], "%s",
-                   list->what == FRANCIS_LIST_HOSTS ? list->item.host : list->item.type);
-    (void)snprintf(p->key[1], sizeof p->key[1], "%s",
-                   list->what == FRANCIS_LIST_TYPES ? list->item.host : list->item.id);
-    p->has_key = true;
-    (void)snprintf(p->cursor, sizeof p->cursor, "%s%s%s", p->key[0],
-                   frn_list_two_keys(list->what) ? "/" : "",
-                   frn_list_two_keys(list->what) ? p->key[1] : "");
-    list->cursor = p->cursor;
+    item->type = texts + it->at[FRN_COLUMN_TYPE];
+    item->id = texts + it->at[FRN_COLUMN_ID];
+    item->name = texts + it->at[FRN_COLUMN_NAME];
+    item->host = texts + it->at[FRN_COLUMN_HOST];
+    item->job_id = list->what == FRANCIS_LIST_ALARMS ? "" : texts + it->at[FRN_COLUMN_JOB];
+    item->request_id = frn_job_key_shown(texts + it->at[FRN_COLUMN_KEY]);
+    item->repeat = texts + it->at[FRN_COLUMN_REPEAT];
+    item->error = texts + it->at[FRN_COLUMN_ERROR];
+    item->data = it->data != NULL ? FRN_BYTES(it->data) : NULL;
+    item->size = it->data != NULL ? it->data->size : 0;
+    item->created_ms = frn_item_number(it, FRN_COLUMN_CREATED);
+    if (texts[it->at[FRN_COLUMN_JOB]] != '\0')
+        item->created_ms = frn_uuid_time(texts + it->at[FRN_COLUMN_JOB]);
+    item->expires_ms = frn_item_number(it, FRN_COLUMN_EXPIRES);
+    item->due_ms = frn_item_number(it, FRN_COLUMN_DUE);
+    item->until_ms = frn_item_number(it, FRN_COLUMN_UNTIL);
+    item->failed_ms = frn_item_number(it, FRN_COLUMN_FAILED);
+    item->attempts = (uint32_t)frn_item_number(it, FRN_COLUMN_ATTEMPTS);
+    item->status = frn_list_status(h, list, it);
+    frn_list_mark(list, p, it);
 }
 
 FRANCIS_API francis_result francis_list_next(francis_ctx *ctx, francis_list *list)
@@ -18218,7 +19464,7 @@ FRANCIS_API francis_result francis_list_next(francis_ctx *ctx, francis_list *lis
         return list->result;
     if (p->count == 0)
         return list->result = FRANCIS_DONE;
-    frn_list_show(list, p);
+    frn_list_show(h, list, p);
     return list->result = FRANCIS_OK;
 }
 
