@@ -2347,6 +2347,1574 @@ static void frn_unpack_text(frn_unpack *u, char *out, size_t size)
     u->at += n;
 }
 
+// >> 320 schedule | needs: 210 220 300
+//    When something that repeats is due again: intervals, cron expressions, time zones. Instants
+//    are milliseconds since 1970 in UTC, local times are that plus the offset of a zone, dates are
+//    Gregorian. What is before year 1 counts as its beginning; what would be after year 9999 does
+//    not come. Zone files are read here and not by way of the C library: its functions know one
+//    zone at a time and take it from the environment.
+
+enum {
+    FRN_REPEAT_MAX = 255,           /* bytes of a text that says how something repeats */
+    FRN_SCHEDULE_TEXT_MAX = FRN_REPEAT_MAX + 1,     /* room for what frn_schedule_text makes */
+    FRN_ZONE_NAME_MAX = 95,         /* of a name or a POSIX string */
+    FRN_ZONE_FILE_MAX = 256 * 1024,
+    FRN_ZONES_MAX = 1000,
+    FRN_MINUTE = 60 * 1000,
+    FRN_HOUR = 60 * FRN_MINUTE,
+    FRN_DAY = 24 * FRN_HOUR,
+    FRN_OFFSET_MAX = 26 * FRN_HOUR,              /* of a zone from UTC */
+    FRN_MONTHS_MAX = 120000,        /* of an interval: 10,000 years, as in the next two */
+    FRN_DAYS_MAX = 3652425
+};
+
+#define FRN_INTERVAL_MAX ((int64_t)FRN_DAYS_MAX * FRN_DAY)
+#define FRN_NUMBER_MAX   INT64_C(1000000000000000000)
+#define FRN_NEVER_DUE    FRN_NEVER
+#define FRN_TIME_MIN     INT64_C(-62135596800000)   /* the beginning of year 1 */
+#define FRN_TIME_MAX     INT64_C(253402300799999)   /* the end of year 9999 */
+#define FRN_FAR          (INT64_MAX / 4)            /* an instant after all others */
+
+typedef struct frn_zone frn_zone;
+
+/* The zones that are in use: loaded once, kept until the end, so pointers to them stay good. */
+typedef struct frn_zones {
+    frn_mem        *mem;
+    const char     *directory;      /* NULL = where systems keep them */
+    pthread_mutex_t lock;           /* around the list, also while a file is read */
+    frn_zone       *first;
+    size_t          count;
+} frn_zones;
+
+enum {
+    FRN_CRON_MINUTE,
+    FRN_CRON_HOUR,
+    FRN_CRON_DAY,
+    FRN_CRON_MONTH,
+    FRN_CRON_WEEKDAY,
+    FRN_CRON_FIELDS
+};
+
+/* Plain data. All zeroes: it does not repeat. With cron[FRN_CRON_MINUTE] it is a cron expression,
+ * else an interval of calendar months, calendar days and exact milliseconds. */
+typedef struct frn_schedule {
+    const frn_zone *zone;           /* NULL = UTC */
+    int64_t         ms;
+    int32_t         months, days;
+    uint64_t        cron[FRN_CRON_FIELDS];          /* a bit for each value */
+    uint8_t         star[FRN_CRON_FIELDS];          /* 1 = a star, n = a star with that step */
+} frn_schedule;
+
+#define FRN_USED_LATER __attribute__((unused))      /* not every program asks all of these */
+
+FRN_USED_LATER static void frn_zones_init(frn_zones *zones, frn_mem *mem);
+FRN_USED_LATER static void frn_zones_free(frn_zones *zones);
+
+/* What .repeat says, or how often in ms (> 0). NULL and "" do not repeat. FRANCIS_ERR_INVALID with
+ * words that name what is wrong, or FRANCIS_ERR_NOMEM; *out is all zeroes then. */
+FRN_USED_LATER static francis_result frn_schedule_parse(frn_zones *zones, const char *repeat,
+                                                        frn_schedule *out, char *error,
+                                                        size_t error_size);
+FRN_USED_LATER static francis_result frn_schedule_every(int64_t ms, frn_schedule *out, char *error,
+                                                        size_t error_size);
+FRN_USED_LATER static bool frn_schedule_is_none(const frn_schedule *s);
+FRN_USED_LATER static bool frn_schedule_is_cron(const frn_schedule *s);
+
+/* Occurrences of an interval are anchor + k * interval, k >= 0, and that is the anchor alone if it
+ * does not repeat; cron does not ask for the anchor. The first after an instant; the last in
+ * (from, to]; FRN_NEVER_DUE = there is none. How many different ones there are in (from, to], at
+ * most so many. */
+FRN_USED_LATER static int64_t  frn_schedule_next(const frn_schedule *s, int64_t anchor_ms,
+                                                 int64_t after_ms);
+FRN_USED_LATER static int64_t  frn_schedule_last(const frn_schedule *s, int64_t anchor_ms,
+                                                 int64_t from_ms, int64_t to_ms);
+FRN_USED_LATER static uint64_t frn_schedule_count(const frn_schedule *s, int64_t anchor_ms,
+                                                  int64_t from_ms, int64_t to_ms, uint64_t most);
+
+/* The one way to write it: equal schedules have equal texts, and are read from them again. */
+FRN_USED_LATER static void frn_schedule_text(const frn_schedule *s, char *out, size_t size);
+
+/* ---- days ---- */
+
+typedef struct frn_date {
+    int64_t year, month, day;       /* month and day from 1 */
+} frn_date;
+
+static int64_t frn_floor_div(int64_t a, int64_t b)      /* b > 0 */
+{
+    return a / b - (a % b < 0 ? 1 : 0);
+}
+
+static bool frn_leap_year(int64_t year)
+{
+    return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+}
+
+static int64_t frn_month_days(int64_t year, int64_t month)
+{
+    if (month == 2)
+        return frn_leap_year(year) ? 29 : 28;
+    return month == 4 || month == 6 || month == 9 || month == 11 ? 30 : 31;
+}
+
+/* Days since 1970. Years begin in March here, so that a leap day is the last of its year. */
+static int64_t frn_date_to_day(int64_t year, int64_t month, int64_t day)
+{
+    int64_t y = month <= 2 ? year - 1 : year, era = frn_floor_div(y, 400), of_era = y - era * 400;
+    int64_t of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
+
+    return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
+}
+
+static frn_date frn_day_to_date(int64_t day)
+{
+    int64_t  era = frn_floor_div(day + 719468, 146097), of_era = day + 719468 - era * 146097;
+    int64_t  y = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+    int64_t  of_year = of_era - (365 * y + y / 4 - y / 100), m = (5 * of_year + 2) / 153;
+    frn_date date;
+
+    date.day = of_year - (153 * m + 2) / 5 + 1;
+    date.month = m < 10 ? m + 3 : m - 9;
+    date.year = y + era * 400 + (date.month <= 2 ? 1 : 0);
+    return date;
+}
+
+static int64_t frn_weekday(int64_t day)     /* 0 = Sunday */
+{
+    return day + 4 - 7 * frn_floor_div(day + 4, 7);
+}
+
+/* ---- zones by rule: POSIX strings, as in TZ and at the end of zone files ---- */
+
+typedef struct frn_zone_day {
+    char    kind;                   /* M = month, week, weekday; J = 1-365 without 29 February;
+                                       D = 0-365 */
+    int64_t month, week, day, time_ms;
+} frn_zone_day;
+
+typedef struct frn_zone_rule {
+    bool         changes;           /* the second offset and the days are used */
+    int64_t      offset[2];         /* of standard time, of daylight-saving time */
+    frn_zone_day begins[2];
+} frn_zone_rule;
+
+/* A time during which the offset from UTC is the same: from start to before end. */
+typedef struct frn_span {
+    int64_t start, end, offset;
+} frn_span;
+
+static bool frn_is_digit(char c) { return c >= '0' && c <= '9'; }
+
+static bool frn_is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+
+static bool frn_posix_char(const char **at, char c)
+{
+    if (**at != c)
+        return false;
+    ++*at;
+    return true;
+}
+
+static bool frn_posix_number(const char **at, int64_t least, int64_t most, int64_t *out)
+{
+    const char *first = *at;
+
+    for (*out = 0; frn_is_digit(**at) && *at - first < 3; ++*at)
+        *out = *out * 10 + (**at - '0');
+    return *at > first && *out >= least && *out <= most;
+}
+
+static bool frn_posix_name(const char **at)     /* CET or <+03> */
+{
+    bool        quoted = frn_posix_char(at, '<');
+    const char *first = *at;
+
+    while (frn_is_letter(**at) ||
+           (quoted && (frn_is_digit(**at) || **at == '+' || **at == '-')))
+        ++*at;
+    return *at - first >= 3 && (!quoted || frn_posix_char(at, '>'));
+}
+
+static bool frn_posix_time(const char **at, int64_t hours_max, int64_t *ms)
+{
+    bool    minus = frn_posix_char(at, '-'), ok;
+    int64_t h = 0, m = 0, s = 0;
+
+    if (!minus)
+        (void)frn_posix_char(at, '+');
+    ok = frn_posix_number(at, 0, hours_max, &h);
+    if (ok && frn_posix_char(at, ':')) {
+        ok = frn_posix_number(at, 0, 59, &m);
+        if (ok && frn_posix_char(at, ':'))
+            ok = frn_posix_number(at, 0, 59, &s);
+    }
+    *ms = ((h * 60 + m) * 60 + s) * (minus ? -1000 : 1000);
+    return ok;
+}
+
+static bool frn_posix_day(const char **at, frn_zone_day *day)
+{
+    bool ok = frn_posix_char(at, ',');
+
+    day->kind = **at == 'M' || **at == 'J' ? *(*at)++ : 'D';
+    day->month = day->week = 0;
+    day->time_ms = 2 * (int64_t)FRN_HOUR;
+    if (day->kind == 'M')
+        ok = ok && frn_posix_number(at, 1, 12, &day->month) && frn_posix_char(at, '.') &&
+             frn_posix_number(at, 1, 5, &day->week) && frn_posix_char(at, '.') &&
+             frn_posix_number(at, 0, 6, &day->day);
+    else
+        ok = ok && frn_posix_number(at, day->kind == 'J' ? 1 : 0, 365, &day->day);
+    return ok && (!frn_posix_char(at, '/') || frn_posix_time(at, 167, &day->time_ms));
+}
+
+/* One that has daylight-saving time must say when: what is meant otherwise depends on the country
+ * in which somebody guesses. */
+static bool frn_posix_parse(const char *text, frn_zone_rule *rule)
+{
+    int64_t apart;
+
+    memset(rule, 0, sizeof *rule);
+    if (!frn_posix_name(&text) || !frn_posix_time(&text, 24, &rule->offset[0]))
+        return false;
+    rule->offset[0] = -rule->offset[0];     /* POSIX counts to the west */
+    if (*text == '\0')
+        return true;
+    rule->changes = true;
+    rule->offset[1] = rule->offset[0] + FRN_HOUR;
+    if (!frn_posix_name(&text))
+        return false;
+    if (*text != ',') {
+        if (!frn_posix_time(&text, 24, &rule->offset[1]))
+            return false;
+        rule->offset[1] = -rule->offset[1];
+    }
+    apart = rule->offset[1] - rule->offset[0];
+    return frn_posix_day(&text, &rule->begins[1]) && frn_posix_day(&text, &rule->begins[0]) &&
+           *text == '\0' && apart < FRN_DAY && apart > -FRN_DAY;
+}
+
+static int64_t frn_rule_day(const frn_zone_day *d, int64_t year)
+{
+    int64_t first = frn_date_to_day(year, d->kind == 'M' ? d->month : 1, 1), day;
+
+    if (d->kind == 'D')
+        return first + d->day;
+    if (d->kind == 'J')
+        return first + d->day - (d->day >= 60 && frn_leap_year(year) ? 0 : 1);
+    day = (d->day - frn_weekday(first) + 7) % 7 + (d->week - 1) * 7;
+    return first + (day >= frn_month_days(year, d->month) ? day - 7 : day);
+}
+
+/* When daylight-saving time begins (1) or ends (0) in a year. */
+static int64_t frn_rule_change(const frn_zone_rule *r, int to, int64_t year)
+{
+    const frn_zone_day *d = &r->begins[to];
+    return frn_rule_day(d, year) * FRN_DAY + d->time_ms - r->offset[1 - to];
+}
+
+/* A change may lie in a year next to its own, and the one before or after it yet a year away. */
+static frn_span frn_rule_span(const frn_zone_rule *r, int64_t ms)
+{
+    frn_span span = { -FRN_FAR, FRN_FAR, r->offset[0] };
+    int64_t  year = frn_day_to_date(frn_floor_div(ms, FRN_DAY)).year, y, at;
+    int      to;
+
+    for (y = year - 2; r->changes && y <= year + 2; y++)
+        for (to = 0; to < 2; to++) {
+            at = frn_rule_change(r, to, y);
+            if (at <= ms && at >= span.start) {
+                span.start = at;
+                span.offset = r->offset[to];
+            } else if (at > ms && at < span.end) {
+                span.end = at;
+            }
+        }
+    return span;
+}
+
+/* ---- zones ---- */
+
+struct frn_zone {
+    frn_zone     *next;
+    size_t        bytes;            /* of all of it */
+    size_t        count;            /* of changes that are listed */
+    int64_t      *at;               /* when they are, ascending */
+    int64_t      *offsets;          /* one more: before the first, then after each */
+    bool          ruled;            /* after the last one the rule holds */
+    frn_zone_rule rule;
+    char          name[FRN_ZONE_NAME_MAX + 1];
+};
+
+static frn_zone *frn_zone_new(frn_mem *mem, const char *name, size_t count)
+{
+    size_t    bytes = sizeof(frn_zone) + (2 * count + 1) * sizeof(int64_t);
+    frn_zone *z = (frn_zone *)frn_mem_alloc(mem, bytes);
+
+    if (z == NULL)
+        return NULL;
+    z->bytes = bytes;
+    z->count = count;
+    z->at = (int64_t *)FRN_TAIL(z);
+    z->offsets = z->at + count;
+    (void)snprintf(z->name, sizeof z->name, "%s", name);
+    return z;
+}
+
+static size_t frn_zone_changes(const frn_zone *z, int64_t ms)   /* how many were until then */
+{
+    size_t low = 0, high = z->count, middle;
+
+    while (low < high) {
+        middle = low + (high - low) / 2;
+        if (z->at[middle] <= ms)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static frn_span frn_zone_span(const frn_zone *z, int64_t ms)
+{
+    frn_span span = { -FRN_FAR, FRN_FAR, 0 };
+    size_t   i;
+
+    if (z == NULL)
+        return span;
+    i = frn_zone_changes(z, ms);
+    if (i == z->count && z->ruled)
+        span = frn_rule_span(&z->rule, ms);
+    else
+        span.offset = z->offsets[i];
+    if (i > 0 && z->at[i - 1] > span.start)
+        span.start = z->at[i - 1];
+    if (i < z->count)
+        span.end = z->at[i];
+    return span;
+}
+
+/* The latest local time that clocks have shown until then, also before they were put back. */
+static int64_t frn_zone_seen(const frn_zone *z, int64_t ms)
+{
+    frn_span span = frn_zone_span(z, ms);
+    int64_t  seen = ms + span.offset, before;
+
+    while (span.start > ms - 2 * (int64_t)FRN_OFFSET_MAX) {
+        before = span.start - 1;
+        span = frn_zone_span(z, before);
+        if (before + span.offset > seen)
+            seen = before + span.offset;
+    }
+    return seen;
+}
+
+/* The first instant at which clocks show a local time or a later one: the first of two, and the
+ * moment after the gap for one that does not exist. */
+static int64_t frn_zone_instant(const frn_zone *z, int64_t local)
+{
+    frn_span span = frn_zone_span(z, local - FRN_OFFSET_MAX);
+
+    while (span.end + span.offset <= local)
+        span = frn_zone_span(z, span.end);
+    return local - span.offset > span.start ? local - span.offset : span.start;
+}
+
+/* ---- zone files: TZif, RFC 8536 and 9636 ---- */
+
+typedef struct frn_tzif {
+    frn_unpack in;
+    unsigned   version, width;      /* bytes of an instant */
+    uint64_t   uts, stds, leaps, times, types, chars;
+} frn_tzif;
+
+static bool frn_tzif_head(frn_tzif *t)
+{
+    t->in.bad = t->in.bad || frn_unpack_number(&t->in, 4) != 0x545a6966u;   /* "TZif" */
+    t->version = (unsigned)frn_unpack_number(&t->in, 1);
+    (void)frn_unpack_number(&t->in, 8);
+    (void)frn_unpack_number(&t->in, 7);
+    t->uts = frn_unpack_number(&t->in, 4);
+    t->stds = frn_unpack_number(&t->in, 4);
+    t->leaps = frn_unpack_number(&t->in, 4);
+    t->times = frn_unpack_number(&t->in, 4);
+    t->types = frn_unpack_number(&t->in, 4);
+    t->chars = frn_unpack_number(&t->in, 4);
+    return !t->in.bad && (t->version == 0 || (t->version >= '2' && t->version <= '4'));
+}
+
+static uint64_t frn_tzif_size(const frn_tzif *t)    /* of what follows the head */
+{
+    return t->times * (t->width + 1) + t->types * 6 + t->chars + t->leaps * (t->width + 4) +
+           t->stds + t->uts;
+}
+
+/* Leap seconds are those of zones that count them, which no clock here does. */
+static bool frn_tzif_sound(const frn_tzif *t)
+{
+    return frn_tzif_size(t) <= (uint64_t)(t->in.end - t->in.at) && t->types >= 1 &&
+           t->types <= 256 && t->chars >= 1 && t->leaps == 0 &&
+           (t->stds == 0 || t->stds == t->types) && (t->uts == 0 || t->uts == t->types);
+}
+
+static bool frn_tzif_open(frn_tzif *t, const unsigned char *data, size_t size)
+{
+    memset(t, 0, sizeof *t);
+    t->in.at = data;
+    t->in.end = data + size;
+    t->width = 4;
+    if (!frn_tzif_head(t))
+        return false;
+    if (t->version == 0)
+        return frn_tzif_sound(t);
+    if (frn_tzif_size(t) > (uint64_t)(t->in.end - t->in.at))
+        return false;
+    t->in.at += frn_tzif_size(t);           /* the same for programs of old, in 32 bits */
+    t->width = 8;
+    return frn_tzif_head(t) && t->version != 0 && frn_tzif_sound(t);
+}
+
+static bool frn_tzif_offset(const frn_tzif *t, const unsigned char *types, uint64_t type,
+                            int64_t *ms)
+{
+    frn_unpack in = { types + type * 6, types + t->types * 6, false };
+
+    if (type >= t->types)
+        return false;
+    *ms = (int64_t)(int32_t)(uint32_t)frn_unpack_number(&in, 4) * 1000;
+    return frn_unpack_number(&in, 1) <= 1 && frn_unpack_number(&in, 1) < t->chars &&
+           *ms >= -(int64_t)FRN_OFFSET_MAX && *ms <= FRN_OFFSET_MAX;
+}
+
+/* An instant in ms. Some files begin with one before all time. */
+static int64_t frn_tzif_instant(frn_tzif *t)
+{
+    uint64_t raw = frn_unpack_number(&t->in, t->width);
+    int64_t  s = t->width == 4 ? (int64_t)(int32_t)(uint32_t)raw : (int64_t)raw;
+
+    return s > FRN_FAR / 1000 ? FRN_FAR : s < -(FRN_FAR / 1000) ? -FRN_FAR : s * 1000;
+}
+
+static bool frn_tzif_changes(frn_tzif *t, frn_zone *z)
+{
+    const unsigned char *kinds = t->in.at + t->times * t->width, *types = kinds + t->times;
+    int64_t              jump = 0;
+    size_t               i;
+    bool                 ok = frn_tzif_offset(t, types, 0, &z->offsets[0]);
+
+    for (i = 0; ok && i < z->count; i++) {
+        z->at[i] = frn_tzif_instant(t);
+        ok = frn_tzif_offset(t, types, kinds[i], &z->offsets[i + 1]) &&
+             (i == 0 || z->at[i] > z->at[i - 1]);
+        jump = z->offsets[i + 1] - z->offsets[i];
+        ok = ok && jump <= FRN_DAY && jump >= -(int64_t)FRN_DAY;
+    }
+    t->in.at = kinds + (frn_tzif_size(t) - t->times * t->width);
+    return ok;
+}
+
+static bool frn_tzif_footer(frn_tzif *t, frn_zone *z)
+{
+    char   text[128];
+    size_t n = 0, left = (size_t)(t->in.end - t->in.at);
+
+    if (left < 2 || t->in.at[0] != '\n')
+        return false;
+    for (t->in.at++; n < left - 1 && n < sizeof text && t->in.at[n] != '\n'; n++)
+        text[n] = (char)t->in.at[n];
+    if (n == left - 1 || n == sizeof text)
+        return false;
+    text[n] = '\0';
+    z->ruled = n > 0;
+    return n == 0 || (strlen(text) == n && frn_posix_parse(text, &z->rule));
+}
+
+/* FRANCIS_ERR_CORRUPT = this is no zone file, or one that is damaged. */
+static francis_result frn_tzif_read(frn_mem *mem, const char *name, const unsigned char *data,
+                                    size_t size, frn_zone **out)
+{
+    frn_tzif  t;
+    frn_zone *z = NULL;
+
+    *out = NULL;
+    if (size > FRN_ZONE_FILE_MAX || !frn_tzif_open(&t, data, size))
+        return FRANCIS_ERR_CORRUPT;
+    z = frn_zone_new(mem, name, (size_t)t.times);
+    if (z == NULL)
+        return FRANCIS_ERR_NOMEM;
+    if (!frn_tzif_changes(&t, z) || (t.version != 0 && !frn_tzif_footer(&t, z))) {
+        frn_mem_free(mem, z, z->bytes);
+        return FRANCIS_ERR_CORRUPT;
+    }
+    *out = z;
+    return FRANCIS_OK;
+}
+
+static bool frn_read_all(int fd, unsigned char *data, size_t size)
+{
+    while (size > 0) {
+        ssize_t n = read(fd, data, size);
+        if (n == 0 || (n < 0 && errno != EINTR))
+            return false;
+        if (n > 0) {
+            data += n;
+            size -= (size_t)n;
+        }
+    }
+    return true;
+}
+
+static francis_result frn_zone_load_from(frn_mem *mem, const char *name, int fd, frn_zone **out)
+{
+    struct stat    st;
+    unsigned char *data = NULL;
+    size_t         size = 0;
+    francis_result r = FRANCIS_ERR_CORRUPT;
+
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size <= 0 ||
+        st.st_size > FRN_ZONE_FILE_MAX)
+        return r;
+    size = (size_t)st.st_size;
+    data = (unsigned char *)frn_mem_alloc(mem, size);
+    if (data == NULL)
+        return FRANCIS_ERR_NOMEM;
+    if (frn_read_all(fd, data, size))
+        r = frn_tzif_read(mem, name, data, size, out);
+    frn_mem_free(mem, data, size);
+    return r;
+}
+
+/* FRANCIS_ERR_NOT_FOUND = no directory has such a file. */
+static francis_result frn_zone_load(const frn_zones *zones, const char *name, frn_zone **out)
+{
+    const char    *directories[] = { "/usr/share/zoneinfo", "/usr/lib/zoneinfo",
+                                  "/usr/share/lib/zoneinfo" };
+    char           path[512];
+    size_t         i, count = zones->directory != NULL ? 1 : FRN_COUNT(directories);
+    int            fd = -1, length;
+    francis_result r;
+
+    if (zones->directory != NULL)
+        directories[0] = zones->directory;
+    for (i = 0; i < count && fd < 0; i++) {
+        length = snprintf(path, sizeof path, "%s/%s", directories[i], name);
+        if (length > 0 && (size_t)length < sizeof path)
+            fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    }
+    if (fd < 0)
+        return FRANCIS_ERR_NOT_FOUND;
+    r = frn_zone_load_from(zones->mem, name, fd, out);
+    (void)close(fd);
+    return r;
+}
+
+/* ---- the zones in use ---- */
+
+static void frn_zones_init(frn_zones *zones, frn_mem *mem)
+{
+    memset(zones, 0, sizeof *zones);
+    zones->mem = mem;
+    (void)pthread_mutex_init(&zones->lock, NULL);
+}
+
+static void frn_zones_free(frn_zones *zones)
+{
+    frn_zone *z, *next;
+
+    for (z = zones->first; z != NULL; z = next) {
+        next = z->next;
+        frn_mem_free(zones->mem, z, z->bytes);
+    }
+    zones->first = NULL;
+    (void)pthread_mutex_destroy(&zones->lock);
+}
+
+/* It becomes part of a path: Area/Place, of letters, digits, '_', '+' and '-'. */
+static bool frn_zone_named(const char *name)
+{
+    char before = '/';
+
+    for (; *name != '\0'; before = *name++) {
+        bool word = frn_is_letter(*name) || frn_is_digit(*name) || *name == '_';
+        if (!word && (before == '/' || (*name != '/' && *name != '+' && *name != '-')))
+            return false;
+    }
+    return before != '/';
+}
+
+static francis_result frn_zone_make(const frn_zones *zones, const char *name, frn_zone **out)
+{
+    frn_zone_rule rule;
+
+    if (zones->count >= FRN_ZONES_MAX)
+        return FRANCIS_ERR_TOO_LARGE;
+    if (!frn_posix_parse(name, &rule))
+        return frn_zone_named(name) ? frn_zone_load(zones, name, out) : FRANCIS_ERR_INVALID;
+    *out = frn_zone_new(zones->mem, name, 0);
+    if (*out == NULL)
+        return FRANCIS_ERR_NOMEM;
+    (*out)->ruled = true;
+    (*out)->rule = rule;
+    return FRANCIS_OK;
+}
+
+/* NULL = UTC. The name has at most FRN_ZONE_NAME_MAX bytes. */
+static francis_result frn_zones_find(frn_zones *zones, const char *name, const frn_zone **out)
+{
+    frn_zone      *z;
+    francis_result r = FRANCIS_OK;
+
+    *out = NULL;
+    if (strcmp(name, "UTC") == 0 || strcmp(name, "Z") == 0)
+        return FRANCIS_OK;
+    (void)pthread_mutex_lock(&zones->lock);
+    for (z = zones->first; z != NULL && strcmp(z->name, name) != 0; z = z->next)
+        continue;
+    if (z == NULL) {
+        r = frn_zone_make(zones, name, &z);
+        if (r == FRANCIS_OK) {
+            z->next = zones->first;
+            zones->first = z;
+            zones->count++;
+        }
+    }
+    (void)pthread_mutex_unlock(&zones->lock);
+    *out = r == FRANCIS_OK ? z : NULL;
+    return r;
+}
+
+/* ---- intervals, read ---- */
+
+#define FRN_TOO_LONG "is too long: 10,000 years are the most"
+
+typedef struct frn_words {
+    const char *repeat;
+    char       *error;
+    size_t      size;
+} frn_words;
+
+static francis_result frn_repeat_fault(const frn_words *w, const char *format, ...)
+    FRANCIS_PRINTF(2, 3);
+
+static francis_result frn_repeat_fault(const frn_words *w, const char *format, ...)
+{
+    char    what[200];
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    (void)snprintf(w->error, w->size, "\"%.100s%s\" %s", w->repeat,
+                   strlen(w->repeat) > 100 ? "..." : "", what);
+    return FRANCIS_ERR_INVALID;
+}
+
+static bool frn_add_times(int64_t *sum, int64_t n, int64_t unit, int64_t most)
+{
+    if (n > (most - *sum) / unit)
+        return false;
+    *sum += n * unit;
+    return true;
+}
+
+/* How many digits there were. What is larger than any number can be is FRN_NUMBER_MAX. */
+static size_t frn_digits(const char **at, int64_t *value)
+{
+    const char *first = *at;
+
+    for (*value = 0; frn_is_digit(**at); ++*at)
+        *value = *value >= FRN_NUMBER_MAX / 10 ? FRN_NUMBER_MAX : *value * 10 + (**at - '0');
+    return (size_t)(*at - first);
+}
+
+/* The digits behind a point as a count of 10^-places; the point is optional. */
+static bool frn_fraction(const char **at, size_t places, int64_t *value)
+{
+    size_t n;
+
+    *value = 0;
+    if (**at != '.')
+        return true;
+    ++*at;
+    n = frn_digits(at, value);
+    if (n == 0 || n > places)
+        return false;
+    for (; n < places; n++)
+        *value *= 10;
+    return true;
+}
+
+static int64_t frn_unit_ns(const char *name, size_t size)   /* 0 = there is no such unit */
+{
+    static const struct {
+        const char *name;
+        int64_t     ns;
+    } units[] = {
+        { "ns", 1 },                { "us", 1000 },             { "ms", FRN_MS },
+        { "s", 1000 * FRN_MS },     { "m", 60000 * FRN_MS },    { "h", 3600000 * FRN_MS },
+        { "d", 86400000 * FRN_MS }, { "w", 604800000 * FRN_MS },
+    };
+    size_t i;
+
+    for (i = 0; i < FRN_COUNT(units); i++)
+        if (strlen(units[i].name) == size && memcmp(units[i].name, name, size) == 0)
+            return units[i].ns;
+    return 0;
+}
+
+/* So many of a unit, with a fraction in 10^-9. What is less than a nanosecond is dropped. */
+static bool frn_duration_add(int64_t *ms, int64_t *ns, int64_t n, int64_t fraction, int64_t unit)
+{
+    int64_t part = FRN_MS / unit;           /* so many are a millisecond; 0 = one is longer */
+
+    if (part > 1) {
+        *ns += n % part * unit + fraction * unit / INT64_C(1000000000);
+        n /= part;
+    } else {
+        *ns += fraction * (unit / FRN_MS) / 1000;
+    }
+    if (!frn_add_times(ms, n, part > 1 ? 1 : unit / FRN_MS, FRN_INTERVAL_MAX) ||
+        !frn_add_times(ms, *ns / FRN_MS, 1, FRN_INTERVAL_MAX))
+        return false;
+    *ns %= FRN_MS;
+    return true;
+}
+
+static francis_result frn_duration_parse(const frn_words *w, const char *at, int64_t *ms)
+{
+    const char *unit;
+    int64_t     n, fraction, unit_ns, ns = 0;
+    size_t      size;
+
+    for (*ms = 0; *at != '\0'; at += size) {
+        if (frn_digits(&at, &n) == 0)
+            return frn_repeat_fault(w, "has no number at \"%.20s\"", at);
+        if (!frn_fraction(&at, 9, &fraction))
+            return frn_repeat_fault(w, "has a fraction that is not 1 to 9 digits");
+        unit = at;
+        for (size = 0; frn_is_letter(unit[size]); size++)
+            continue;
+        unit_ns = frn_unit_ns(unit, size);
+        if (unit_ns == 0)
+            return frn_repeat_fault(w, "has \"%.20s\" where a unit is wanted: ms, s, m, h, d or w",
+                                    unit);
+        if (n == FRN_NUMBER_MAX || !frn_duration_add(ms, &ns, n, fraction, unit_ns))
+            return frn_repeat_fault(w, FRN_TOO_LONG);
+    }
+    return FRANCIS_OK;
+}
+
+static francis_result frn_number_parse(const frn_words *w, const char *at, int64_t *ms)
+{
+    (void)frn_digits(&at, ms);
+    if (*ms > FRN_INTERVAL_MAX)
+        return frn_repeat_fault(w, FRN_TOO_LONG);
+    return FRANCIS_OK;
+}
+
+typedef struct frn_iso_part {
+    char    name;
+    bool    of_time;
+    int     sum;                    /* 0 = months, 1 = days, 2 = ms */
+    int64_t unit;
+} frn_iso_part;
+
+static const frn_iso_part frn_iso_parts[] = {
+    { 'Y', false, 0, 12 },          { 'M', false, 0, 1 },           { 'W', false, 1, 7 },
+    { 'D', false, 1, 1 },           { 'H', true, 2, FRN_HOUR },  { 'M', true, 2, FRN_MINUTE },
+    { 'S', true, 2, 1000 },
+};
+
+static size_t frn_iso_find(size_t from, char name, bool of_time)    /* the count = none */
+{
+    while (from < FRN_COUNT(frn_iso_parts) &&
+           (frn_iso_parts[from].name != name || frn_iso_parts[from].of_time != of_time))
+        from++;
+    return from;
+}
+
+/* One part, and where the next may be; false = not understood. */
+static bool frn_iso_part_parse(const char **at, bool of_time, size_t *next, int64_t *n,
+                               int64_t *fraction)
+{
+    bool pointed;
+
+    if (frn_digits(at, n) == 0)
+        return false;
+    pointed = **at == '.';
+    if (!frn_fraction(at, 3, fraction))
+        return false;
+    *next = frn_iso_find(*next, **at, of_time) + 1;
+    return *next <= FRN_COUNT(frn_iso_parts) && (*(*at)++ == 'S' || !pointed);
+}
+
+/* Each part once and in its order, upper case, a fraction of seconds only. */
+static francis_result frn_iso_parse(const frn_words *w, const char *at, frn_schedule *s)
+{
+    static const int64_t most[] = { FRN_MONTHS_MAX, FRN_DAYS_MAX, FRN_INTERVAL_MAX };
+    const frn_iso_part  *part;
+    int64_t              sum[] = { 0, 0, 0 }, n, fraction;
+    size_t               next = 0;
+    bool                 of_time = false, any = false, ok = true;
+
+    for (at++; ok && *at != '\0';) {
+        if (*at == 'T' && !of_time) {
+            of_time = true;
+            any = false;
+            at++;
+            continue;
+        }
+        any = ok = frn_iso_part_parse(&at, of_time, &next, &n, &fraction);
+        part = &frn_iso_parts[ok ? next - 1 : 0];
+        if (ok && (!frn_add_times(&sum[part->sum], n, part->unit, most[part->sum]) ||
+                   !frn_add_times(&sum[2], fraction, 1, FRN_INTERVAL_MAX)))
+            return frn_repeat_fault(w, FRN_TOO_LONG);
+    }
+    if (!any)
+        return frn_repeat_fault(w, "is not an ISO 8601 duration such as PT5M or P1Y2M10DT2H30M");
+    s->months = (int32_t)sum[0];
+    s->days = (int32_t)sum[1];
+    s->ms = sum[2];
+    return FRANCIS_OK;
+}
+
+static francis_result frn_interval_parse(const frn_words *w, const char *at, frn_schedule *s)
+{
+    francis_result r;
+
+    if (*at == 'P')
+        r = frn_iso_parse(w, at, s);
+    else if (*at == '+' || *at == '-')
+        return frn_repeat_fault(w, "has a sign, which a duration has not");
+    else if (!frn_is_digit(*at))
+        return frn_repeat_fault(w, "is neither a duration (90s, PT5M), nor five fields of cron, "
+                                   "nor a descriptor (@daily)");
+    else if (at[strspn(at, "0123456789")] == '\0')
+        r = frn_number_parse(w, at, &s->ms);
+    else
+        r = frn_duration_parse(w, at, &s->ms);
+    if (r == FRANCIS_OK && s->months == 0 && s->days == 0 && s->ms == 0)
+        return frn_repeat_fault(w, "is less than a millisecond");
+    return r;
+}
+
+/* ---- cron, read ---- */
+
+typedef struct frn_cron_field {
+    const char *what;
+    int64_t     least, most, highest;       /* highest: may be written, is not part of a star */
+    const char *names;                      /* in threes, from least */
+} frn_cron_field;
+
+static const frn_cron_field frn_cron_fields[FRN_CRON_FIELDS] = {
+    { "minute", 0, 59, 59, "" },
+    { "hour", 0, 23, 23, "" },
+    { "day of month", 1, 31, 31, "" },
+    { "month", 1, 12, 12, "janfebmaraprmayjunjulaugsepoctnovdec" },
+    { "day of week", 0, 6, 7, "sunmontuewedthufrisat" },
+};
+
+static char frn_lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
+
+static bool frn_cron_value(const frn_cron_field *f, const char **at, int64_t *value)
+{
+    const char *name = f->names;
+    size_t      i;
+
+    if (frn_digits(at, value) > 0)
+        return true;
+    for (*value = f->least; *name != '\0'; name += 3, ++*value) {
+        for (i = 0; i < 3 && frn_lower((*at)[i]) == name[i]; i++)
+            continue;
+        if (i == 3) {
+            *at += 3;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One of a list: *, a or a-b, each also with /step. Returns what is wrong with it, or NULL. */
+static const char *frn_cron_term(const frn_cron_field *f, const char *at, uint64_t *bits,
+                                 uint8_t *star)
+{
+    int64_t low = f->least, high = f->most, step = 1;
+    bool    all = *at == '*' || *at == '?', range = all;
+
+    if (all)
+        at++;
+    else if (!frn_cron_value(f, &at, &low))
+        return "is not understood";
+    else if (*at == '-') {
+        at++;
+        range = true;
+        if (!frn_cron_value(f, &at, &high))
+            return "is not understood";
+    }
+    if (*at == '/') {
+        at++;
+        if (frn_digits(&at, &step) == 0)
+            return "is not understood";
+        if (step < 1 || step > f->most - f->least + 1)
+            return "has a step that is out of range";
+        high = range || high > low ? high : low;
+    } else if (!range)
+        high = low;
+    if (*at != '\0')
+        return "is not understood";
+    if (low < f->least || low > f->highest || high > f->highest)
+        return "is out of range";
+    if (low > high)
+        return "goes backwards";
+    *star = all ? (uint8_t)step : 0;
+    for (; low <= high; low += step)
+        *bits |= UINT64_C(1) << low;
+    return NULL;
+}
+
+/* A star in a list makes the list a star. One with a step is told apart only if it is alone. */
+static francis_result frn_cron_list(const frn_words *w, int field, char *list, frn_schedule *s)
+{
+    const frn_cron_field *f = &frn_cron_fields[field];
+    const char           *wrong = NULL;
+    char                 *comma = NULL;
+    uint8_t               star = 0, stars = 0;
+    int                   terms = 0;
+
+    do {
+        comma = strchr(list, ',');
+        if (comma != NULL)
+            *comma = '\0';
+        wrong = frn_cron_term(f, list, &s->cron[field], &star);
+        if (wrong != NULL)
+            return frn_repeat_fault(w, "has a %s \"%.40s\" that %s (%d to %d)", f->what, list,
+                                    wrong, (int)f->least, (int)f->highest);
+        terms++;
+        stars = star == 1 || terms == 1 ? star : (uint8_t)(stars == 1);
+        list = comma != NULL ? comma + 1 : list;
+    } while (comma != NULL);
+    s->star[field] = stars;
+    return FRANCIS_OK;
+}
+
+static francis_result frn_cron_parse(const frn_words *w, char *text, frn_schedule *s)
+{
+    char          *fields[FRN_CRON_FIELDS];
+    francis_result r = FRANCIS_OK;
+    int            count = 0, i;
+
+    while (*text != '\0') {
+        size_t size = strcspn(text, " \t");
+        if (count < FRN_CRON_FIELDS)
+            fields[count] = text;
+        count++;
+        text += size;
+        while (*text == ' ' || *text == '\t')
+            *text++ = '\0';
+    }
+    if (count != FRN_CRON_FIELDS)
+        return frn_repeat_fault(w, "has %d field%s, where cron has 5 and a duration 1", count,
+                                count == 1 ? "" : "s");
+    for (i = 0; i < FRN_CRON_FIELDS && r == FRANCIS_OK; i++)
+        r = frn_cron_list(w, i, fields[i], s);
+    if ((s->cron[FRN_CRON_WEEKDAY] & 0x80) != 0)        /* 7 is Sunday, too */
+        s->cron[FRN_CRON_WEEKDAY] = (s->cron[FRN_CRON_WEEKDAY] & 0x7f) | 1;
+    return r;
+}
+
+static francis_result frn_descriptor_parse(const frn_words *w, const char *text, frn_schedule *s)
+{
+    static const char *const known[][2] = {
+        { "@yearly", "0 0 1 1 *" }, { "@annually", "0 0 1 1 *" }, { "@monthly", "0 0 1 * *" },
+        { "@weekly", "0 0 * * 0" }, { "@daily", "0 0 * * *" },    { "@midnight", "0 0 * * *" },
+        { "@hourly", "0 * * * *" },
+    };
+    char   cron[16];
+    size_t i;
+
+    if (strncmp(text, "@every", 6) == 0 && (text[6] == ' ' || text[6] == '\t'))
+        return frn_interval_parse(w, text + 6 + strspn(text + 6, " \t"), s);
+    for (i = 0; i < FRN_COUNT(known); i++)
+        if (strcmp(text, known[i][0]) == 0) {
+            (void)snprintf(cron, sizeof cron, "%s", known[i][1]);
+            return frn_cron_parse(w, cron, s);
+        }
+    return frn_repeat_fault(w, "is not one of @yearly, @annually, @monthly, @weekly, @daily, "
+                               "@midnight, @hourly and @every DURATION");
+}
+
+/* ---- cron, computed: local times are counted in minutes ---- */
+
+/* The days of a month that match, as bits 1 to 31. */
+static uint64_t frn_cron_days(const frn_schedule *s, int64_t year, int64_t month)
+{
+    int64_t  first = frn_weekday(frn_date_to_day(year, month, 1));
+    uint64_t all = (UINT64_C(2) << frn_month_days(year, month)) - 2;
+    uint64_t week = s->cron[FRN_CRON_WEEKDAY], by_week, by_month = s->cron[FRN_CRON_DAY];
+
+    if ((s->cron[FRN_CRON_MONTH] >> month & 1) == 0)
+        return 0;
+    week = (week >> first | week << (7 - first)) & 0x7f;    /* now bit 0 is the first */
+    by_week = (week | week << 7 | week << 14 | week << 21 | week << 28) << 1;
+    if (s->star[FRN_CRON_DAY] == 1 || s->star[FRN_CRON_WEEKDAY] == 1)
+        return by_week & by_month & all;
+    return (by_week | by_month) & all;
+}
+
+static int64_t frn_lowest(uint64_t bits) { return __builtin_ctzll(bits); }
+
+static int64_t frn_highest(uint64_t bits) { return 63 - __builtin_clzll(bits); }
+
+/* The first minute of a day from one on, or -1. */
+static int64_t frn_cron_time_from(const frn_schedule *s, int64_t minute)
+{
+    int64_t  hour = minute / 60;
+    uint64_t hours = s->cron[FRN_CRON_HOUR] >> hour << hour, minutes = s->cron[FRN_CRON_MINUTE];
+    uint64_t rest = minutes >> (minute % 60) << (minute % 60);
+
+    if ((hours >> hour & 1) != 0 && rest != 0)
+        return hour * 60 + frn_lowest(rest);
+    hours &= ~(UINT64_C(1) << hour);
+    return hours != 0 ? frn_lowest(hours) * 60 + frn_lowest(minutes) : -1;
+}
+
+/* The last minute of a day up to one, or -1. */
+static int64_t frn_cron_time_to(const frn_schedule *s, int64_t minute)
+{
+    int64_t  hour = minute / 60;
+    uint64_t hours = s->cron[FRN_CRON_HOUR], minutes = s->cron[FRN_CRON_MINUTE];
+    uint64_t rest = minutes & ((UINT64_C(2) << (minute % 60)) - 1);
+
+    if ((hours >> hour & 1) != 0 && rest != 0)
+        return hour * 60 + frn_highest(rest);
+    hours &= (UINT64_C(1) << hour) - 1;
+    return hours != 0 ? frn_highest(hours) * 60 + frn_highest(minutes) : -1;
+}
+
+static int64_t frn_cron_from(const frn_schedule *s, int64_t minute)     /* FRN_NEVER = none */
+{
+    int64_t  day = frn_floor_div(minute, 1440), time;
+    frn_date date = frn_day_to_date(day);
+    uint64_t days = frn_cron_days(s, date.year, date.month);
+
+    if ((days >> date.day & 1) != 0) {
+        time = frn_cron_time_from(s, minute - day * 1440);
+        if (time >= 0)
+            return day * 1440 + time;
+    }
+    days &= ~((UINT64_C(2) << date.day) - 1);
+    while (days == 0) {
+        date.year += date.month == 12 ? 1 : 0;
+        date.month = date.month % 12 + 1;
+        if (date.year > 10000)
+            return FRN_NEVER;
+        days = frn_cron_days(s, date.year, date.month);
+    }
+    day = frn_date_to_day(date.year, date.month, frn_lowest(days));
+    return day * 1440 + frn_cron_time_from(s, 0);
+}
+
+static int64_t frn_cron_to(const frn_schedule *s, int64_t minute)       /* FRN_NEVER = none */
+{
+    int64_t  day = frn_floor_div(minute, 1440), time;
+    frn_date date = frn_day_to_date(day);
+    uint64_t days = frn_cron_days(s, date.year, date.month);
+
+    if ((days >> date.day & 1) != 0) {
+        time = frn_cron_time_to(s, minute - day * 1440);
+        if (time >= 0)
+            return day * 1440 + time;
+    }
+    days &= (UINT64_C(1) << date.day) - 1;
+    while (days == 0) {
+        date.year -= date.month == 1 ? 1 : 0;
+        date.month = date.month == 1 ? 12 : date.month - 1;
+        if (date.year < 0)
+            return FRN_NEVER;
+        days = frn_cron_days(s, date.year, date.month);
+    }
+    day = frn_date_to_day(date.year, date.month, frn_highest(days));
+    return day * 1440 + frn_cron_time_to(s, 1439);
+}
+
+static int64_t frn_bits(uint64_t bits) { return __builtin_popcountll(bits); }
+
+/* How many of a day's are up to a minute of it. */
+static int64_t frn_cron_day_count(const frn_schedule *s, int64_t minute)
+{
+    int64_t  hour = minute / 60;
+    uint64_t hours = s->cron[FRN_CRON_HOUR], minutes = s->cron[FRN_CRON_MINUTE];
+    int64_t  count = frn_bits(hours & ((UINT64_C(1) << hour) - 1)) * frn_bits(minutes);
+
+    if ((hours >> hour & 1) != 0)
+        count += frn_bits(minutes & ((UINT64_C(2) << (minute % 60)) - 1));
+    return count;
+}
+
+/* How many days of a month up to one of its days match, times all of a day. */
+static int64_t frn_cron_month_count(const frn_schedule *s, frn_date date)
+{
+    uint64_t days = frn_cron_days(s, date.year, date.month);
+    return frn_bits(days & ((UINT64_C(2) << date.day) - 1)) * frn_cron_day_count(s, 1439);
+}
+
+/* How many are in (from, to], minutes of local time: by months, then what the last two lack. */
+static int64_t frn_cron_count_local(const frn_schedule *s, int64_t from, int64_t to)
+{
+    int64_t  first = frn_floor_div(from, 1440), last = frn_floor_div(to, 1440), count;
+    frn_date date = frn_day_to_date(first), end = frn_day_to_date(last);
+
+    if (from >= to)
+        return 0;
+    count = frn_cron_month_count(s, end) - frn_cron_month_count(s, date);
+    if ((frn_cron_days(s, date.year, date.month) >> date.day & 1) != 0)
+        count += frn_cron_day_count(s, 1439) - frn_cron_day_count(s, from - first * 1440);
+    if ((frn_cron_days(s, end.year, end.month) >> end.day & 1) != 0)
+        count -= frn_cron_day_count(s, 1439) - frn_cron_day_count(s, to - last * 1440);
+    while (date.year != end.year || date.month != end.month) {
+        date.day = 31;
+        count += frn_cron_month_count(s, date);
+        date.year += date.month == 12 ? 1 : 0;
+        date.month = date.month % 12 + 1;
+    }
+    return count;
+}
+
+static int64_t frn_cron_count_ms(const frn_schedule *s, int64_t from, int64_t to)
+{
+    return frn_cron_count_local(s, frn_floor_div(from, FRN_MINUTE),
+                                frn_floor_div(to, FRN_MINUTE));
+}
+
+/* With a star for the hour it runs in each hour that passes, and clocks are read as they are at the
+ * time. Otherwise it is the local times that count: each once, at the first instant at which clocks
+ * show it or what follows it. */
+static bool frn_cron_flows(const frn_schedule *s) { return s->star[FRN_CRON_HOUR] != 0; }
+
+static int64_t frn_cron_next(const frn_schedule *s, int64_t after)
+{
+    frn_span span;
+    int64_t  minute, at;
+
+    if (!frn_cron_flows(s)) {
+        minute = frn_floor_div(frn_zone_seen(s->zone, after), FRN_MINUTE) + 1;
+        minute = frn_cron_from(s, minute);
+        return minute == FRN_NEVER ? FRN_NEVER : frn_zone_instant(s->zone, minute * FRN_MINUTE);
+    }
+    for (;; after = span.end - 1) {
+        span = frn_zone_span(s->zone, after + 1);
+        minute = frn_floor_div(after + span.offset, FRN_MINUTE) + 1;
+        minute = frn_cron_from(s, minute);
+        if (minute == FRN_NEVER)
+            return FRN_NEVER;
+        at = minute * FRN_MINUTE - span.offset;
+        if (at < span.end)
+            return at;
+    }
+}
+
+static int64_t frn_cron_last(const frn_schedule *s, int64_t from, int64_t to)
+{
+    frn_span span;
+    int64_t  minute, at;
+
+    if (!frn_cron_flows(s)) {
+        minute = frn_cron_to(s, frn_floor_div(frn_zone_seen(s->zone, to), FRN_MINUTE));
+        at = minute == FRN_NEVER ? from : frn_zone_instant(s->zone, minute * FRN_MINUTE);
+        return at > from ? at : FRN_NEVER;
+    }
+    for (; to > from; to = span.start - 1) {
+        span = frn_zone_span(s->zone, to);
+        minute = frn_cron_to(s, frn_floor_div(to + span.offset, FRN_MINUTE));
+        if (minute == FRN_NEVER)
+            break;
+        at = minute * FRN_MINUTE - span.offset;
+        if (at >= span.start)
+            return at > from ? at : FRN_NEVER;
+    }
+    return FRN_NEVER;
+}
+
+static int64_t frn_cron_count_flowing(const frn_schedule *s, int64_t from, int64_t to)
+{
+    int64_t count = 0, end;
+
+    for (; from < to; from = end) {
+        frn_span span = frn_zone_span(s->zone, from + 1);
+        end = span.end - 1 < to ? span.end - 1 : to;
+        count += frn_cron_count_ms(s, from + span.offset, end + span.offset);
+    }
+    return count;
+}
+
+/* All local times that pass in between, but of those that a gap brings together only one. */
+static int64_t frn_cron_count(const frn_schedule *s, int64_t from, int64_t to)
+{
+    frn_span span = frn_zone_span(s->zone, from);
+    int64_t  count, gap, at;
+
+    if (frn_cron_flows(s))
+        return frn_cron_count_flowing(s, from, to);
+    count = frn_cron_count_ms(s, frn_zone_seen(s->zone, from), frn_zone_seen(s->zone, to));
+    while (span.end <= to) {
+        at = span.end;
+        span = frn_zone_span(s->zone, at);
+        gap = frn_cron_count_ms(s, frn_zone_seen(s->zone, at - 1), at + span.offset);
+        count -= gap > 1 ? gap - 1 : 0;
+    }
+    return count;
+}
+
+/* ---- intervals, computed ---- */
+
+/* Occurrence k: months are added to the local date of the anchor, its day is cut to the last of the
+ * month; then days; then the exact part to the instant at which clocks show that. */
+static int64_t frn_interval_at(const frn_schedule *s, int64_t anchor, int64_t k)
+{
+    int64_t  local, day, time, months, month, most;
+    frn_date date;
+
+    if (k == 0 || (s->months == 0 && s->days == 0))
+        return anchor + k * s->ms;
+    local = anchor + frn_zone_span(s->zone, anchor).offset;
+    day = frn_floor_div(local, FRN_DAY);
+    time = local - day * FRN_DAY;
+    date = frn_day_to_date(day);
+    months = date.year * 12 + date.month - 1 + k * s->months;
+    date.year = frn_floor_div(months, 12);
+    month = months - date.year * 12 + 1;
+    most = frn_month_days(date.year, month);
+    day = frn_date_to_day(date.year, month, date.day < most ? date.day : most) + k * s->days;
+    return frn_zone_instant(s->zone, day * FRN_DAY + time) + k * s->ms;
+}
+
+/* The largest k whose occurrence is not after an instant, which is not before the anchor. */
+static int64_t frn_interval_index(const frn_schedule *s, int64_t anchor, int64_t at)
+{
+    int64_t days = s->days + (int64_t)s->months * 28, slack = 3 * (int64_t)FRN_DAY;
+    int64_t low = 0, high, middle;
+
+    if (days == 0)
+        return s->ms == 0 ? 0 : (at - anchor) / s->ms;
+    high = (at - anchor + slack) / (days * FRN_DAY + s->ms) + 1;
+    days += (int64_t)s->months * 3;         /* now no step is longer: from here, too, only a few */
+    if (at - anchor > slack)
+        low = (at - anchor - slack) / (days * FRN_DAY + s->ms);
+    while (high - low > 1) {
+        middle = low + (high - low) / 2;
+        if (frn_interval_at(s, anchor, middle) <= at)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static int64_t frn_interval_next(const frn_schedule *s, int64_t anchor, int64_t after)
+{
+    if (after < anchor)
+        return anchor;
+    if (frn_schedule_is_none(s))
+        return FRN_NEVER;
+    return frn_interval_at(s, anchor, frn_interval_index(s, anchor, after) + 1);
+}
+
+static int64_t frn_interval_last(const frn_schedule *s, int64_t anchor, int64_t from, int64_t to)
+{
+    int64_t at;
+
+    if (to < anchor)
+        return FRN_NEVER;
+    at = frn_interval_at(s, anchor, frn_interval_index(s, anchor, to));
+    at = at < anchor ? anchor : at;
+    return at > from ? at : FRN_NEVER;
+}
+
+/* Where a zone has left out a whole day, two may be at the same instant: how many are so. */
+static int64_t frn_interval_twice(const frn_schedule *s, int64_t anchor, int64_t from, int64_t to)
+{
+    const frn_zone *z = s->zone;
+    size_t          i;
+    int64_t         count = 0, n;
+
+    if (z == NULL || s->ms != 0 || (s->months == 0 && s->days == 0))
+        return 0;
+    for (i = frn_zone_changes(z, from); i < z->count && z->at[i] <= to; i++)
+        if (z->offsets[i + 1] - z->offsets[i] == FRN_DAY) {
+            n = frn_interval_index(s, anchor, z->at[i]) -
+                frn_interval_index(s, anchor, z->at[i] - 1);
+            count += n > 1 ? n - 1 : 0;
+        }
+    return count;
+}
+
+static int64_t frn_interval_count(const frn_schedule *s, int64_t anchor, int64_t from, int64_t to)
+{
+    int64_t count = 0;
+
+    if (to < anchor)
+        return 0;
+    if (from < anchor) {
+        count = 1;
+        from = anchor;
+    }
+    return count + frn_interval_index(s, anchor, to) - frn_interval_index(s, anchor, from) -
+           frn_interval_twice(s, anchor, from, to);
+}
+
+/* ---- the text of a schedule ---- */
+
+typedef struct frn_line {
+    char  *text;
+    size_t size, used;
+} frn_line;
+
+static void frn_line_add(frn_line *l, const char *format, ...) FRANCIS_PRINTF(2, 3);
+
+static void frn_line_add(frn_line *l, const char *format, ...)
+{
+    va_list args;
+    int     n;
+
+    va_start(args, format);
+    n = l->used < l->size ? vsnprintf(l->text + l->used, l->size - l->used, format, args) : 0;
+    va_end(args);
+    l->used += n > 0 ? (size_t)n : 0;
+}
+
+static void frn_line_part(frn_line *l, int64_t n, char unit)
+{
+    if (n != 0)
+        frn_line_add(l, "%lld%c", (long long)n, unit);
+}
+
+static void frn_interval_text(const frn_schedule *s, frn_line *l)
+{
+    int64_t seconds = s->ms / 1000 % 60, ms = s->ms % 1000;
+
+    frn_line_add(l, "P");
+    frn_line_part(l, s->months / 12, 'Y');
+    frn_line_part(l, s->months % 12, 'M');
+    frn_line_part(l, s->days, 'D');
+    if (s->ms != 0)
+        frn_line_add(l, "T");
+    frn_line_part(l, s->ms / FRN_HOUR, 'H');
+    frn_line_part(l, s->ms / FRN_MINUTE % 60, 'M');
+    if (ms != 0)
+        frn_line_add(l, "%d.%03dS", (int)seconds, (int)ms);
+    else
+        frn_line_part(l, seconds, 'S');
+}
+
+static void frn_cron_field_text(uint64_t bits, uint8_t star, frn_line *l)
+{
+    const char *before = "";
+    int64_t     low, high;
+
+    if (star == 1)
+        frn_line_add(l, "*");
+    else if (star > 1)
+        frn_line_add(l, "*/%u", (unsigned)star);
+    for (low = 0; star == 0 && bits >> low != 0; low = high + 1) {
+        low += frn_lowest(bits >> low);
+        for (high = low; (bits >> high & 2) != 0; high++)
+            continue;
+        if (high == low + 1)                /* 1,2 is what everybody writes */
+            high = low;
+        frn_line_add(l, "%s%d", before, (int)low);
+        if (high > low)
+            frn_line_add(l, "-%d", (int)high);
+        before = ",";
+    }
+}
+
+static size_t frn_schedule_line(const frn_schedule *s, char *out, size_t size)  /* its length */
+{
+    frn_line l = { out, size, 0 };
+    int      i;
+
+    if (size > 0)
+        out[0] = '\0';
+    if (frn_schedule_is_none(s))
+        return 0;
+    if (s->zone != NULL)
+        frn_line_add(&l, "TZ=%s ", s->zone->name);
+    if (!frn_schedule_is_cron(s))
+        frn_interval_text(s, &l);
+    for (i = 0; frn_schedule_is_cron(s) && i < FRN_CRON_FIELDS; i++) {
+        frn_line_add(&l, "%s", i > 0 ? " " : "");
+        frn_cron_field_text(s->cron[i], s->star[i], &l);
+    }
+    return l.used;
+}
+
+/* ---- schedules ---- */
+
+static bool frn_schedule_is_cron(const frn_schedule *s) { return s->cron[FRN_CRON_MINUTE] != 0; }
+
+static bool frn_schedule_is_none(const frn_schedule *s)
+{
+    return s->ms == 0 && s->months == 0 && s->days == 0 && !frn_schedule_is_cron(s);
+}
+
+static void frn_schedule_text(const frn_schedule *s, char *out, size_t size)
+{
+    (void)frn_schedule_line(s, out, size);
+}
+
+static francis_result frn_zone_fault(const frn_words *w, const char *name, francis_result r)
+{
+    if (r == FRANCIS_ERR_NOMEM) {
+        (void)snprintf(w->error, w->size, "out of memory");
+        return r;
+    }
+    return frn_repeat_fault(w, "names the time zone \"%s\", %s", name,
+                            r == FRANCIS_ERR_NOT_FOUND   ? "which this system does not know"
+                            : r == FRANCIS_ERR_CORRUPT   ? "whose file is damaged"
+                            : r == FRANCIS_ERR_TOO_LARGE ? "but 1000 of them are in use"
+                                                         : "which is no name of one");
+}
+
+/* TZ=Zone or CRON_TZ=Zone, then blanks: *at goes behind them. */
+static francis_result frn_schedule_zone(frn_zones *zones, const frn_words *w, char **at,
+                                        frn_schedule *s)
+{
+    char          *text = *at;
+    char           name[FRN_ZONE_NAME_MAX + 1];
+    size_t         size;
+    francis_result r;
+
+    if (strncmp(text, "CRON_", 5) == 0)
+        text += 5;
+    if (strncmp(text, "TZ=", 3) != 0)
+        return FRANCIS_OK;
+    text += 3;
+    size = strcspn(text, " \t");
+    if (size == 0 || size > FRN_ZONE_NAME_MAX)
+        return frn_repeat_fault(w, "names a time zone of %u bytes, not 1 to %d", (unsigned)size,
+                                (int)FRN_ZONE_NAME_MAX);
+    if (text[size] == '\0')
+        return frn_repeat_fault(w, "has a time zone and nothing behind it");
+    memcpy(name, text, size);
+    name[size] = '\0';
+    r = frn_zones_find(zones, name, &s->zone);
+    if (r != FRANCIS_OK)
+        return frn_zone_fault(w, name, r);
+    *at = text + size + strspn(text + size, " \t");
+    return FRANCIS_OK;
+}
+
+static char *frn_trim(char *text)
+{
+    size_t size;
+
+    text += strspn(text, " \t");
+    for (size = strlen(text); size > 0 && (text[size - 1] == ' ' || text[size - 1] == '\t'); size--)
+        text[size - 1] = '\0';
+    return text;
+}
+
+static francis_result frn_schedule_read(frn_zones *zones, const frn_words *w, char *at,
+                                        frn_schedule *s)
+{
+    francis_result r = frn_schedule_zone(zones, w, &at, s);
+
+    if (r != FRANCIS_OK)
+        return r;
+    if (*at == '@')
+        return frn_descriptor_parse(w, at, s);
+    if (*at == '*' || *at == '?' || at[strcspn(at, " \t")] != '\0')
+        return frn_cron_parse(w, at, s);
+    return frn_interval_parse(w, at, s);
+}
+
+static francis_result frn_schedule_parse(frn_zones *zones, const char *repeat, frn_schedule *out,
+                                         char *error, size_t error_size)
+{
+    char           copy[FRN_REPEAT_MAX + 1];
+    frn_words      w = { repeat, error, error_size };
+    frn_schedule   s;
+    francis_result r;
+
+    memset(out, 0, sizeof *out);
+    memset(&s, 0, sizeof s);
+    if (repeat == NULL || repeat[0] == '\0')
+        return FRANCIS_OK;
+    if (strnlen(repeat, sizeof copy) == sizeof copy)
+        return frn_repeat_fault(&w, "is longer than %d bytes", (int)FRN_REPEAT_MAX);
+    (void)snprintf(copy, sizeof copy, "%s", repeat);
+    r = frn_schedule_read(zones, &w, frn_trim(copy), &s);
+    if (r != FRANCIS_OK)
+        return r;
+    if (frn_schedule_line(&s, copy, sizeof copy) >= sizeof copy)
+        return frn_repeat_fault(&w, "is longer than %d bytes once it is written out",
+                                (int)FRN_REPEAT_MAX);
+    if (frn_schedule_is_cron(&s) && frn_schedule_next(&s, 0, 0) == FRN_NEVER_DUE)
+        return frn_repeat_fault(&w, "never comes");
+    *out = s;
+    return FRANCIS_OK;
+}
+
+static francis_result frn_schedule_every(int64_t ms, frn_schedule *out, char *error,
+                                         size_t error_size)
+{
+    memset(out, 0, sizeof *out);
+    if (ms <= 0 || ms > FRN_INTERVAL_MAX) {
+        (void)snprintf(error, error_size, "an interval of %lld ms is not 1 ms to 10,000 years",
+                       (long long)ms);
+        return FRANCIS_ERR_INVALID;
+    }
+    out->ms = ms;
+    return FRANCIS_OK;
+}
+
+static int64_t frn_time_within(int64_t ms, int64_t least)
+{
+    return ms < least ? least : ms > FRN_TIME_MAX ? FRN_TIME_MAX : ms;
+}
+
+static int64_t frn_schedule_next(const frn_schedule *s, int64_t anchor_ms, int64_t after_ms)
+{
+    int64_t after = frn_time_within(after_ms, FRN_TIME_MIN - 1), at;
+
+    if (frn_schedule_is_cron(s))
+        at = frn_cron_next(s, after);
+    else if (anchor_ms > FRN_TIME_MAX)
+        at = FRN_NEVER_DUE;
+    else
+        at = frn_interval_next(s, frn_time_within(anchor_ms, FRN_TIME_MIN), after);
+    return at > FRN_TIME_MAX ? FRN_NEVER_DUE : at;
+}
+
+static int64_t frn_schedule_last(const frn_schedule *s, int64_t anchor_ms, int64_t from_ms,
+                                 int64_t to_ms)
+{
+    int64_t from = frn_time_within(from_ms, FRN_TIME_MIN - 1);
+    int64_t to = frn_time_within(to_ms, FRN_TIME_MIN - 1);
+
+    if (from >= to)
+        return FRN_NEVER_DUE;
+    if (frn_schedule_is_cron(s))
+        return frn_cron_last(s, from, to);
+    if (anchor_ms > FRN_TIME_MAX)
+        return FRN_NEVER_DUE;
+    return frn_interval_last(s, frn_time_within(anchor_ms, FRN_TIME_MIN), from, to);
+}
+
+static uint64_t frn_schedule_count(const frn_schedule *s, int64_t anchor_ms, int64_t from_ms,
+                                   int64_t to_ms, uint64_t most)
+{
+    int64_t from = frn_time_within(from_ms, FRN_TIME_MIN - 1);
+    int64_t to = frn_time_within(to_ms, FRN_TIME_MIN - 1);
+    int64_t count = 0;
+
+    if (from < to && frn_schedule_is_cron(s))
+        count = frn_cron_count(s, from, to);
+    else if (from < to && anchor_ms <= FRN_TIME_MAX)
+        count = frn_interval_count(s, frn_time_within(anchor_ms, FRN_TIME_MIN), from, to);
+    return (uint64_t)count < most ? (uint64_t)count : most;
+}
+
 // >> 330 alarm | needs: 270 320
 //    An alarm or a job as it is stored: what it is called, when it is due, what has become of it;
 //    and what is to be done with one, as a part of a transaction.
@@ -2448,6 +4016,12 @@ static bool frn_alarm_same(const frn_alarm *a, const frn_alarm *b)
     return a->anchor_ms == b->anchor_ms && a->until_ms == b->until_ms && a->missed == b->missed
         && a->missed_max == b->missed_max && a->wait_for_clock == b->wait_for_clock
         && frn_alarm_same_text(a, b, FRN_TEXT_REPEAT) && frn_buf_equal(a->data, b->data);
+}
+
+/* Of a job; the same as that of a call with this method and input. */
+static uint64_t frn_work_hash(const char *method, const void *data, size_t size)
+{
+    return frn_hash(frn_hash(0, method, strlen(method)), data, size);
 }
 
 /* From when on a look at the file finds it. One that comes again often keeps the same moment for a
@@ -2677,11 +4251,11 @@ typedef struct frn_owner {
     char id[64], address[300];
 } frn_owner;
 
-typedef struct frn_found {          /* an alarm as it was found */
+typedef struct frn_sighting {          /* an alarm as it was found */
     frn_alarm a;                    /* whoever gets it clears it */
     int64_t   look_ms;
     char      host[64];             /* that has its actor; "" = none */
-} frn_found;
+} frn_sighting;
 
 enum { FRN_PAGE_ITEMS = 100 };
 
@@ -2712,7 +4286,7 @@ typedef struct frn_read {
     char              from_id[FRN_UUID_SIZE];
     bool              more;         /* out, DUE: there may be more rows */
     int64_t           next_ms;      /* out, DUE: when to look for the next row behind wake_by_ms */
-    void            (*on_alarm)(struct frn_read *read, frn_found *found);
+    void            (*on_alarm)(struct frn_read *read, frn_sighting *found);
     bool              with_data;
     bool              challenged;   /* out, STANDING: there is a challenge to be answered */
     bool              with_proof;   /* OWNER: look whether that host's process lives */
@@ -3007,7 +4581,6 @@ static const char *const frn_sqlite_sql[FRN_STMT_END] = {
     FRN_ALARM_COLUMNS " WHERE a.alarm_id = ?1",
     FRN_HOOK_COLUMNS " WHERE a.job_id = ?1",
     FRN_ALARM_COLUMNS " WHERE a.actor_type = ?1 AND a.actor_id = ?2 AND a.alarm_name = ?3"
-    " AND a.alarm_kind = 'alarm'"
 };
 
 /* Level by level. NULL ends a level. Column defaults that need a newer SQLite are left out: every
@@ -5641,10 +7214,26 @@ static void frn_sqlite_tend(frn_store *store, bool idle)
 // >> 438 store.sqlite.due | needs: 418 430
 //    What is due: a piece of the file at a time, from where the last look ended.
 
+enum { FRN_PROOF_MS = 200 };        /* so late its host should not be with what it has */
+
+/* Whether the process of another host that has the actor of a row is gone; asked once for many rows
+ * in a row. */
+static bool frn_sqlite_has_ended(frn_sqlite *s, frn_read *read, const char *host)
+{
+    if (host[0] == '\0' || strcmp(host, read->id) == 0)
+        return false;
+    if (strcmp(read->owner.id, host) != 0) {
+        (void)snprintf(read->owner.id, sizeof read->owner.id, "%s", host);
+        read->ended = frn_sqlite_seems_dead(s, host);
+    }
+    return read->ended;
+}
+
 static bool frn_sqlite_give_alarm(frn_sqlite *s, sqlite3_stmt *stmt, frn_read *read, int *rc)
 {
     const char *host = (const char *)sqlite3_column_text(stmt, 20);
-    frn_found   found;
+    int64_t     wake_ms = sqlite3_column_int64(stmt, 8);
+    frn_sighting   found;
 
     memset(&found, 0, sizeof found);
     found.look_ms = sqlite3_column_int64(stmt, 19);
@@ -5653,8 +7242,13 @@ static bool frn_sqlite_give_alarm(frn_sqlite *s, sqlite3_stmt *stmt, frn_read *r
         return false;
     }
     (void)snprintf(found.host, sizeof found.host, "%s", host);
-    if (read->kind != FRN_READ_ALARM && sqlite3_column_int64(stmt, 8) > read->wake_by_ms)
+    if (read->kind != FRN_READ_ALARM && wake_ms > read->wake_by_ms) {
+        read->next_ms = wake_ms < read->next_ms ? wake_ms : read->next_ms;
         return true;
+    }
+    if (read->kind != FRN_READ_ALARM && wake_ms < read->now_ms - FRN_PROOF_MS
+        && frn_sqlite_has_ended(s, read, host))
+        found.host[0] = '\0';
     *rc = frn_sqlite_column_alarm(s, stmt, &found.a);
     if (*rc != SQLITE_OK)
         return false;
@@ -5702,7 +7296,8 @@ static int frn_sqlite_read_due(frn_sqlite *s, frn_conn *c, frn_read *read)
         return rc;
     (void)sqlite3_bind_int64(stmt, 2, read->wake_by_ms);
     rc = sqlite3_step(stmt);
-    read->next_ms = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : INT64_MAX;
+    if (rc == SQLITE_ROW && sqlite3_column_int64(stmt, 0) < read->next_ms)
+        read->next_ms = sqlite3_column_int64(stmt, 0);
     (void)sqlite3_reset(stmt);
     return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
@@ -10770,7 +12365,8 @@ typedef struct frn_type {
     uint32_t           group_running;
     int64_t            look_from_ms;        /* where the next look at the file goes on, */
     char               look_from_id[FRN_UUID_SIZE];
-    bool               look_more;           /* because there was more than could be taken */
+    bool               look_more;           /* because there was more than could be taken, */
+    bool               stalled;             /* or too much was taken already */
     int64_t            look_next_ms;        /* the first row behind those that were looked at */
 } frn_type;
 
@@ -10778,6 +12374,7 @@ typedef enum frn_due_state {
     FRN_DUE_WAITING,                /* in type->due */
     FRN_DUE_MARKING,                /* the file is told that it begins */
     FRN_DUE_FIRING,                 /* a call is under way, or its turn */
+    FRN_DUE_CHECKING,               /* the file is asked whether it is still ours */
     FRN_DUE_WRITING                 /* what has become of it is with the committer */
 } frn_due_state;
 
@@ -11202,8 +12799,8 @@ struct francis_host {
     frn_map           dues;
     size_t            dues_bytes;
     uint32_t          firing;       /* alarms and jobs under way */
-    bool              wakes;        /* a type has handlers of such */
-    bool              due_run_due, due_looking, due_look_due, due_look_stalled;
+    uint32_t          wakes;        /* types that have handlers of such */
+    bool              due_run_due, due_looking, due_look_due;
     bool              due_alone;    /* a suspicious one runs, */
     bool              due_alone_wanted;     /* or waits until nothing else does, since */
     int64_t           due_alone_ns;
@@ -11848,6 +13445,45 @@ static void frn_call_arm(francis_host *h, frn_call *c)
         c->deadline_ns = frn_add_time(frn_now_ns(h), frn_ms_to_ns(c->timeout_ms));
     if (c->timer.index == 0 && c->deadline_ns != FRN_NEVER)
         frn_timer_set(h, &c->timer, c->deadline_ns);
+}
+
+static frn_type *frn_type_find(const francis_host *h, const char *type)
+{
+    size_t    size = strlen(type);
+    uint64_t  hash = frn_hash(h->seed, type, size);
+    frn_node *n = frn_map_first(&h->types, hash);
+
+    for (; n != NULL; n = frn_map_next(n->next, hash)) {
+        frn_type *t = FRN_OF(frn_type, node, n);
+        if (strcmp(t->desc.type, type) == 0)
+            return t;
+    }
+    return NULL;
+}
+
+static const francis_method *frn_method_find(const frn_type *type, const char *name,
+                                             francis_turn_kind kind)
+{
+    size_t i;
+    for (i = 0; i < type->methods_count; i++) {
+        const francis_method *m = &type->desc.methods[i];
+        if (m->kind == kind && (m->name == name || strcmp(m->name, name) == 0))
+            return m;
+    }
+    return NULL;
+}
+
+/* Type, NUL, id. */
+static frn_buf *frn_key_new(francis_host *h, const char *type, const char *id)
+{
+    size_t   type_size = strlen(type) + 1, id_size = strlen(id);
+    frn_buf *b = frn_buf_new(&h->mem, type_size + id_size);
+
+    if (b != NULL) {
+        memcpy(FRN_BYTES(b), type, type_size);
+        memcpy((char *)FRN_BYTES(b) + type_size, id, id_size);
+    }
+    return b;
 }
 
 // >> 625 answer | needs: 620 300
@@ -14516,7 +16152,7 @@ static void frn_hosts_look(francis_host *h)
     for (l = h->peers.next; read.result == FRANCIS_OK && l != &h->peers; l = next) {
         frn_peer *p = FRN_OF(frn_peer, link, l);
         next = l->next;
-        if (p->listed && !p->known)
+        if (p->listed && !p->known && h->net != NULL)
             frn_spread_begin(h, p);
         p->known = p->known || p->listed;
         if (!p->listed && p->state == FRN_PEER_TRUSTED)
@@ -14619,30 +16255,39 @@ static frn_buf *frn_call_head(francis_host *h, const frn_call *c, const frn_peer
     return frn_pack_end(&pack);
 }
 
-/* A host that has just joined makes itself known, so that the others need not wait for their next
- * look. Nobody waits for the answers. */
-static void frn_announce(francis_host *h)
+/* A word to another host that nobody waits for: of a row, or of none. */
+static void frn_tell(francis_host *h, const frn_peer *p, frn_op op, const frn_alarm *a)
 {
     static const uint64_t nobody = UINT64_C(1) << 62;
-    frn_call              hello;
-    frn_list             *l;
+    frn_call              word;
+    frn_buf              *head = NULL;
+
+    memset(&word, 0, sizeof word);
+    word.op = op;
+    word.method = a != NULL ? frn_alarm_get(a, FRN_TEXT_NAME) : "";
+    word.deadline_ns = FRN_NEVER;
+    word.target = a == NULL ? frn_key_new(h, "", "")
+                            : frn_key_new(h, frn_alarm_get(a, FRN_TEXT_TYPE),
+                                          frn_alarm_get(a, FRN_TEXT_ACTOR));
+    if (word.target != NULL && p->host.address[0] != '-')
+        head = frn_call_head(h, &word, p);
+    if (head != NULL)
+        (void)frn_net_call(h->net, p->host.id, p->host.address, nobody, head, NULL, false,
+                           FRN_NEVER);
+    frn_buf_drop(&h->mem, head);
+    frn_buf_drop(&h->mem, word.target);
+}
+
+/* A host that has just joined makes itself known, so that the others need not wait for their next
+ * look. */
+static void frn_announce(francis_host *h)
+{
+    frn_list *l;
 
     h->announce = false;
-    memset(&hello, 0, sizeof hello);
-    hello.op = FRN_OP_HELLO;
-    hello.method = "";
-    hello.deadline_ns = FRN_NEVER;
-    hello.target = frn_buf_copy(&h->mem, "\0", 2);
-    for (l = h->peers.next; hello.target != NULL && l != &h->peers; l = l->next) {
-        frn_peer *p = FRN_OF(frn_peer, link, l);
-        frn_buf  *head = p->listed && p->host.address[0] != '-' ? frn_call_head(h, &hello, p)
-                                                                : NULL;
-        if (head != NULL)
-            (void)frn_net_call(h->net, p->host.id, p->host.address, nobody, head, NULL, false,
-                               FRN_NEVER);
-        frn_buf_drop(&h->mem, head);
-    }
-    frn_buf_drop(&h->mem, hello.target);
+    for (l = h->peers.next; l != &h->peers; l = l->next)
+        if (FRN_OF(frn_peer, link, l)->listed)
+            frn_tell(h, FRN_OF(frn_peer, link, l), FRN_OP_HELLO, NULL);
 }
 
 static francis_result frn_remote_open(francis_host *h, frn_call *c, const frn_peer *p,
@@ -15301,7 +16946,1304 @@ static void frn_remote_failed(francis_host *h, const frn_net_event *e)
         frn_call_unreached(h, c, own ? e->result : (francis_result)FRANCIS_ERR_TRANSPORT, e->text);
 }
 
-// >> 680 commit | needs: 672
+// >> 675 due | needs: 672 330
+//    Alarms and jobs: those of the next seconds are in memory, found by looks at the file and by our
+//    own commits. Only the host that has an actor runs what is due there; of one that nobody has,
+//    the hosts try in an order of their own for each actor. What an occurrence wrote, and that it is
+//    over, are one write; what has become of one that failed is another.
+
+enum {
+    FRN_NEAR_MS        = 2000,      /* so far ahead they are in memory, */
+    FRN_NEAR_MOST      = 4096,      /* so many, */
+    FRN_NEAR_BYTES     = 16 * 1024 * 1024,      /* and with so much data */
+    FRN_LOOK_ROWS      = 256,       /* of a type, in one read */
+    FRN_LOOK_POLL_MS   = 1000,      /* whether others have changed the file */
+    FRN_FIRING_MOST    = 256,       /* under way at a time */
+    FRN_RANK_MS        = 200,       /* between two hosts that try */
+    FRN_LATE_MS        = 5000,      /* after that the host that has the actor is suspected */
+    FRN_ALONE_MS       = 1000,      /* a suspicious one waits for so long to be alone */
+    FRN_INFRA_MS       = 100,       /* after a failure that was not its own, */
+    FRN_INFRA_MOST_MS  = 10000,     /* up to */
+    FRN_REJECT_MS      = 1500,      /* after a rejection, times 1 to 2 */
+    FRN_DECLINE_MS     = 10000,     /* so long this host comes last for what it has rejected */
+    FRN_CORRUPT_MS     = 3600000,   /* a schedule that nobody understands is looked at again */
+    FRN_STEP_MS        = 5000       /* the clock was set, if it is off by more */
+};
+
+#define FRN_CLOCK_BELIEVED_MS INT64_C(1735689600000)    /* 2025 begins */
+
+static uint64_t frn_key_hash(const francis_host *h, const char *type, const char *actor,
+                             const char *name)
+{
+    uint64_t hash = frn_hash(h->seed, type, strlen(type) + 1);
+
+    hash = frn_hash(hash, actor, strlen(actor) + 1);
+    return frn_hash(hash, name, strlen(name));
+}
+
+static uint64_t frn_alarm_hash(const francis_host *h, const frn_alarm *a)
+{
+    return frn_key_hash(h, frn_alarm_get(a, FRN_TEXT_TYPE), frn_alarm_get(a, FRN_TEXT_ACTOR),
+                        frn_alarm_get(a, FRN_TEXT_NAME));
+}
+
+static frn_due *frn_due_find(const francis_host *h, const char *type, const char *actor,
+                             const char *name)
+{
+    uint64_t  hash = frn_key_hash(h, type, actor, name);
+    frn_node *n = frn_map_first(&h->dues, hash);
+
+    for (; n != NULL; n = frn_map_next(n->next, hash)) {
+        frn_due *e = FRN_OF(frn_due, node, n);
+        if (strcmp(frn_alarm_get(&e->a, FRN_TEXT_NAME), name) == 0
+            && strcmp(frn_alarm_get(&e->a, FRN_TEXT_ACTOR), actor) == 0
+            && strcmp(frn_alarm_get(&e->a, FRN_TEXT_TYPE), type) == 0)
+            return e;
+    }
+    return NULL;
+}
+
+static frn_due *frn_due_of(const francis_host *h, const frn_alarm *a)
+{
+    return frn_due_find(h, frn_alarm_get(a, FRN_TEXT_TYPE), frn_alarm_get(a, FRN_TEXT_ACTOR),
+                        frn_alarm_get(a, FRN_TEXT_NAME));
+}
+
+static size_t frn_due_bytes(const frn_due *e)
+{
+    return sizeof *e + e->a.texts->size + (e->a.data != NULL ? e->a.data->size : 0);
+}
+
+/* The engine looks around, soon. */
+static void frn_due_wake(francis_host *h)
+{
+    h->due_run_due = true;
+    frn_wake(h);
+}
+
+static void frn_due_look_soon(francis_host *h)
+{
+    h->due_look_due = true;
+    frn_due_wake(h);
+}
+
+/* It is not one of those that are known any more. */
+static void frn_due_unknow(francis_host *h, frn_due *e)
+{
+    if (e->gone)
+        return;
+    e->gone = true;
+    h->dues_bytes -= frn_due_bytes(e);
+    frn_heap_remove(&e->type->due, &e->timer);
+    frn_map_remove(&h->dues, &e->node);
+    h->stats.queue_alarms = h->dues.count;
+}
+
+static void frn_due_uncount(francis_host *h, frn_due *e)
+{
+    if (!e->counted)
+        return;
+    e->counted = false;
+    h->firing--;
+    e->type->firing--;
+    if (e->type->group != NULL && e->a.kind == FRN_KIND_JOB)
+        e->type->group->group_running--;
+    if (e->a.crashes > 0)
+        h->due_alone = false;
+    frn_due_wake(h);                /* there is room for another one */
+}
+
+static void frn_due_free(francis_host *h, frn_due *e)
+{
+    frn_due_unknow(h, e);
+    frn_due_uncount(h, e);
+    frn_alarm_clear(&h->mem, &e->a);
+    frn_mem_free(&h->mem, e, sizeof *e);
+}
+
+/* Somebody has changed it, or it does not belong here: freed, or left to him who has it. */
+static void frn_due_forget(francis_host *h, frn_due *e)
+{
+    if (e->state == FRN_DUE_FIRING || e->state == FRN_DUE_CHECKING)
+        frn_due_unknow(h, e);
+    else
+        frn_due_free(h, e);
+}
+
+/* Waits until that time, by the wall clock. Without memory it is found again by a look. */
+static void frn_due_push(francis_host *h, frn_due *e, int64_t at_ms)
+{
+    e->state = FRN_DUE_WAITING;
+    e->call = 0;
+    if (!frn_heap_set(&h->mem, &e->type->due, &e->timer, at_ms)) {
+        frn_due_free(h, e);
+        frn_due_look_soon(h);
+        return;
+    }
+    frn_due_wake(h);
+}
+
+/* Each type has its share, so that none keeps the others out. */
+static bool frn_due_room(const francis_host *h, const frn_type *type)
+{
+    return type->due.count < FRN_NEAR_MOST / h->wakes && h->dues_bytes < FRN_NEAR_BYTES;
+}
+
+/* Takes a over. */
+static void frn_due_add(francis_host *h, frn_type *type, frn_alarm *a, bool sure)
+{
+    frn_due *e = (frn_due *)frn_mem_alloc(&h->mem, sizeof *e);
+
+    if (e == NULL || !frn_map_add(&h->mem, &h->dues, &e->node, frn_alarm_hash(h, a))) {
+        frn_mem_free(&h->mem, e, sizeof *e);
+        frn_alarm_clear(&h->mem, a);
+        return;
+    }
+    e->type = type;
+    e->a = *a;
+    e->sure = sure;
+    h->dues_bytes += frn_due_bytes(e);
+    h->stats.queue_alarms = h->dues.count;
+    frn_due_push(h, e, a->wake_ms);
+}
+
+/* A row that nobody here knew of will be due then. */
+static void frn_due_expect(francis_host *h, frn_type *type, int64_t at_ms)
+{
+    if (at_ms < type->look_next_ms)
+        type->look_next_ms = at_ms;
+    frn_due_wake(h);
+}
+
+static bool frn_due_others(const francis_host *h, const frn_type *type)     /* who serve it, too */
+{
+    return h->store->shared && !frn_list_empty(&h->peers) && frn_type_hosts(h, type) > 1;
+}
+
+/* A row that our own commit has made, or moved. */
+static void frn_due_learn(francis_host *h, frn_type *type, const frn_alarm *from)
+{
+    frn_alarm    a;
+    const char  *actor = frn_alarm_get(from, FRN_TEXT_ACTOR);
+    bool         ours = !frn_due_others(h, type) || frn_actor_find(h, type, actor) != NULL;
+
+    if (from->wake_ms > frn_plat_wall_ms(&h->plat) + FRN_NEAR_MS || !frn_due_room(h, type)) {
+        frn_due_expect(h, type, from->wake_ms);
+    } else if (!ours) {
+        frn_due_look_soon(h);       /* who has the actor? */
+    } else {
+        frn_alarm_copy(&a, from);
+        frn_due_add(h, type, &a, true);
+    }
+}
+
+/* ---- what is done with one, and what has become of it ---- */
+
+static francis_handler frn_due_handler(const frn_type *type, frn_alarm_kind kind, const char *name)
+{
+    static const francis_turn_kind kinds[] = { FRANCIS_ALARM, FRANCIS_JOB, FRANCIS_JOB_FAILED };
+    const francis_method *m = frn_method_find(type, name, kinds[kind]);
+    const francis_actor_desc *d = &type->desc;
+
+    return m != NULL ? m->run
+        : kind == FRN_KIND_ALARM ? d->alarm : kind == FRN_KIND_JOB ? d->job : d->job_failed;
+}
+
+static frn_write *frn_records_write(francis_host *h, frn_record *r)
+{
+    frn_write  *w = frn_write_new(h, FRN_WRITE_RECORDS, NULL);
+    frn_list    one;
+    const char *type = r->a.texts != NULL ? frn_alarm_get(&r->a, FRN_TEXT_TYPE) : "";
+    const char *actor = r->a.texts != NULL ? frn_alarm_get(&r->a, FRN_TEXT_ACTOR) : "";
+
+    if (w == NULL)
+        return NULL;
+    w->owned = frn_key_new(h, type, actor);
+    if (w->owned == NULL) {
+        frn_write_free(h, w);
+        return NULL;
+    }
+    w->type = (const char *)FRN_BYTES(w->owned);
+    w->id = w->type + strlen(w->type) + 1;
+    frn_list_init(&one);
+    frn_list_push(&one, &r->link);
+    frn_write_add_records(w, &one);
+    return w;
+}
+
+/* Without memory it is left, and found again. Takes r over, which may be NULL. */
+static void frn_due_write(francis_host *h, frn_due *e, frn_record *r)
+{
+    frn_write *w = r != NULL ? frn_records_write(h, r) : NULL;
+
+    if (w == NULL) {
+        if (r != NULL)
+            frn_record_free(&h->mem, r);
+        frn_due_expect(h, e->type, frn_plat_wall_ms(&h->plat) + FRN_INFRA_MS);
+        frn_due_free(h, e);
+        return;
+    }
+    if (e->state != FRN_DUE_MARKING)
+        e->state = FRN_DUE_WRITING;
+    frn_write_queue(h, w);
+}
+
+static double frn_due_random(francis_host *h, double from, double to)
+{
+    h->random = frn_hash(h->random, &h->random, sizeof h->random);
+    return from + (to - from) * (double)(h->random >> 11) / 9007199254740992.0;
+}
+
+/* Before the next attempt, after so many that have failed. */
+static int64_t frn_due_backoff_ms(francis_host *h, const frn_type *type, uint32_t failed)
+{
+    double factor = 1.0;
+
+    while (--failed > 0 && factor < 10.0)
+        factor *= 1.5;
+    factor = factor > 10.0 ? 10.0 : factor;
+    return (int64_t)((double)type->desc.retry_delay_ms * factor * frn_due_random(h, 0.9, 1.1)) + 1;
+}
+
+static void frn_due_log(francis_host *h, const frn_due *e, int id, francis_result r,
+                        const char *what, const char *text)
+{
+    const char *name = frn_alarm_get(&e->a, e->a.kind == FRN_KIND_ALARM ? FRN_TEXT_NAME
+                                                                        : FRN_TEXT_METHOD);
+
+    frn_log(&h->log, id, r, e->type->desc.type, frn_alarm_get(&e->a, FRN_TEXT_ACTOR),
+            "%s '%s' %s, attempt %u of %u: %s",
+            e->a.kind == FRN_KIND_ALARM ? "alarm" : e->a.kind == FRN_KIND_JOB ? "job"
+                                                                             : "job_failed for",
+            name, what, (unsigned)e->a.attempts, (unsigned)e->type->desc.attempts_max, text);
+}
+
+/* No further attempt. */
+static void frn_due_give_up(francis_host *h, frn_due *e, francis_result r, const char *text)
+{
+    int64_t     now_ms = frn_plat_wall_ms(&h->plat), next = frn_due_next_ms(e, now_ms);
+    frn_record *record;
+
+    if (e->a.kind != FRN_KIND_JOB) {
+        frn_due_log(h, e, FRN_LOG_alarm_given_up, r, "is given up", text);
+        h->stats.alarms_given_up += e->a.kind == FRN_KIND_ALARM;
+        frn_due_write(h, e, frn_due_over(h, e, next));
+        return;
+    }
+    frn_due_log(h, e, FRN_LOG_job_dead, r, "is dead", text);
+    h->stats.jobs_dead++;
+    record = frn_due_record(h, e, FRN_RECORD_BURY);
+    if (record != NULL) {
+        frn_buf_drop(&h->mem, record->a.error);
+        record->a.error = frn_buf_text(&h->mem, text);
+        record->a.result = r;
+        record->next_ms = next;
+        record->look_ms = next != 0 ? frn_alarm_look_ms(&e->schedule, next) : 0;
+        record->hook = frn_due_handler(e->type, FRN_KIND_HOOK,
+                                       frn_alarm_get(&e->a, FRN_TEXT_METHOD)) != NULL;
+        if (next != 0 && !frn_uuid_make(&h->plat, record->next_id))
+            record->next_ms = 0;
+    }
+    frn_due_write(h, e, record);
+}
+
+static void frn_due_try_again(francis_host *h, frn_due *e, int64_t in_ms, const char *error)
+{
+    frn_record *r = frn_due_record(h, e, FRN_RECORD_ATTEMPT);
+
+    if (r != NULL) {
+        r->a.wake_ms = frn_add_time(frn_plat_wall_ms(&h->plat), in_ms);
+        r->a.started = false;
+        if (error != NULL) {
+            frn_buf_drop(&h->mem, r->a.error);
+            r->a.error = frn_buf_text(&h->mem, error);
+        }
+    }
+    frn_due_write(h, e, r);
+}
+
+/* Its handler has failed. */
+static void frn_due_failed(francis_host *h, frn_due *e, francis_result r, const char *text)
+{
+    bool job = e->a.kind == FRN_KIND_JOB;
+
+    e->a.attempts++;
+    h->stats.alarms_failed += e->a.kind == FRN_KIND_ALARM;
+    if (e->a.attempts >= e->type->desc.attempts_max || (job && r == FRANCIS_ERR_PERMANENT)) {
+        frn_due_give_up(h, e, r, text);
+        return;
+    }
+    frn_due_log(h, e, job ? FRN_LOG_job_failed : FRN_LOG_alarm_failed, r, "has failed", text);
+    h->stats.jobs_retried += job;
+    frn_due_try_again(h, e, frn_due_backoff_ms(h, e->type, e->a.attempts), text);
+}
+
+/* This host does not want it: others first, and the actor is let go for them. */
+static void frn_due_rejected(francis_host *h, frn_due *e)
+{
+    frn_declined *d = &h->declined[h->declined_next++ % FRN_DECLINED];
+    frn_actor    *a = frn_actor_find(h, e->type, frn_alarm_get(&e->a, FRN_TEXT_ACTOR));
+
+    memcpy(d->id, e->a.id, sizeof d->id);
+    d->until_ns = frn_add_time(frn_now_ns(h), FRN_DECLINE_MS * FRN_MS);
+    frn_due_try_again(h, e, (int64_t)frn_due_random(h, FRN_REJECT_MS, 2 * FRN_REJECT_MS), NULL);
+    if (a != NULL)
+        frn_actor_halt(h, a);
+}
+
+/* Something else was in its way. */
+static void frn_due_hindered(francis_host *h, frn_due *e, francis_result r, const char *text)
+{
+    int64_t wait = (int64_t)FRN_INFRA_MS << (e->failures < 7 ? e->failures : 7);
+    int64_t at = frn_plat_wall_ms(&h->plat);
+
+    frn_log(&h->log, FRN_LOG_alarm_postponed, r, e->type->desc.type,
+            frn_alarm_get(&e->a, FRN_TEXT_ACTOR), "'%s' has to wait: %s",
+            frn_alarm_get(&e->a, FRN_TEXT_NAME), text);
+    at += wait < FRN_INFRA_MOST_MS ? wait : FRN_INFRA_MOST_MS;
+    e->failures++;
+    e->sure = e->ranked = false;
+    if (r == FRANCIS_ERR_NOMEM || r == FRANCIS_ERR_BUSY || r == FRANCIS_ERR_NO_HOST) {
+        frn_due_push(h, e, at);
+        return;
+    }
+    frn_due_expect(h, e->type, at); /* what is true is in the file */
+    frn_due_free(h, e);
+}
+
+/* Whether an error is the handler's, or that of what it has asked for. */
+static bool frn_due_blames(const frn_call *c)
+{
+    switch (c->result) {
+    case FRANCIS_ERR_STOPPED:
+    case FRANCIS_ERR_MOVED:
+    case FRANCIS_ERR_EVICTED:
+    case FRANCIS_ERR_CANCELLED:
+    case FRANCIS_ERR_UNKNOWN:
+    case FRANCIS_ERR_LOCKED:
+    case FRANCIS_ERR_FULL:
+    case FRANCIS_ERR_STORAGE:
+        return false;               /* also as a handler passes them on */
+    case FRANCIS_ERR_NOMEM:
+    case FRANCIS_ERR_BUSY:
+    case FRANCIS_ERR_NO_HOST:
+        return c->from_handler;
+    default:
+        return true;
+    }
+}
+
+static void frn_due_done(francis_host *h, frn_call *c)
+{
+    frn_due *e = c->due;
+
+    c->due = NULL;
+    frn_due_uncount(h, e);
+    if (e->gone) {
+        frn_due_free(h, e);
+    } else if (c->result == FRANCIS_OK && e->settled == FRN_SETTLED_OVER) {
+        frn_due_free(h, e);
+    } else if (c->result == FRANCIS_OK && e->settled == FRN_SETTLED_ARMED) {
+        e->failures = 0;
+        frn_due_push(h, e, e->a.wake_ms);
+    } else if (c->result == FRANCIS_OK) {       /* its work was done before, by a call */
+        frn_due_write(h, e, frn_due_over(h, e, frn_due_next_ms(e, frn_plat_wall_ms(&h->plat))));
+    } else if (c->result == FRANCIS_ERR_REJECTED && e->a.kind == FRN_KIND_JOB) {
+        frn_due_rejected(h, e);
+    } else if (frn_due_blames(c)) {
+        frn_due_failed(h, e, c->result, frn_call_text(c));
+    } else {
+        frn_due_hindered(h, e, c->result, frn_call_text(c));
+    }
+}
+
+/* ---- what a commit has brought ---- */
+
+/* What a look has read before this may be older. */
+static void frn_due_note(francis_host *h, const frn_alarm *a)
+{
+    h->due_changed[h->due_changes++ % FRN_DUE_CHANGES] = frn_alarm_hash(h, a);
+}
+
+static bool frn_due_changed_since(const francis_host *h, uint64_t since, const frn_alarm *a)
+{
+    uint64_t hash = frn_alarm_hash(h, a), i;
+
+    if (h->due_changes - since > FRN_DUE_CHANGES)
+        return true;
+    for (i = since; i < h->due_changes; i++)
+        if (h->due_changed[i % FRN_DUE_CHANGES] == hash)
+            return true;
+    return false;
+}
+
+/* Others hear of what is due sooner than they look. */
+static void frn_due_hint(francis_host *h, const frn_alarm *a)
+{
+    frn_list *l;
+
+    if (h->net == NULL || a->wake_ms > frn_plat_wall_ms(&h->plat) + FRN_LOOK_POLL_MS)
+        return;
+    for (l = h->peers.next; l != &h->peers; l = l->next) {
+        frn_peer *p = FRN_OF(frn_peer, link, l);
+        p->hint = p->hint || frn_peer_serves(p, frn_alarm_get(a, FRN_TEXT_TYPE));
+        h->hints_due = h->hints_due || p->hint;
+    }
+    if (h->hints_due)
+        frn_wake(h);
+}
+
+static frn_type *frn_due_type(francis_host *h, const frn_alarm *a)
+{
+    frn_type *type = frn_type_find(h, frn_alarm_get(a, FRN_TEXT_TYPE));
+    return type != NULL && type->wakes ? type : NULL;
+}
+
+/* A row is new, or is another one. */
+static void frn_due_made(francis_host *h, const frn_record *r)
+{
+    frn_due  *e = frn_due_of(h, &r->a);
+    frn_type *type = frn_due_type(h, &r->a);
+
+    if (e != NULL)
+        frn_due_forget(h, e);
+    frn_due_hint(h, &r->a);
+    if (type != NULL)
+        frn_due_learn(h, type, &r->a);
+}
+
+/* Whoever runs it elsewhere is told. */
+static void frn_due_tell_gone(francis_host *h, const frn_alarm *a)
+{
+    frn_list *l;
+
+    for (l = h->peers.next; h->net != NULL && l != &h->peers; l = l->next) {
+        frn_peer *p = FRN_OF(frn_peer, link, l);
+        if (p->listed && frn_peer_serves(p, frn_alarm_get(a, FRN_TEXT_TYPE)))
+            frn_tell(h, p, FRN_OP_HINT, a);
+    }
+}
+
+/* A row is gone. Whoever runs it is told. */
+static void frn_due_unmade(francis_host *h, const frn_alarm *a)
+{
+    frn_due  *e = frn_due_of(h, a);
+    frn_call *c = e != NULL && e->state == FRN_DUE_FIRING ? frn_call_find(h, e->call) : NULL;
+
+    if (e == NULL)
+        return;
+    frn_due_forget(h, e);
+    if (c != NULL && c->state == FRN_CALL_RUNNING)
+        frn_turn_kill(h, c->turn, FRANCIS_ERR_CANCELLED, "it was cancelled");
+}
+
+/* An occurrence is over, by its turn or without one. */
+static void frn_due_passed(francis_host *h, const frn_record *r)
+{
+    frn_due  *e = frn_due_of(h, &r->a);
+    frn_type *type = frn_due_type(h, &r->a);
+    frn_alarm next;
+
+    if (r->must) {
+        h->stats.alarms_fired += r->a.kind == FRN_KIND_ALARM;
+        h->stats.jobs_done += r->a.kind == FRN_KIND_JOB;
+    }
+    if (e != NULL && strcmp(e->a.id, r->a.id) != 0)
+        return;
+    if (r->op == FRN_RECORD_CONSUME) {
+        if (e != NULL && e->state == FRN_DUE_FIRING)
+            e->settled = FRN_SETTLED_OVER;
+        else if (e != NULL)
+            frn_due_free(h, e);
+        return;
+    }
+    frn_alarm_copy(&next, &r->a);
+    next.due_ms = next.wake_ms = r->next_ms;
+    next.attempts = next.crashes = 0;
+    next.started = false;
+    frn_buf_drop(&h->mem, next.error);
+    next.error = NULL;
+    if (e == NULL) {
+        if (type != NULL)
+            frn_due_learn(h, type, &next);
+        frn_alarm_clear(&h->mem, &next);
+        return;
+    }
+    if (e->state != FRN_DUE_FIRING || r->next_ms > frn_plat_wall_ms(&h->plat) + FRN_NEAR_MS)
+        frn_due_expect(h, e->type, r->next_ms);
+    if (e->state != FRN_DUE_FIRING) {
+        frn_due_free(h, e);         /* it is found, or learned of, when it is near */
+        if (type != NULL)
+            frn_due_learn(h, type, &next);
+        frn_alarm_clear(&h->mem, &next);
+        return;
+    }
+    frn_due_uncount(h, e);          /* before it forgets that it was suspicious */
+    frn_alarm_clear(&h->mem, &e->a);
+    e->a = next;
+    e->sure = true;
+    e->settled = r->next_ms > frn_plat_wall_ms(&h->plat) + FRN_NEAR_MS ? FRN_SETTLED_OVER
+                                                                      : FRN_SETTLED_ARMED;
+}
+
+static void frn_due_call(francis_host *h, frn_due *e);
+
+static void frn_due_noted(francis_host *h, const frn_record *r)     /* ATTEMPT */
+{
+    frn_due *e = frn_due_of(h, &r->a);
+
+    if (e == NULL || strcmp(e->a.id, r->a.id) != 0 || e->a.due_ms != r->a.due_ms
+        || (e->state != FRN_DUE_MARKING && e->state != FRN_DUE_WRITING))
+        return;
+    if (r->result != FRANCIS_OK) {
+        frn_due_free(h, e);
+        return;
+    }
+    e->a.wake_ms = r->a.wake_ms;
+    e->a.crashes = r->a.crashes;
+    frn_buf_drop(&h->mem, e->a.error);
+    e->a.error = frn_buf_ref(r->a.error);
+    if (e->state == FRN_DUE_MARKING) {
+        frn_due_call(h, e);
+    } else {
+        e->sure = false;
+        if (e->a.wake_ms > frn_plat_wall_ms(&h->plat) + FRN_NEAR_MS) {
+            frn_due_expect(h, e->type, e->a.wake_ms);
+            frn_due_free(h, e);
+        } else {
+            frn_due_push(h, e, e->a.wake_ms);
+        }
+    }
+}
+
+static void frn_due_buried(francis_host *h, const frn_record *r)
+{
+    frn_due *e = frn_due_of(h, &r->a);
+
+    if (e != NULL && e->state == FRN_DUE_WRITING && strcmp(e->a.id, r->a.id) == 0)
+        frn_due_free(h, e);
+    if (r->next_ms != 0 && frn_due_type(h, &r->a) != NULL)
+        frn_due_expect(h, frn_due_type(h, &r->a), r->next_ms);
+    if (r->hook)
+        frn_due_look_soon(h);
+}
+
+static void frn_record_done(francis_host *h, frn_record *r)
+{
+    if (r->a.texts != NULL)
+        frn_due_note(h, &r->a);
+    switch (r->op) {
+    case FRN_RECORD_SET:
+    case FRN_RECORD_DISPATCH:
+        if (r->result == FRANCIS_OK && !r->kept)
+            frn_due_made(h, r);
+        break;
+    case FRN_RECORD_DELETE:
+    case FRN_RECORD_CANCEL:
+        if (r->result == FRANCIS_OK && r->a.texts != NULL) {
+            frn_due_unmade(h, &r->a);
+            frn_due_tell_gone(h, &r->a);
+        }
+        break;
+    case FRN_RECORD_RETRY:
+        frn_due_look_soon(h);
+        break;
+    case FRN_RECORD_CONSUME:
+    case FRN_RECORD_REARM:
+        frn_due_passed(h, r);
+        break;
+    case FRN_RECORD_ATTEMPT:
+        frn_due_noted(h, r);
+        break;
+    case FRN_RECORD_BURY:
+        frn_due_buried(h, r);
+        break;
+    }
+}
+
+/* The answer for him who waits for a record. */
+static void frn_record_answer(francis_host *h, const frn_record *r)
+{
+    frn_call   *c = r->call != 0 ? frn_call_find(h, r->call) : NULL;
+    const char *id = r->op == FRN_RECORD_RETRY ? r->next_id : r->a.id;
+
+    if (c == NULL || c->state != FRN_CALL_WRITING)
+        return;
+    c->result = r->result;
+    if (r->result == FRANCIS_ERR_NOT_FOUND)
+        c->error = frn_buf_text(&h->mem, r->op == FRN_RECORD_DELETE ? "there is no such alarm"
+                                       : r->op == FRN_RECORD_RETRY  ? "there is no such dead job"
+                                                                    : "there is no such job");
+    else if (r->result == FRANCIS_ERR_EXISTS)
+        c->error = frn_buf_text(&h->mem, "the request id stands for another method or other data");
+    else if (r->op == FRN_RECORD_DISPATCH || r->op == FRN_RECORD_RETRY)
+        c->reply = frn_buf_text(&h->mem, id);
+    if (r->result == FRANCIS_OK && r->op != FRN_RECORD_SET && r->op != FRN_RECORD_DELETE
+        && r->op != FRN_RECORD_CANCEL && c->reply == NULL)
+        c->result = FRANCIS_ERR_UNKNOWN;    /* it is done, and its id could not be kept */
+}
+
+/* All rows of an actor are gone. */
+static void frn_due_purged(francis_host *h, const frn_write *w)
+{
+    size_t    i;
+    frn_node *n, *next;
+
+    for (i = 0; i < h->dues.cap; i++)
+        for (n = h->dues.slots[i]; n != NULL; n = next) {
+            frn_due *e = FRN_OF(frn_due, node, n);
+            next = n->next;
+            if (strcmp(frn_alarm_get(&e->a, FRN_TEXT_ACTOR), w->id) != 0
+                || strcmp(frn_alarm_get(&e->a, FRN_TEXT_TYPE), w->type) != 0)
+                continue;
+            frn_due_note(h, &e->a);
+            if (e->settled == FRN_SETTLED_NOT || e->state != FRN_DUE_FIRING)
+                frn_due_forget(h, e);
+        }
+}
+
+static void frn_records_done(francis_host *h, frn_write *w)
+{
+    frn_list *l;
+
+    for (l = w->records.next; l != &w->records; l = l->next)
+        if (FRN_OF(frn_record, link, l)->must)
+            frn_record_done(h, FRN_OF(frn_record, link, l));
+    if (w->purge)
+        frn_due_purged(h, w);
+    for (l = w->records.next; l != &w->records; l = l->next) {
+        frn_record *r = FRN_OF(frn_record, link, l);
+        if (!r->must)
+            frn_record_done(h, r);
+        frn_record_answer(h, r);
+    }
+}
+
+/* They did not happen, or nobody knows. What is true is in the file. */
+static void frn_records_failed(francis_host *h, frn_write *w)
+{
+    frn_list *l;
+
+    for (l = w->records.next; l != &w->records; l = l->next) {
+        frn_record *r = FRN_OF(frn_record, link, l);
+        frn_due    *e = r->a.texts != NULL ? frn_due_of(h, &r->a) : NULL;
+        if (e == NULL || (e->state != FRN_DUE_WRITING && e->state != FRN_DUE_MARKING))
+            continue;
+        frn_due_expect(h, e->type, frn_plat_wall_ms(&h->plat) + FRN_LOOK_POLL_MS);
+        frn_due_free(h, e);
+    }
+}
+
+/* ---- looking for what is due ---- */
+
+typedef struct frn_due_look_of {    /* one read */
+    francis_host *host;
+    frn_type     *type;
+    uint64_t      changes;          /* that were known when it began */
+    const char   *own;              /* id of this host */
+} frn_due_look_of;
+
+/* The host that has its actor does not run it. */
+static void frn_due_late(francis_host *h, const frn_sighting *f)
+{
+    const frn_peer *p = frn_peer_find(h, f->host);
+    frn_owner       owner;
+
+    if (p == NULL) {
+        memset(&owner, 0, sizeof owner);
+        (void)snprintf(owner.id, sizeof owner.id, "%s", f->host);
+        owner.address[0] = '-';
+    } else {
+        owner = p->host;
+    }
+    frn_peer_suspect(h, &owner);
+}
+
+/* A row. Called without the host's lock. */
+static void frn_due_on_alarm(frn_read *read, frn_sighting *f)
+{
+    frn_due_look_of *look = (frn_due_look_of *)read->user;
+    francis_host    *h = look->host;
+    bool             ours = strcmp(f->host, look->own) == 0;
+    frn_due         *e;
+
+    frn_lock(h);
+    e = frn_due_of(h, &f->a);
+    if (f->host[0] != '\0' && !ours) {
+        if (e != NULL && e->state == FRN_DUE_WAITING)
+            frn_due_free(h, e);
+        if (f->a.wake_ms < frn_plat_wall_ms(&h->plat) - FRN_LATE_MS)
+            frn_due_late(h, f);
+        frn_alarm_clear(&h->mem, &f->a);
+    } else if (frn_due_changed_since(h, look->changes, &f->a)
+               || (e != NULL && (e->state != FRN_DUE_WAITING
+                                 || (strcmp(e->a.id, f->a.id) == 0
+                                     && e->a.due_ms == f->a.due_ms)))) {
+        frn_alarm_clear(&h->mem, &f->a);
+    } else {
+        if (e != NULL)
+            frn_due_free(h, e);
+        frn_due_add(h, look->type, &f->a, false);
+    }
+    frn_unlock(h);
+}
+
+/* A piece of the file. Lock held, given up meanwhile. */
+static void frn_due_look_type(francis_host *h, frn_type *type, frn_read_kind kind)
+{
+    frn_due_look_of look;
+    frn_read        read;
+    char            id[FRN_UUID_SIZE];
+
+    memset(&read, 0, sizeof read);
+    memcpy(id, h->id, sizeof id);
+    look.host = h;
+    look.type = type;
+    look.changes = h->due_changes;
+    look.own = id;
+    read.kind = kind;
+    read.type = type->desc.type;
+    read.id = id;
+    read.now_ms = frn_plat_wall_ms(&h->plat);
+    read.wake_by_ms = read.now_ms + (kind == FRN_READ_HOOKS ? 0 : FRN_NEAR_MS);
+    read.from_ms = type->look_from_ms;
+    memcpy(read.from_id, type->look_from_id, sizeof read.from_id);
+    read.next_ms = INT64_MAX;
+    read.limit = FRN_LOOK_ROWS;
+    read.on_alarm = frn_due_on_alarm;
+    read.user = &look;
+    if (kind == FRN_READ_DUE)
+        type->look_next_ms = INT64_MAX;     /* what is learned of meanwhile counts */
+    frn_unlock(h);
+    h->store->ops->read(h->store, &read);
+    frn_lock(h);
+    if (kind != FRN_READ_DUE)
+        return;
+    type->look_more = read.result == FRANCIS_OK && read.more;
+    type->look_from_ms = type->look_more ? read.from_ms : INT64_MIN;
+    memcpy(type->look_from_id, type->look_more ? read.from_id : "", type->look_more
+                                                                        ? FRN_UUID_SIZE : 1);
+    if (read.result != FRANCIS_OK)
+        frn_due_expect(h, type, read.now_ms + FRN_LOOK_POLL_MS);
+    else if (!type->look_more)
+        frn_due_expect(h, type, read.next_ms);
+}
+
+/* Lock held, given up meanwhile. */
+static void frn_due_look(francis_host *h)
+{
+    frn_list *l;
+    bool      all = h->due_look_due;
+    int64_t   now_ms = frn_plat_wall_ms(&h->plat);
+
+    h->due_look_due = false;
+    for (l = h->type_order.next; l != &h->type_order && !h->rejoin; l = l->next) {
+        frn_type *type = FRN_OF(frn_type, order, l);
+        bool      near = type->look_next_ms != INT64_MAX
+                      && type->look_next_ms - FRN_NEAR_MS / 2 <= now_ms;
+        if (!type->wakes || (!all && !type->look_more && !near))
+            continue;
+        if (all && !type->look_more)
+            type->look_from_ms = INT64_MIN;
+        if (!frn_due_room(h, type)) {
+            type->look_more = type->stalled = true;
+            continue;
+        }
+        if (type->stalled && type->due.count > FRN_NEAR_MOST / h->wakes / 2)
+            continue;               /* not for each one that has gone */
+        type->stalled = false;
+        frn_due_look_type(h, type, FRN_READ_DUE);
+        if (all)
+            frn_due_look_type(h, type, FRN_READ_HOOKS);
+    }
+}
+
+/* Whether the file was changed, once a second. Lock held, given up meanwhile. */
+static void frn_due_poll(francis_host *h)
+{
+    frn_read read;
+
+    h->due_poll_ns = frn_add_time(h->clock_ns, FRN_LOOK_POLL_MS * FRN_MS);
+    memset(&read, 0, sizeof read);
+    read.kind = FRN_READ_CHANGED;
+    frn_unlock(h);
+    h->store->ops->read(h->store, &read);
+    frn_lock(h);
+    if (read.result == FRANCIS_OK && read.next_ms == h->due_version)
+        return;
+    h->due_version = read.next_ms;
+    h->due_look_due = true;
+}
+
+/* ---- running it ---- */
+
+static francis_handler frn_due_run_of(const frn_due *e)
+{
+    return frn_due_handler(e->type, e->a.kind,
+                           frn_alarm_get(&e->a, e->a.kind == FRN_KIND_ALARM ? FRN_TEXT_NAME
+                                                                            : FRN_TEXT_METHOD));
+}
+
+static void frn_due_count(francis_host *h, frn_due *e)
+{
+    if (e->counted)
+        return;
+    e->counted = true;
+    h->firing++;
+    e->type->firing++;
+    if (e->type->group != NULL && e->a.kind == FRN_KIND_JOB)
+        e->type->group->group_running++;
+    if (e->a.crashes > 0)
+        h->due_alone = true;
+}
+
+/* The call that its turn answers. It may be over when this returns. */
+static void frn_due_call(francis_host *h, frn_due *e)
+{
+    const char *name = frn_alarm_get(&e->a, FRN_TEXT_NAME);
+    const char *actor = frn_alarm_get(&e->a, FRN_TEXT_ACTOR);
+    frn_call   *c = frn_call_new(h, NULL, NULL);
+    bool        ok = c != NULL;
+
+    frn_due_count(h, e);
+    e->state = FRN_DUE_FIRING;
+    e->settled = FRN_SETTLED_NOT;
+    if (ok)
+        ok = (c->target = frn_buf_text(&h->mem, actor)) != NULL;
+    if (ok && e->a.kind == FRN_KIND_JOB && name[1] != '/')
+        ok = (c->request_id = frn_buf_text(&h->mem, name + 1)) != NULL;
+    if (!ok) {
+        if (c != NULL)
+            frn_call_release(h, c);
+        frn_due_uncount(h, e);
+        frn_due_hindered(h, e, FRANCIS_ERR_NOMEM, "no memory for a call");
+        return;
+    }
+    e->call = c->handle;
+    h->stats.calls_in_flight++;
+    c->type = e->type;
+    c->op = FRN_OP_OCCURRENCE;
+    c->run = frn_due_run_of(e);
+    c->method_copy = frn_buf_ref(e->a.texts);
+    c->method = frn_alarm_get(&e->a, e->a.kind == FRN_KIND_ALARM ? FRN_TEXT_NAME : FRN_TEXT_METHOD);
+    c->input = frn_buf_ref(e->a.data);
+    c->hash = e->a.hash;
+    c->timeout_ms = FRANCIS_FOREVER;
+    c->due = e;
+    c->done = frn_due_done;
+    frn_route_here(h, c);
+}
+
+static bool frn_due_alone_long(const francis_host *h)
+{
+    return h->clock_ns - h->due_alone_ns > FRN_ALONE_MS * FRN_MS;
+}
+
+/* Why it does not run now although its time has come: 0 = it does, else when to look again. */
+static int64_t frn_due_must_wait(francis_host *h, const frn_due *e, int64_t now_ms)
+{
+    const frn_type *type = e->type;
+
+    if (e->a.wait_for_clock && now_ms < FRN_CLOCK_BELIEVED_MS)
+        return FRN_CLOCK_BELIEVED_MS;
+    if (e->a.kind == FRN_KIND_JOB && type->group != NULL
+        && type->group->group_running >= type->desc.capacity_max)
+        return now_ms + FRN_INFRA_MS;
+    if (e->a.crashes == 0 && !e->a.started)     /* not for ever, if that one takes its time */
+        return (h->due_alone || h->due_alone_wanted) && !frn_due_alone_long(h) ? now_ms + 10 : 0;
+    if (h->firing == 0)
+        return 0;
+    if (!h->due_alone_wanted && !h->due_alone) {
+        h->due_alone_wanted = true;
+        h->due_alone_ns = h->clock_ns;
+    }
+    return !h->due_alone && frn_due_alone_long(h) ? 0 : now_ms + 10;
+}
+
+/* Of the hosts that serve the type, how many come before this one for an actor that nobody has. */
+static unsigned frn_due_rank(francis_host *h, const frn_due *e)
+{
+    const char *actor = frn_alarm_get(&e->a, FRN_TEXT_ACTOR);
+    uint64_t    own = frn_hash(frn_hash(0, actor, strlen(actor)), h->id, strlen(h->id));
+    frn_list   *l;
+    unsigned    before = 0, all = 0, i;
+
+    for (l = h->peers.next; l != &h->peers; l = l->next) {
+        const frn_peer *p = FRN_OF(const frn_peer, link, l);
+        if (!p->listed || !frn_peer_serves(p, e->type->desc.type))
+            continue;
+        all++;
+        before += frn_hash(frn_hash(0, actor, strlen(actor)), p->host.id, strlen(p->host.id)) < own;
+    }
+    for (i = 0; i < FRN_DECLINED; i++)
+        if (h->declined[i].until_ns > h->clock_ns && strcmp(h->declined[i].id, e->a.id) == 0)
+            before = all;
+    return before;
+}
+
+static void frn_due_on_check(frn_read *read, frn_sighting *f)
+{
+    *(frn_sighting *)read->user = *f;
+}
+
+/* The row as it is now. false = it is not there, or has another time. Lock held, given up
+ * meanwhile. */
+static bool frn_due_look_at(francis_host *h, const frn_due *e, frn_sighting *out)
+{
+    frn_read read;
+    char     id[FRN_UUID_SIZE];
+    int64_t  due = e->a.due_ms;
+    bool     there;
+
+    memset(&read, 0, sizeof read);
+    memset(out, 0, sizeof *out);
+    memcpy(id, e->a.id, sizeof id);
+    read.kind = FRN_READ_ALARM;
+    read.id = id;
+    read.on_alarm = frn_due_on_check;
+    read.user = out;
+    frn_unlock(h);
+    h->store->ops->read(h->store, &read);
+    frn_lock(h);
+    there = read.result == FRANCIS_OK && out->a.texts != NULL && out->a.due_ms == due;
+    frn_alarm_clear(&h->mem, &out->a);
+    return there;
+}
+
+/* Other hosts may have it by now. true = it is ours to run. Lock held, given up meanwhile. */
+static bool frn_due_is_ours(francis_host *h, frn_due *e, int64_t now_ms)
+{
+    frn_sighting   found;
+    const char *actor = frn_alarm_get(&e->a, FRN_TEXT_ACTOR);
+    unsigned    rank;
+    bool        there;
+
+    if (!frn_due_others(h, e->type) || frn_actor_find(h, e->type, actor) != NULL)
+        return true;
+    rank = e->ranked ? 0 : frn_due_rank(h, e);
+    if (rank > 0) {
+        e->ranked = true;
+        frn_due_push(h, e, now_ms + (int64_t)rank * FRN_RANK_MS);
+        return false;
+    }
+    e->state = FRN_DUE_CHECKING;    /* nobody frees it meanwhile */
+    there = frn_due_look_at(h, e, &found);
+    if (e->gone || !there || (found.host[0] != '\0' && strcmp(found.host, h->id) != 0)) {
+        frn_due_expect(h, e->type, now_ms + FRN_LOOK_POLL_MS);
+        frn_due_free(h, e);
+        return false;
+    }
+    e->state = FRN_DUE_WAITING;
+    return true;
+}
+
+/* The one after which no more than missed_max are missed; 0 = there are not so many. */
+static int64_t frn_due_capped(const frn_due *e, int64_t now_ms)
+{
+    const frn_schedule *s = &e->schedule;
+    int64_t             anchor = e->a.anchor_ms, low = e->a.due_ms, high = now_ms, middle;
+    uint64_t            most = e->a.missed_max;
+
+    if (e->a.missed != FRANCIS_MISSED_ALL || frn_schedule_is_none(s) || most == 0
+        || frn_schedule_count(s, anchor, low, high, most) < most)
+        return 0;
+    while (low + 1 < high) {        /* in (low, now] there are too many, in (high, now] there are not */
+        middle = low + (high - low) / 2;
+        if (frn_schedule_count(s, anchor, middle, now_ms, most) >= most)
+            low = middle;
+        else
+            high = middle;
+    }
+    return high;
+}
+
+/* Missed ones that are not to be run at all: where the row goes instead; 0 = it runs. */
+static int64_t frn_due_skips_to(const frn_due *e, int64_t now_ms, bool *over)
+{
+    int64_t next;
+
+    *over = false;
+    if (e->a.attempts > 0 || frn_schedule_is_none(&e->schedule))
+        return 0;
+    next = frn_due_capped(e, now_ms);
+    if (next != 0)
+        return next;
+    if (e->a.missed != FRANCIS_MISSED_SKIP
+        || frn_schedule_next(&e->schedule, e->a.anchor_ms, e->a.due_ms) > now_ms)
+        return 0;
+    next = frn_due_next_ms(e, now_ms);
+    *over = next == 0;
+    return next;
+}
+
+/* false = it is somewhere else now. */
+static bool frn_due_prepare(francis_host *h, frn_due *e, int64_t now_ms)
+{
+    char           error[300];
+    bool           over;
+    int64_t        next;
+    francis_result r = frn_schedule_parse(&h->zones, frn_alarm_get(&e->a, FRN_TEXT_REPEAT),
+                                          &e->schedule, error, sizeof error);
+
+    if (r != FRANCIS_OK && r != FRANCIS_ERR_NOMEM) {
+        frn_due_log(h, e, FRN_LOG_alarm_corrupt, r, "has a schedule that is not valid", error);
+        frn_due_try_again(h, e, FRN_CORRUPT_MS, error);
+        return false;
+    }
+    if (r != FRANCIS_OK) {
+        frn_due_hindered(h, e, r, error);
+        return false;
+    }
+    next = frn_due_skips_to(e, now_ms, &over);
+    if (next != 0 || over) {
+        frn_due_write(h, e, frn_due_over(h, e, next));
+        return false;
+    }
+    e->a.crashes += e->a.started;   /* it had begun, and nobody has told its end */
+    e->a.started = false;
+    if (e->a.crashes >= e->type->desc.crashes_max) {
+        (void)snprintf(error, sizeof error, "its host has ended %u times while it ran",
+                       (unsigned)e->a.crashes);
+        frn_due_log(h, e, FRN_LOG_alarm_crashed, FRANCIS_ERR_INTERNAL, "is not tried again", error);
+        frn_due_give_up(h, e, FRANCIS_ERR_INTERNAL, error);
+        return false;
+    }
+    if (frn_due_run_of(e) == NULL) {
+        frn_due_give_up(h, e, FRANCIS_ERR_UNKNOWN_METHOD, "its type has no handler for it");
+        return false;
+    }
+    return true;
+}
+
+/* Its time has come. Lock held, given up meanwhile. */
+static void frn_due_fire(francis_host *h, frn_due *e, int64_t now_ms)
+{
+    frn_record *mark;
+    int64_t     wait = frn_due_must_wait(h, e, now_ms);
+
+    frn_heap_remove(&e->type->due, &e->timer);
+    if (wait != 0) {
+        frn_due_push(h, e, wait);
+        return;
+    }
+    if ((!e->sure && !frn_due_is_ours(h, e, now_ms)) || !frn_due_prepare(h, e, now_ms))
+        return;
+    if (e->a.crashes == 0) {
+        frn_due_call(h, e);
+        return;
+    }
+    h->due_alone_wanted = false;
+    h->due_alone_ns = h->clock_ns;
+    frn_due_count(h, e);
+    e->state = FRN_DUE_MARKING;
+    mark = frn_due_record(h, e, FRN_RECORD_ATTEMPT);
+    if (mark != NULL)
+        mark->a.started = true;
+    frn_due_write(h, e, mark);
+}
+
+static frn_due *frn_due_first(const frn_type *type, int64_t now_ms)
+{
+    return type->due.count > 0 && type->due.items[1]->at_ns <= now_ms ? FRN_DUE(type->due.items[1])
+                                                                      : NULL;
+}
+
+/* One of each type in turn, as long as there is room. Lock held, given up meanwhile. */
+static void frn_due_fire_all(francis_host *h)
+{
+    int64_t   now_ms = frn_plat_wall_ms(&h->plat);
+    frn_list *from = h->due_turn != NULL ? &h->due_turn->order : h->type_order.next, *l = from;
+    bool      any = false;
+
+    while (h->firing < FRN_FIRING_MOST && h->phase == FRN_HOST_RUNNING && !h->rejoin) {
+        frn_due *e = l != &h->type_order ? frn_due_first(FRN_OF(frn_type, order, l), now_ms) : NULL;
+        if (e != NULL)
+            frn_due_fire(h, e, now_ms);
+        any = any || e != NULL;
+        l = l->next;
+        if (l == from && !any)
+            break;
+        if (l == from)
+            any = false;
+    }
+    h->due_turn = l != &h->type_order ? FRN_OF(frn_type, order, l) : NULL;
+}
+
+/* Somebody has said that these are no more. Lock held, given up meanwhile. */
+static void frn_due_check(francis_host *h)
+{
+    size_t    i;
+    frn_node *n;
+    frn_sighting found;
+
+    while (h->due_checks > 0) {
+        frn_due *e = NULL;
+        h->due_checks--;
+        for (i = 0; i < h->dues.cap && e == NULL; i++)
+            for (n = h->dues.slots[i]; n != NULL && e == NULL; n = n->next)
+                if (FRN_OF(frn_due, node, n)->check)
+                    e = FRN_OF(frn_due, node, n);
+        if (e != NULL) {
+            char      id[FRN_UUID_SIZE], name[FRANCIS_NAME_SIZE + 2];
+            frn_alarm key;
+            e->check = false;
+            frn_alarm_copy(&key, &e->a);
+            memcpy(id, e->a.id, sizeof id);
+            (void)snprintf(name, sizeof name, "%s", frn_alarm_get(&e->a, FRN_TEXT_NAME));
+            if (!frn_due_look_at(h, e, &found) && (e = frn_due_of(h, &key)) != NULL
+                && strcmp(e->a.id, id) == 0)
+                frn_due_unmade(h, &key);
+            frn_alarm_clear(&h->mem, &key);
+        }
+    }
+}
+
+/* Set forward: what is overdue runs at the pace of all others. Set backward: it waits. */
+static void frn_due_watch_clock(francis_host *h)
+{
+    int64_t wall = frn_plat_wall_ms(&h->plat), ran = (h->clock_ns - h->due_mono_ns) / FRN_MS;
+    int64_t step = wall - h->due_wall_ms - ran;
+
+    if (h->due_mono_ns != 0 && (step > FRN_STEP_MS || step < -FRN_STEP_MS)) {
+        frn_log(&h->log, FRN_LOG_clock_stepped, FRANCIS_OK, NULL, NULL,
+                "the clock was set by %lld ms; alarms go by the new time", (long long)step);
+        h->due_look_due = true;
+    }
+    h->due_wall_ms = wall;
+    h->due_mono_ns = h->clock_ns;
+}
+
+/* When there is something to do again. */
+static void frn_due_arm(francis_host *h)
+{
+    int64_t   wall = frn_plat_wall_ms(&h->plat), at = INT64_MAX, in;
+    frn_list *l;
+
+    for (l = h->type_order.next; l != &h->type_order; l = l->next) {
+        const frn_type *type = FRN_OF(const frn_type, order, l);
+        int64_t         look = type->look_next_ms;
+        if (!type->wakes)
+            continue;
+        if (type->due.count > 0 && type->due.items[1]->at_ns < at && h->firing < FRN_FIRING_MOST)
+            at = type->due.items[1]->at_ns;
+        if (look != INT64_MAX && look - FRN_NEAR_MS / 2 < at)
+            at = look - FRN_NEAR_MS / 2;
+        if (type->look_more && !type->stalled)
+            at = wall;
+    }
+    in = at == INT64_MAX ? FRN_NEVER : at <= wall ? 0 : at - wall;
+    if (in != FRN_NEVER || h->store->shared)    /* the clock may be set, the file be changed */
+        in = in > FRN_LOOK_POLL_MS ? FRN_LOOK_POLL_MS : in;
+    frn_timer_set(h, &h->due_timer,
+                  in == FRN_NEVER ? FRN_NEVER : frn_add_time(frn_now_ns(h), frn_ms_to_ns(in)));
+}
+
+/* What others should know of soon. */
+static void frn_hints_send(francis_host *h)
+{
+    frn_list *l;
+
+    h->hints_due = false;
+    for (l = h->peers.next; l != &h->peers; l = l->next) {
+        frn_peer *p = FRN_OF(frn_peer, link, l);
+        if (p->hint && p->listed)
+            frn_tell(h, p, FRN_OP_HINT, NULL);
+        p->hint = false;
+    }
+}
+
+/* Another host says that something is due, or, with a name, that one is no more. */
+static void frn_due_hinted(francis_host *h, const char *type, const char *actor, const char *name)
+{
+    frn_due *e = name[0] != '\0' ? frn_due_find(h, type, actor, name) : NULL;
+
+    if (e != NULL && !e->check) {
+        e->check = true;
+        h->due_checks++;
+    }
+    if (name[0] == '\0')
+        h->due_look_due = true;
+    frn_due_wake(h);
+}
+
+static void frn_due_on_timer(francis_host *h, frn_timer *timer)
+{
+    (void)timer;
+    h->due_run_due = true;
+}
+
+/* Lock held, given up meanwhile. */
+static void frn_due_run(francis_host *h)
+{
+    h->due_run_due = false;
+    if (!h->wakes || h->due_looking || h->phase != FRN_HOST_RUNNING || h->rejoin)
+        return;
+    h->due_looking = h->looking = true;
+    frn_due_watch_clock(h);
+    frn_due_check(h);
+    if (h->store->shared && h->clock_ns >= h->due_poll_ns)
+        frn_due_poll(h);
+    frn_due_look(h);
+    frn_due_fire_all(h);
+    frn_due_look(h);
+    h->due_looking = h->looking = false;
+    if (h->rejoin)
+        frn_commit_wake(h);         /* it waits for us */
+    frn_due_arm(h);
+}
+
+/* The host is another one from here on: what it knew belongs to the former. */
+static void frn_due_lose_all(francis_host *h)
+{
+    size_t    i;
+    frn_node *n, *next;
+
+    for (i = 0; i < h->dues.cap; i++)
+        for (n = h->dues.slots[i]; n != NULL; n = next) {
+            next = n->next;
+            frn_due_forget(h, FRN_OF(frn_due, node, n));
+        }
+    frn_due_look_soon(h);
+}
+
+static void frn_due_free_all(francis_host *h)
+{
+    size_t i;
+
+    for (i = 0; i < h->dues.cap; i++)
+        while (h->dues.slots[i] != NULL)
+            frn_due_free(h, FRN_OF(frn_due, node, h->dues.slots[i]));
+    frn_mem_free(&h->mem, h->dues.slots, h->dues.cap * sizeof *h->dues.slots);
+}
+
+/* Whether it runs here now. */
+static bool frn_due_runs(francis_host *h, const char *type, const char *actor, const char *name)
+{
+    const frn_due *e;
+    bool           runs;
+
+    frn_lock(h);
+    e = frn_due_find(h, type, actor, name);
+    runs = e != NULL && e->state == FRN_DUE_FIRING;
+    frn_unlock(h);
+    return runs;
+}
+
+/* Since when something could run that does not. */
+static int64_t frn_due_overdue_ms(const francis_host *h)
+{
+    const frn_list *l;
+    int64_t         now_ms = frn_plat_wall_ms(&h->plat), age = 0;
+
+    for (l = h->type_order.next; l != &h->type_order; l = l->next) {
+        const frn_type *type = FRN_OF(const frn_type, order, l);
+        if (type->due.count > 0 && now_ms - type->due.items[1]->at_ns > age)
+            age = now_ms - type->due.items[1]->at_ns;
+    }
+    return age;
+}
+
+// >> 680 commit | needs: 675
 //    The committer: takes what is sealed, in one transaction, and opens the gates. One part is
 //    under way at a time. With workers it has a thread of its own; else it is a part of each step.
 
@@ -15317,7 +18259,7 @@ static int frn_write_compare(const void *a, const void *b)
 
 static bool frn_write_needs_sync(const frn_write *w)
 {
-    return w->op == FRN_WRITE_TURN || w->op == FRN_WRITE_ADMIN;
+    return w->op == FRN_WRITE_TURN || w->op == FRN_WRITE_ADMIN || w->op == FRN_WRITE_RECORDS;
 }
 
 static bool frn_queue_needs_sync(const francis_host *h)
@@ -15375,7 +18317,7 @@ static void frn_commit_take(francis_host *h, bool sync, int64_t sealed_by, frn_l
         }
         w->taken = true;
         w->result = FRANCIS_OK;
-        bytes += w->state != NULL ? w->state->size : 0;
+        bytes += w->records_bytes + (w->state != NULL ? w->state->size : 0);
         h->batch[n++] = w;
         if (n == 1)
             h->commit_since_ns = w->sealed_ns;
@@ -15491,6 +18433,7 @@ static void frn_write_failed(francis_host *h, frn_write *w, francis_result r, co
         frn_log(&h->log, FRN_LOG_sweep_failed, r, NULL, NULL, "%s", text);
         return;
     }
+    frn_records_failed(h, w);
     frn_gate_shut(h, &w->gate, r, text);
     if (w->op == FRN_WRITE_CHALLENGE || w->op == FRN_WRITE_EVICT) {
         frn_peer_over(h, w, r);
@@ -15567,6 +18510,7 @@ static void frn_host_lose(francis_host *h, const char *text)
     frn_gate_shut(h, &h->lease_gate, FRANCIS_ERR_EVICTED, text);
     frn_lose_all(h, FRANCIS_ERR_EVICTED, text, false);
     frn_step_all(h);
+    frn_due_lose_all(h);
     frn_commit_wake(h);
 }
 
@@ -15591,7 +18535,7 @@ static void frn_look(francis_host *h)
     frn_unlock(h);
     h->store->ops->read(h->store, &read);
     frn_lock(h);
-    if (h->net != NULL)
+    if (h->net != NULL || h->wakes > 0)
         frn_hosts_look(h);
     if (h->announce)
         frn_announce(h);
@@ -15631,9 +18575,24 @@ static void frn_lease_on_timer(francis_host *h, frn_timer *timer)
     frn_timer_set(h, timer, frn_add_time(h->clock_ns, third));
 }
 
+/* The alarm or job that a turn ran for is not there any more: the turn has not happened, nor has
+ * what stands on it. */
+static void frn_write_vain(francis_host *h, frn_write *w)
+{
+    static const char text[] = "the alarm or job was replaced or deleted, or has run elsewhere";
+
+    frn_queue_drop(h, (frn_actor *)w->actor, FRANCIS_ERR_EVICTED, text);
+    frn_write_failed(h, w, FRANCIS_ERR_EVICTED, text);
+}
+
 static void frn_write_refused(francis_host *h, frn_write *w)
 {
     char text[1000];
+
+    if (w->op == FRN_WRITE_TURN && w->result == FRANCIS_ERR_NOT_FOUND) {
+        frn_write_vain(h, w);
+        return;
+    }
 
     if (w->op == FRN_WRITE_CHALLENGE || w->op == FRN_WRITE_EVICT) {
         frn_peer_over(h, w, FRANCIS_OK);
@@ -15711,7 +18670,9 @@ static void frn_write_done(francis_host *h, frn_write *w)
         break;
     case FRN_WRITE_TURN:
     case FRN_WRITE_ADMIN:
+    case FRN_WRITE_RECORDS:
         h->stats.commit_turns += w->turns;
+        frn_records_done(h, w);
         frn_gate_open(h, &w->gate);
         break;
     case FRN_WRITE_RELEASE:
@@ -15916,7 +18877,9 @@ static francis_result frn_host_join(francis_host *h, const char *id, char *error
         (void)snprintf(h->stats.host_id, sizeof h->stats.host_id, "%s", id);
         h->stats.lives = ++h->life;
         frn_gate_shut(h, &h->lease_gate, FRANCIS_ERR_EVICTED, frn_was_evicted);    /* of before */
-        h->announce = h->look_due = h->net != NULL;
+        h->announce = h->net != NULL;
+        h->look_due = h->net != NULL || h->wakes > 0;
+        frn_due_look_soon(h);
         frn_lease_renew(h, from);
         h->stats.evictions += join.evicted;
         if (join.leftovers)
@@ -16493,6 +19456,10 @@ static void frn_tick(francis_host *h)
         frn_look(h);
     if (h->boot_look_due)
         frn_boot_look(h);
+    if (h->due_run_due)
+        frn_due_run(h);
+    if (h->hints_due)
+        frn_hints_send(h);
     frn_outbox_run(h);
     if (frn_drained(h))
         frn_drain_end(h);
@@ -16599,7 +19566,7 @@ static void *frn_loop_main(void *arg)
     frn_lock(h);
     while (h->phase != FRN_HOST_STOPPED) {
         frn_tick(h);
-        if (h->phase != FRN_HOST_STOPPED && !frn_stop_due(h) && !h->look_due)
+        if (h->phase != FRN_HOST_STOPPED && !frn_stop_due(h) && !h->look_due && !h->due_run_due)
             frn_loop_wait(h, frn_loop_next(h));
     }
     frn_unlock(h);
@@ -16729,6 +19696,21 @@ static void frn_block_end(francis_host *h)
 // >> 700 submit | needs: 690
 //    A call on its way in: checked, copied, sent; and the ways to wait for it.
 
+typedef struct frn_number {         /* an option that is a number, and what it may be */
+    const char *name;
+    int64_t     value, min, max;
+} frn_number;
+
+/* The first number that is out of bounds; NULL = none. */
+static const frn_number *frn_numbers_fault(const frn_number *n, size_t count)
+{
+    size_t i;
+    for (i = 0; i < count; i++)
+        if (n[i].value < n[i].min || n[i].value > n[i].max)
+            return &n[i];
+    return NULL;
+}
+
 typedef struct frn_spec {           /* what is asked for; borrowed */
     const char     *type, *id, *method;
     const void     *data;
@@ -16742,20 +19724,6 @@ typedef struct frn_spec {           /* what is asked for; borrowed */
     francis_handler run;
     const char     *known_method;   /* of the type's table; NULL = a catch-all has it */
 } frn_spec;
-
-static frn_type *frn_type_find(const francis_host *h, const char *type)
-{
-    size_t    size = strlen(type);
-    uint64_t  hash = frn_hash(h->seed, type, size);
-    frn_node *n = frn_map_first(&h->types, hash);
-
-    for (; n != NULL; n = frn_map_next(n->next, hash)) {
-        frn_type *t = FRN_OF(frn_type, node, n);
-        if (strcmp(t->desc.type, type) == 0)
-            return t;
-    }
-    return NULL;
-}
 
 /* An error in words that live as long as the call that brings them. */
 static francis_result frn_refuse_call(francis_host *h, frn_turn *owner, francis_call *user,
@@ -16814,18 +19782,6 @@ static const char *frn_names_fault(const char *type, const char *id, const char 
         fault = frn_name_fault(method);
     }
     return fault;
-}
-
-static const francis_method *frn_method_find(const frn_type *type, const char *name,
-                                             francis_turn_kind kind)
-{
-    size_t i;
-    for (i = 0; i < type->methods_count; i++) {
-        const francis_method *m = &type->desc.methods[i];
-        if (m->kind == kind && (m->name == name || strcmp(m->name, name) == 0))
-            return m;
-    }
-    return NULL;
 }
 
 static francis_result frn_spec_method(francis_host *h, frn_turn *owner, francis_call *user,
@@ -17043,19 +19999,6 @@ static frn_turn *frn_call_inline(francis_host *h, frn_call *c, const frn_spec *s
     if (t != NULL)
         t->inline_run = true;
     return t;
-}
-
-/* Type, NUL, id. */
-static frn_buf *frn_key_new(francis_host *h, const char *type, const char *id)
-{
-    size_t   type_size = strlen(type) + 1, id_size = strlen(id);
-    frn_buf *b = frn_buf_new(&h->mem, type_size + id_size);
-
-    if (b != NULL) {
-        memcpy(FRN_BYTES(b), type, type_size);
-        memcpy((char *)FRN_BYTES(b) + type_size, id, id_size);
-    }
-    return b;
 }
 
 /* Sends the call: at once, or out of a turn behind what that actor has sealed. */
@@ -17348,7 +20291,7 @@ static francis_result frn_head_unpack(francis_host *h, const frn_buf *head, frn_
         out->bytes_max = frn_unpack_uint(&u);
     }
     if (u.bad || out->version < FRN_HEAD_VERSION
-        || out->op > FRN_OP_HELLO || out->left_ms < FRANCIS_FOREVER || out->expire_ms < 0)
+        || out->op >= FRN_OP_WIRE_END || out->left_ms < FRANCIS_FOREVER || out->expire_ms < 0)
         return FRANCIS_ERR_INVALID;
     return FRANCIS_OK;
 }
@@ -17451,9 +20394,12 @@ static void frn_serve_call(francis_host *h, const frn_net_event *e, frn_head *he
         frn_call_send(h, c, &s, NULL);
 }
 
-static void frn_serve_hello(francis_host *h, uint64_t token)
+static void frn_serve_word(francis_host *h, uint64_t token, const frn_head *head)
 {
-    h->look_due = true;
+    if (head->op == FRN_OP_HELLO)
+        h->look_due = true;
+    else
+        frn_due_hinted(h, head->type, head->id, head->method);
     frn_serve_answer(h, token, FRANCIS_OK, false, "", NULL, NULL);
 }
 
@@ -17464,8 +20410,8 @@ static void frn_serve(francis_host *h, frn_net_event *e)
 
     if (r != FRANCIS_OK)
         frn_serve_answer(h, e->handle, r, false, "the head of the call is malformed", NULL, NULL);
-    else if (head.op == FRN_OP_HELLO)
-        frn_serve_hello(h, e->handle);
+    else if (head.op == FRN_OP_HELLO || head.op == FRN_OP_HINT)
+        frn_serve_word(h, e->handle, &head);
     else if (strcmp(head.host, h->id) != 0)
         frn_serve_answer(h, e->handle, FRANCIS_ERR_MOVED, false, "it was meant for another host",
                          NULL, NULL);
@@ -18249,7 +21195,7 @@ FRANCIS_API uint64_t francis_defer(francis_ctx *ctx)
         return 0;
     t = FRN_TURN(ctx);
     frn_lock(h);
-    if (t->call != NULL && !t->call->one_way && t->request_id == NULL) {
+    if (t->call != NULL && !t->call->one_way && t->call->due == NULL && t->request_id == NULL) {
         t->deferred = true;
         ticket = t->call->handle;
     } else if (t->doom == FRANCIS_OK) {
@@ -19111,10 +22057,23 @@ static francis_result frn_state_put_run(francis_ctx *ctx)
         : francis_state_expire(ctx, t->expire_arg > 0 ? t->expire_arg : (int64_t)FRANCIS_FOREVER);
 }
 
+/* What the turn itself has set so far is forgotten as well. */
 static francis_result frn_purge_run(francis_ctx *ctx)
 {
-    FRN_TURN(ctx)->purge = true;
-    frn_turn_delete(FRN_TURN(ctx));
+    frn_turn *t = FRN_TURN(ctx);
+    frn_list *l, *next;
+
+    for (l = t->records.next; l != &t->records; l = next) {
+        frn_record *r = FRN_OF(frn_record, link, l);
+        next = l->next;
+        if (r->a.texts != NULL && strcmp(frn_alarm_get(&r->a, FRN_TEXT_ACTOR), ctx->id) == 0
+            && strcmp(frn_alarm_get(&r->a, FRN_TEXT_TYPE), ctx->type) == 0) {
+            frn_record_free(&ctx->host->mem, r);
+            t->records_count--;
+        }
+    }
+    t->purge = true;
+    frn_turn_delete(t);
     return FRANCIS_OK;
 }
 
@@ -19248,6 +22207,633 @@ FRANCIS_API francis_result francis_halt_all(francis_ctx *ctx, francis_call *call
     frn_after_blocking(h);
     frn_unlock(h);
     return r;
+}
+
+// >> 825 api.alarm | needs: 675 820
+//    Public bodies for alarms and jobs. In a turn a change is a part of the turn; outside it is a
+//    write of its own.
+
+enum { FRN_MISSED_MOST = 1000, FRN_RECORDS_MAX = 4096 };
+
+typedef struct frn_ask {            /* who asks */
+    francis_host *host;
+    frn_turn     *turn;             /* NULL = outside */
+    francis_call *user;
+} frn_ask;
+
+/* Refused, in words; in a turn the turn fails by it. Lock held. */
+static francis_result frn_ask_refuse(const frn_ask *ask, francis_result r, const char *format, ...)
+    FRANCIS_PRINTF(3, 4);
+
+static francis_result frn_ask_refuse(const frn_ask *ask, francis_result r, const char *format, ...)
+{
+    char    text[700];
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (ask->turn != NULL)
+        (void)frn_refuse(ask->turn, r, text);
+    return frn_refuse_call(ask->host, ask->turn, ask->user, r, "%s", text);
+}
+
+/* Whether anything may be asked at all. Lock held. */
+static francis_result frn_ask_check(const frn_ask *ask)
+{
+    francis_result r = frn_user_reset(ask->host, ask->user);
+
+    if (r != FRANCIS_OK)
+        return r;
+    if (ask->turn == NULL)
+        return frn_submit_check(ask->host, NULL, ask->user);
+    r = frn_host_takes(ask->host, ask->turn, ask->user);
+    if (r != FRANCIS_OK)
+        return r;
+    if (!ask->turn->exclusive)
+        return frn_ask_refuse(ask, FRANCIS_ERR_READ_ONLY, "a write inside a peek");
+    if (ask->turn->records_count >= FRN_RECORDS_MAX)
+        return frn_ask_refuse(ask, FRANCIS_ERR_TOO_LARGE, "a turn changes at most %d alarms and"
+                              " jobs", FRN_RECORDS_MAX);
+    return FRANCIS_OK;
+}
+
+/* What alarms and jobs have in common. */
+typedef struct frn_wish {
+    const char *type, *id, *name;   /* of the alarm, or method of the job */
+    const void *data;
+    size_t      size;
+    int64_t     due_ms, delay_ms, repeat_ms, until_ms;
+    const char *repeat;
+} frn_wish;
+
+static francis_result frn_wish_names(const frn_ask *ask, const frn_wish *w, const char *called)
+{
+    const char     *what = "", *fault = frn_names_fault(w->type, w->id, w->name, &what);
+    const frn_type *type;
+
+    if (fault != NULL)
+        return frn_ask_refuse(ask, FRANCIS_ERR_INVALID, "the %s %s",
+                              strcmp(what, "method") == 0 ? called : what, fault);
+    if (frn_name_reserved(w->type))
+        return frn_ask_refuse(ask, FRANCIS_ERR_RESERVED, "type '%s' is francis's own", w->type);
+    type = frn_type_find(ask->host, w->type);
+    if (type != NULL && type->desc.singleton && strcmp(w->id, FRN_SINGLETON) != 0)
+        return frn_ask_refuse(ask, FRANCIS_ERR_INVALID, "%s is a singleton; its id is"
+                              " '" FRN_SINGLETON "', not '%s'", w->type, w->id);
+    return FRANCIS_OK;
+}
+
+/* Whether this program could run it, if it serves the type. */
+static francis_result frn_wish_handler(const frn_ask *ask, const frn_wish *w, frn_alarm_kind kind)
+{
+    const frn_type       *type = frn_type_find(ask->host, w->type);
+    const francis_method *m;
+
+    if (type == NULL)
+        return FRANCIS_OK;
+    if (frn_due_handler(type, kind, w->name) == NULL)
+        return frn_ask_refuse(ask, FRANCIS_ERR_UNKNOWN_METHOD, "type %s has no handler for the %s"
+                              " '%s'", w->type, kind == FRN_KIND_JOB ? "job" : "alarm", w->name);
+    m = frn_method_find(type, w->name, kind == FRN_KIND_JOB ? FRANCIS_JOB : FRANCIS_ALARM);
+    if (m != NULL && m->input_size != 0 && m->input_size != w->size)
+        return frn_ask_refuse(ask, FRANCIS_ERR_BAD_INPUT, "'%s' of %s takes %lu bytes, not %lu",
+                              w->name, w->type, (unsigned long)m->input_size,
+                              (unsigned long)w->size);
+    return FRANCIS_OK;
+}
+
+static francis_result frn_wish_numbers(const frn_ask *ask, const frn_wish *w)
+{
+    const frn_number all[] = {
+        { "due_ms", w->due_ms, 0, FRN_TIME_MAX },
+        { "delay_ms", w->delay_ms, 0, FRN_TIME_MAX },
+        { "repeat_ms", w->repeat_ms, 0, FRN_INTERVAL_MAX },
+        { "until_ms", w->until_ms, 0, INT64_MAX }
+    };
+    const frn_number *n = frn_numbers_fault(all, FRN_COUNT(all));
+    size_t            most = ask->host->desc.message_bytes_max;
+
+    if (n != NULL)
+        return frn_ask_refuse(ask, FRANCIS_ERR_INVALID, "%s is %lld, not from %lld to %lld",
+                              n->name, (long long)n->value, (long long)n->min, (long long)n->max);
+    if (w->due_ms != 0 && w->delay_ms != 0)
+        return frn_ask_refuse(ask, FRANCIS_ERR_INVALID, "due_ms %lld and delay_ms %lld are both"
+                              " given", (long long)w->due_ms, (long long)w->delay_ms);
+    if (w->repeat != NULL && w->repeat[0] != '\0' && w->repeat_ms != 0)
+        return frn_ask_refuse(ask, FRANCIS_ERR_INVALID, "repeat '%.200s' and repeat_ms %lld are"
+                              " both given", w->repeat, (long long)w->repeat_ms);
+    if (w->size > 0 && w->data == NULL)
+        return frn_ask_refuse(ask, FRANCIS_ERR_INVALID, "data is NULL, its size %lu",
+                              (unsigned long)w->size);
+    if (w->size > most)
+        return frn_ask_refuse(ask, FRANCIS_ERR_TOO_LARGE, "%lu bytes; message_bytes_max is %lu",
+                              (unsigned long)w->size, (unsigned long)most);
+    return FRANCIS_OK;
+}
+
+/* When it is due, and when again. */
+static francis_result frn_wish_time(const frn_ask *ask, const frn_wish *w, frn_record *r,
+                                    frn_schedule *s)
+{
+    char           error[300];
+    int64_t        now_ms = ask->turn != NULL ? francis_now(&ask->turn->ctx)
+                                              : frn_plat_wall_ms(&ask->host->plat);
+    francis_result result = w->repeat_ms != 0
+        ? frn_schedule_every(w->repeat_ms, s, error, sizeof error)
+        : frn_schedule_parse(&ask->host->zones, w->repeat, s, error, sizeof error);
+
+    if (result != FRANCIS_OK)
+        return frn_ask_refuse(ask, result, "repeat: %s", error);
+    r->a.due_ms = w->due_ms != 0 ? w->due_ms : frn_add_time(now_ms, w->delay_ms);
+    if (w->due_ms == 0 && w->delay_ms == 0 && frn_schedule_is_cron(s))
+        r->a.due_ms = frn_schedule_next(s, now_ms, now_ms);
+    if (r->a.due_ms > FRN_TIME_MAX)
+        return frn_ask_refuse(ask, FRANCIS_ERR_INVALID, "it would be due after the year 9999");
+    r->a.wake_ms = r->a.anchor_ms = r->a.due_ms;
+    r->a.until_ms = w->until_ms;
+    r->look_ms = frn_alarm_look_ms(s, r->a.due_ms);
+    return FRANCIS_OK;
+}
+
+/* The row of a wish; key: of a job, NULL = its id. */
+static francis_result frn_wish_row(const frn_ask *ask, const frn_wish *w, const char *key,
+                                   frn_record *r)
+{
+    francis_host  *h = ask->host;
+    char           repeat[FRN_SCHEDULE_TEXT_MAX], name[FRANCIS_NAME_SIZE + 2];
+    const char    *texts[FRN_TEXTS];
+    frn_schedule   s;
+    francis_result result = frn_wish_time(ask, w, r, &s);
+
+    if (result != FRANCIS_OK)
+        return result;
+    if (!frn_uuid_make(&h->plat, r->a.id))
+        return frn_ask_refuse(ask, FRANCIS_ERR_INTERNAL, "the system has no randomness for an id");
+    frn_schedule_text(&s, repeat, sizeof repeat);
+    if (r->a.kind == FRN_KIND_JOB)
+        (void)snprintf(name, sizeof name, "%s%s", key != NULL ? "/" : "//",
+                       key != NULL ? key : r->a.id);
+    texts[FRN_TEXT_TYPE] = w->type;
+    texts[FRN_TEXT_ACTOR] = w->id;
+    texts[FRN_TEXT_NAME] = r->a.kind == FRN_KIND_JOB ? name : w->name;
+    texts[FRN_TEXT_METHOD] = r->a.kind == FRN_KIND_JOB ? w->name : "";
+    texts[FRN_TEXT_REPEAT] = repeat;
+    if (!frn_alarm_set_texts(&h->mem, &r->a, texts)
+        || (w->size > 0 && (r->a.data = frn_buf_copy(&h->mem, w->data, w->size)) == NULL))
+        return frn_ask_refuse(ask, FRANCIS_ERR_NOMEM, "no memory for the alarm");
+    if (r->a.kind == FRN_KIND_JOB)
+        r->a.hash = frn_work_hash(w->name, w->data, w->size);
+    return FRANCIS_OK;
+}
+
+/* A finished answer of a turn's own change: text is the reply. Lock held. */
+static francis_result frn_ask_answer(const frn_ask *ask, const char *text)
+{
+    frn_call *c;
+
+    if (ask->user == NULL || text == NULL)
+        return FRANCIS_OK;
+    c = frn_call_new(ask->host, ask->turn, ask->user);
+    if (c == NULL || (c->reply = frn_buf_text(&ask->host->mem, text)) == NULL) {
+        if (c != NULL)
+            frn_call_release(ask->host, c);
+        frn_user_clear(ask->user);
+        return frn_ask_refuse(ask, FRANCIS_ERR_NOMEM, "no memory for the id");
+    }
+    c->state = FRN_CALL_DONE;
+    c->result = FRANCIS_OK;
+    frn_call_publish(c);
+    return FRANCIS_OK;
+}
+
+/* Outside of turns: a write of its own. Lock held, given up meanwhile. */
+static francis_result frn_ask_write(const frn_ask *ask, frn_record *r)
+{
+    francis_host *h = ask->host;
+    frn_call     *c = frn_call_new(h, NULL, ask->user);
+    frn_write    *w = c != NULL ? frn_records_write(h, r) : NULL;
+    bool          stepped = h->stepping;
+    francis_result result;
+
+    if (w == NULL) {
+        frn_record_free(&h->mem, r);
+        if (c != NULL)
+            frn_call_release(h, c);
+        return frn_user_set(ask->user, FRANCIS_ERR_NOMEM, NULL);
+    }
+    h->stats.calls_in_flight++;
+    c->held = true;
+    c->wrote = true;
+    c->method = "";
+    c->result = FRANCIS_OK;
+    r->call = c->handle;
+    frn_call_set_time(h, c, ask->user, NULL);
+    frn_call_arm(h, c);
+    frn_gate_wait(&w->gate, c, FRN_CALL_WRITING);
+    frn_write_queue(h, w);
+    if (frn_is_async(ask->user)) {
+        c->held = false;
+        c->on_done = ask->user->on_done != NULL;
+        ask->user->result = FRANCIS_PENDING;
+        result = FRANCIS_PENDING;
+    } else {
+        frn_call_wait(h, NULL, c);
+        result = frn_call_take(h, NULL, c);
+    }
+    h->stepping = stepped;
+    frn_after_blocking(h);
+    return result;
+}
+
+/* Hands it in. reply: what a turn's own change answers. Lock held. */
+static francis_result frn_ask_submit(const frn_ask *ask, frn_record *r, const char *reply)
+{
+    francis_result result;
+
+    if (ask->turn == NULL)
+        return frn_ask_write(ask, r);
+    result = frn_ask_answer(ask, reply);
+    if (result != FRANCIS_OK) {
+        frn_record_free(&ask->host->mem, r);
+        return result;
+    }
+    frn_list_push(&ask->turn->records, &r->link);
+    ask->turn->records_count++;
+    return FRANCIS_OK;
+}
+
+/* ---- what a turn can know before its commit ---- */
+
+typedef enum frn_there { FRN_THERE_UNKNOWN, FRN_THERE_YES, FRN_THERE_NO } frn_there;
+
+/* What a record says of the row of a key, or with the id. */
+static frn_there frn_record_says(const frn_record *r, const frn_alarm *key)
+{
+    bool same = key->texts != NULL && r->a.texts != NULL && frn_alarm_same_key(&r->a, key);
+
+    switch (r->op) {
+    case FRN_RECORD_SET:
+        return same ? FRN_THERE_YES : FRN_THERE_UNKNOWN;
+    case FRN_RECORD_DELETE:
+        return same ? FRN_THERE_NO : FRN_THERE_UNKNOWN;
+    case FRN_RECORD_DISPATCH:
+        return strcmp(r->a.id, key->id) == 0 ? FRN_THERE_YES : FRN_THERE_UNKNOWN;
+    case FRN_RECORD_RETRY:
+        return strcmp(r->next_id, key->id) == 0 ? FRN_THERE_YES
+             : strcmp(r->a.id, key->id) == 0    ? FRN_THERE_NO : FRN_THERE_UNKNOWN;
+    case FRN_RECORD_CANCEL:
+        return strcmp(r->a.id, key->id) == 0 ? FRN_THERE_NO : FRN_THERE_UNKNOWN;
+    default:
+        return FRN_THERE_UNKNOWN;
+    }
+}
+
+static frn_there frn_records_say(const frn_list *records, const frn_alarm *key)
+{
+    const frn_list *l;
+    frn_there       there = FRN_THERE_UNKNOWN;
+
+    for (l = records->prev; l != records && there == FRN_THERE_UNKNOWN; l = l->prev)
+        there = frn_record_says(FRN_OF(const frn_record, link, l), key);
+    return there;
+}
+
+static frn_there frn_writes_say(const frn_list *writes, const frn_alarm *key)
+{
+    const frn_list *l;
+    frn_there       there = FRN_THERE_UNKNOWN;
+
+    for (l = writes->prev; l != writes && there == FRN_THERE_UNKNOWN; l = l->prev) {
+        const frn_write *w = FRN_OF(const frn_write, link, l);
+        there = frn_records_say(&w->records, key);
+        if (there == FRN_THERE_UNKNOWN && w->purge && key->texts != NULL
+            && strcmp(w->id, frn_alarm_get(key, FRN_TEXT_ACTOR)) == 0
+            && strcmp(w->type, frn_alarm_get(key, FRN_TEXT_TYPE)) == 0)
+            there = FRN_THERE_NO;
+    }
+    return there;
+}
+
+static void frn_ask_found(frn_read *read, frn_sighting *found)
+{
+    *(frn_sighting *)read->user = *found;
+}
+
+/* Whether the row is there, for all that this turn can see. dead: only a dead job counts; any
+ * other one does for an id. Lock held, given up meanwhile. */
+static francis_result frn_ask_look(const frn_ask *ask, const frn_alarm *key, bool dead, bool *is)
+{
+    francis_host *h = ask->host;
+    frn_there     there = frn_records_say(&ask->turn->records, key);
+    frn_sighting     found;
+    frn_read      read;
+
+    if (there == FRN_THERE_UNKNOWN)
+        there = frn_writes_say(&h->queue, key);
+    if (there == FRN_THERE_UNKNOWN && h->committing)
+        there = frn_writes_say(&h->part.writes, key);
+    *is = there == FRN_THERE_YES && !dead;
+    if (there != FRN_THERE_UNKNOWN)
+        return FRANCIS_OK;
+    memset(&read, 0, sizeof read);
+    memset(&found, 0, sizeof found);
+    read.kind = FRN_READ_ALARM;
+    read.id = key->id;
+    if (key->texts != NULL) {
+        read.type = frn_alarm_get(key, FRN_TEXT_TYPE);
+        read.id = frn_alarm_get(key, FRN_TEXT_ACTOR);
+        read.name = frn_alarm_get(key, FRN_TEXT_NAME);
+    }
+    read.on_alarm = frn_ask_found;
+    read.user = &found;
+    frn_unlock(h);
+    h->store->ops->read(h->store, &read);
+    frn_lock(h);
+    *is = found.a.texts != NULL && (!dead || found.a.kind == FRN_KIND_HOOK)
+       && (key->texts != NULL || found.a.kind != FRN_KIND_ALARM);
+    frn_alarm_clear(&h->mem, &found.a);
+    return read.result == FRANCIS_OK ? FRANCIS_OK
+                                     : frn_ask_refuse(ask, read.result, "%s", read.error);
+}
+
+/* A turn hears at once that there is nothing, and does not fail by that. */
+static francis_result frn_ask_find(const frn_ask *ask, const frn_alarm *key, bool dead,
+                                   const char *nothing)
+{
+    bool           is = true;
+    francis_result r = ask->turn == NULL ? FRANCIS_OK : frn_ask_look(ask, key, dead, &is);
+
+    if (r == FRANCIS_OK && !is)
+        return frn_refuse_call(ask->host, ask->turn, ask->user, FRANCIS_ERR_NOT_FOUND, "%s",
+                               nothing);
+    return r;
+}
+
+/* ---- the functions ---- */
+
+static francis_result frn_alarm_set_locked(const frn_ask *ask, const frn_wish *w,
+                                           const francis_alarm *alarm)
+{
+    frn_record    *r;
+    francis_result result = frn_ask_check(ask);
+
+    if (result == FRANCIS_OK)
+        result = frn_wish_names(ask, w, "name");
+    if (result == FRANCIS_OK)
+        result = frn_wish_handler(ask, w, FRN_KIND_ALARM);
+    if (result == FRANCIS_OK)
+        result = frn_wish_numbers(ask, w);
+    if (result == FRANCIS_OK && (alarm->missed < FRANCIS_MISSED_ONCE
+                                 || alarm->missed > FRANCIS_MISSED_ALL))
+        result = frn_ask_refuse(ask, FRANCIS_ERR_INVALID, "missed is %d", (int)alarm->missed);
+    if (result != FRANCIS_OK)
+        return result;
+    r = frn_record_new(&ask->host->mem, FRN_RECORD_SET);
+    if (r == NULL)
+        return frn_ask_refuse(ask, FRANCIS_ERR_NOMEM, "no memory for the alarm");
+    r->a.kind = FRN_KIND_ALARM;
+    r->a.missed = alarm->missed;
+    r->a.missed_max = alarm->missed != FRANCIS_MISSED_ALL ? 0
+                    : alarm->missed_max != 0 ? alarm->missed_max : FRN_MISSED_MOST;
+    r->a.wait_for_clock = alarm->wait_for_clock;
+    result = frn_wish_row(ask, w, NULL, r);
+    if (result == FRANCIS_OK)
+        return frn_ask_submit(ask, r, NULL);
+    frn_record_free(&ask->host->mem, r);
+    return result;
+}
+
+static bool frn_ask_open(frn_ask *ask, francis_ctx *ctx, francis_call *call, francis_result *r)
+{
+    ask->host = ctx->host;
+    ask->turn = FRN_IN_TURN(ctx) ? FRN_TURN(ctx) : NULL;
+    ask->user = call;
+    *r = FRANCIS_OK;
+    if (frn_forked(ctx->host))
+        *r = frn_user_set(call, FRANCIS_ERR_USAGE, "the host belongs to the parent process");
+    if (*r == FRANCIS_OK)
+        frn_lock(ctx->host);
+    return *r == FRANCIS_OK;
+}
+
+FRANCIS_API francis_result francis_alarm_set(francis_ctx *ctx, const francis_alarm *alarm,
+                                             francis_call *call)
+{
+    frn_ask        ask;
+    frn_wish       w;
+    francis_result r;
+
+    if (!frn_ask_open(&ask, ctx, call, &r))
+        return r;
+    memset(&w, 0, sizeof w);
+    w.type = alarm->type;
+    w.id = alarm->id;
+    w.name = alarm->name;
+    w.data = alarm->data;
+    w.size = alarm->size;
+    w.due_ms = alarm->due_ms;
+    w.delay_ms = alarm->delay_ms;
+    w.repeat = alarm->repeat;
+    w.repeat_ms = alarm->repeat_ms;
+    w.until_ms = alarm->until_ms;
+    (void)frn_spec_self(ctx, &w.type, &w.id);
+    r = frn_alarm_set_locked(&ask, &w, alarm);
+    frn_unlock(ctx->host);
+    return r;
+}
+
+static francis_result frn_alarm_delete_locked(const frn_ask *ask, const frn_wish *w)
+{
+    frn_record    *r;
+    const char    *texts[FRN_TEXTS];
+    francis_result result = frn_ask_check(ask);
+
+    if (result == FRANCIS_OK)
+        result = frn_wish_names(ask, w, "name");
+    if (result != FRANCIS_OK)
+        return result;
+    texts[FRN_TEXT_TYPE] = w->type;
+    texts[FRN_TEXT_ACTOR] = w->id;
+    texts[FRN_TEXT_NAME] = w->name;
+    texts[FRN_TEXT_METHOD] = texts[FRN_TEXT_REPEAT] = "";
+    r = frn_record_new(&ask->host->mem, FRN_RECORD_DELETE);
+    if (r == NULL || !frn_alarm_set_texts(&ask->host->mem, &r->a, texts)) {
+        if (r != NULL)
+            frn_record_free(&ask->host->mem, r);
+        return frn_ask_refuse(ask, FRANCIS_ERR_NOMEM, "no memory to delete the alarm");
+    }
+    result = frn_ask_find(ask, &r->a, false, "there is no such alarm");
+    if (result == FRANCIS_OK)
+        return frn_ask_submit(ask, r, NULL);
+    frn_record_free(&ask->host->mem, r);
+    return result;
+}
+
+FRANCIS_API francis_result francis_alarm_delete(francis_ctx *ctx, const francis_alarm *alarm,
+                                                francis_call *call)
+{
+    frn_ask        ask;
+    frn_wish       w;
+    francis_result r;
+
+    if (!frn_ask_open(&ask, ctx, call, &r))
+        return r;
+    memset(&w, 0, sizeof w);
+    w.type = alarm->type;
+    w.id = alarm->id;
+    w.name = alarm->name;
+    (void)frn_spec_self(ctx, &w.type, &w.id);
+    r = frn_alarm_delete_locked(&ask, &w);
+    frn_unlock(ctx->host);
+    return r;
+}
+
+/* A turn is told the id of an earlier job with the same request id. Lock held, given up
+ * meanwhile. */
+static francis_result frn_job_earlier(const frn_ask *ask, const frn_record *r, char *id)
+{
+    francis_host *h = ask->host;
+    frn_sighting     found;
+    frn_read      read;
+
+    (void)snprintf(id, FRN_UUID_SIZE, "%s", r->a.id);
+    if (frn_alarm_get(&r->a, FRN_TEXT_NAME)[1] == '/')
+        return FRANCIS_OK;
+    memset(&read, 0, sizeof read);
+    memset(&found, 0, sizeof found);
+    read.kind = FRN_READ_ALARM;
+    read.type = frn_alarm_get(&r->a, FRN_TEXT_TYPE);
+    read.id = frn_alarm_get(&r->a, FRN_TEXT_ACTOR);
+    read.name = frn_alarm_get(&r->a, FRN_TEXT_NAME);
+    read.on_alarm = frn_ask_found;
+    read.user = &found;
+    frn_unlock(h);
+    h->store->ops->read(h->store, &read);
+    frn_lock(h);
+    if (read.result != FRANCIS_OK)
+        return frn_ask_refuse(ask, read.result, "%s", read.error);
+    if (found.a.texts == NULL)
+        return FRANCIS_OK;
+    (void)snprintf(id, FRN_UUID_SIZE, "%s", found.a.id);
+    frn_alarm_clear(&h->mem, &found.a);
+    return found.a.hash == r->a.hash ? FRANCIS_OK
+        : frn_ask_refuse(ask, FRANCIS_ERR_EXISTS, "request id '%s' stands for another method or"
+                         " other data", frn_alarm_get(&r->a, FRN_TEXT_NAME) + 1);
+}
+
+static francis_result frn_job_dispatch_locked(const frn_ask *ask, const frn_wish *w,
+                                              const char *key)
+{
+    frn_record    *r;
+    const char    *fault;
+    char           id[FRN_UUID_SIZE];
+    francis_result result = frn_ask_check(ask);
+
+    if (result == FRANCIS_OK)
+        result = frn_wish_names(ask, w, "method");
+    if (result == FRANCIS_OK && key != NULL && (fault = frn_name_fault(key)) != NULL)
+        result = frn_ask_refuse(ask, FRANCIS_ERR_INVALID, "the request_id %s", fault);
+    if (result == FRANCIS_OK)
+        result = frn_wish_handler(ask, w, FRN_KIND_JOB);
+    if (result == FRANCIS_OK)
+        result = frn_wish_numbers(ask, w);
+    if (result != FRANCIS_OK)
+        return result;
+    r = frn_record_new(&ask->host->mem, FRN_RECORD_DISPATCH);
+    if (r == NULL)
+        return frn_ask_refuse(ask, FRANCIS_ERR_NOMEM, "no memory for the job");
+    r->a.kind = FRN_KIND_JOB;
+    result = frn_wish_row(ask, w, key, r);
+    if (result == FRANCIS_OK && ask->turn != NULL)
+        result = frn_job_earlier(ask, r, id);
+    if (result == FRANCIS_OK)
+        return frn_ask_submit(ask, r, id);
+    frn_record_free(&ask->host->mem, r);
+    return result;
+}
+
+FRANCIS_API francis_result francis_job_dispatch(francis_ctx *ctx, const francis_job *job,
+                                                francis_call *call)
+{
+    frn_ask        ask;
+    frn_wish       w;
+    francis_result r;
+
+    if (!frn_ask_open(&ask, ctx, call, &r))
+        return r;
+    memset(&w, 0, sizeof w);
+    w.type = job->type;
+    w.id = job->id;
+    w.name = job->method;
+    w.data = job->data;
+    w.size = job->size;
+    w.due_ms = job->due_ms;
+    w.delay_ms = job->delay_ms;
+    w.repeat = job->repeat;
+    w.repeat_ms = job->repeat_ms;
+    w.until_ms = job->until_ms;
+    (void)frn_spec_self(ctx, &w.type, &w.id);
+    r = frn_job_dispatch_locked(&ask, &w, job->request_id);
+    frn_unlock(ctx->host);
+    return r;
+}
+
+static francis_result frn_job_by_id_locked(const frn_ask *ask, const char *fault, const char *id,
+                                           frn_record_op op)
+{
+    frn_record    *r;
+    bool           retry = op == FRN_RECORD_RETRY;
+    francis_result result = frn_ask_check(ask);
+
+    if (result != FRANCIS_OK)
+        return result;
+    if (fault != NULL)
+        return frn_ask_refuse(ask, FRANCIS_ERR_INVALID, "the job_id %s", fault);
+    r = frn_record_new(&ask->host->mem, op);
+    if (r == NULL)
+        return frn_ask_refuse(ask, FRANCIS_ERR_NOMEM, "no memory for the change");
+    r->a.kind = FRN_KIND_JOB;
+    memcpy(r->a.id, id, sizeof r->a.id);
+    if (retry && !frn_uuid_make(&ask->host->plat, r->next_id))
+        result = frn_ask_refuse(ask, FRANCIS_ERR_INTERNAL, "the system has no randomness");
+    if (result == FRANCIS_OK)
+        result = frn_ask_find(ask, &r->a, retry, retry ? "there is no such dead job"
+                                                       : "there is no such job");
+    if (result == FRANCIS_OK)
+        return frn_ask_submit(ask, r, retry ? r->next_id : NULL);
+    frn_record_free(&ask->host->mem, r);
+    return result;
+}
+
+/* CANCEL or RETRY of the job with that id, which may be what call has brought. */
+static francis_result frn_job_by_id(francis_ctx *ctx, const char *job_id, francis_call *call,
+                                    frn_record_op op)
+{
+    frn_ask        ask;
+    const char    *fault = frn_name_fault(job_id);
+    char           id[FRN_UUID_SIZE] = "-";     /* no job is called so, nor by a longer name */
+    francis_result r;
+
+    if (fault == NULL && strlen(job_id) < sizeof id)
+        (void)snprintf(id, sizeof id, "%s", job_id);
+    if (!frn_ask_open(&ask, ctx, call, &r))
+        return r;
+    r = frn_job_by_id_locked(&ask, fault, id, op);
+    frn_unlock(ctx->host);
+    return r;
+}
+
+FRANCIS_API francis_result francis_job_cancel(francis_ctx *ctx, const char *job_id,
+                                              francis_call *call)
+{
+    return frn_job_by_id(ctx, job_id, call, FRN_RECORD_CANCEL);
+}
+
+FRANCIS_API francis_result francis_job_retry(francis_ctx *ctx, const char *job_id,
+                                             francis_call *call)
+{
+    return frn_job_by_id(ctx, job_id, call, FRN_RECORD_RETRY);
 }
 
 // >> 830 api.list | needs: 700
@@ -19486,21 +23072,6 @@ FRANCIS_API void francis_list_free(francis_list *list)
 
 #define FRN_DEFAULT(field, value) ((field) = (field) == 0 ? (value) : (field))
 
-typedef struct frn_number {         /* an option that is a number, and what it may be */
-    const char *name;
-    int64_t     value, min, max;
-} frn_number;
-
-/* The first number that is out of bounds; NULL = none. */
-static const frn_number *frn_numbers_fault(const frn_number *n, size_t count)
-{
-    size_t i;
-    for (i = 0; i < count; i++)
-        if (n[i].value < n[i].min || n[i].value > n[i].max)
-            return &n[i];
-    return NULL;
-}
-
 enum {
     FRN_BYTES_MOST        = 1000000000,     /* what SQLite takes as one value */
     FRN_MARGIN_LEAST_MS   = 10,     /* more than the clock of leases lags behind */
@@ -19696,6 +23267,8 @@ static void frn_host_init_lists(francis_host *h)
     all[n++] = &h->peers;
     all[n++] = &h->finding;
     all[n++] = &h->all_streams;
+    all[n++] = &h->ready_patient;
+    all[n++] = &h->sweep.records;
     for (i = 0; i < n; i++)
         frn_list_init(all[i]);
     h->sweep.op = FRN_WRITE_SWEEP;
@@ -19708,6 +23281,7 @@ static void frn_host_init_lists(francis_host *h)
     h->lease_timer.fire = frn_lease_on_timer;
     h->identity_timer.fire = frn_identity_on_timer;
     h->spread_timer.fire = frn_spread_on_timer;
+    h->due_timer.fire = frn_due_on_timer;
     h->on_net = frn_net_pump;
     h->on_call_timer = frn_call_on_timer;
     h->on_turn_timer = frn_turn_on_timer;
@@ -19748,8 +23322,9 @@ static francis_host *frn_host_alloc(const francis_host_desc *desc)
         return NULL;
     h->mem = mem;
     (void)pthread_mutex_init(&h->mem.lock, NULL);
+    frn_zones_init(&h->zones, &h->mem);
     h->ctx.host = h;
-    h->ctx.method = h->ctx.request_id = h->ctx.trace = "";
+    h->ctx.method = h->ctx.request_id = h->ctx.trace = h->ctx.job_id = h->ctx.error = "";
     h->ctx.timeout_ms = FRANCIS_FOREVER;
     h->pid = getpid();
     h->fork_mark = frn_fork_mark_new();
@@ -19830,9 +23405,9 @@ static francis_result frn_method_check(francis_host *h, const francis_actor_desc
         other++;
     if (fault == NULL && m->run == NULL)
         fault = "has no handler";
-    if (fault == NULL && m->kind != FRANCIS_INVOKE && m->kind != FRANCIS_PEEK
-        && m->kind != FRANCIS_STREAM && m->kind != FRANCIS_PEEK_STREAM)
-        fault = "is of none of the kinds INVOKE, PEEK, STREAM and PEEK_STREAM";
+    if (fault == NULL && ((int)m->kind < FRANCIS_INVOKE || m->kind > FRANCIS_JOB_FAILED))
+        fault = "is of none of the kinds INVOKE, PEEK, STREAM, PEEK_STREAM, ALARM, JOB and"
+                " JOB_FAILED";
     if (fault == NULL && m->input_size > h->desc.message_bytes_max)
         return frn_host_fail(h, FRANCIS_ERR_INVALID, "actor type '%s': input_size of method '%s' is"
                              " %lu, above message_bytes_max", d->type, m->name,
@@ -19844,6 +23419,31 @@ static francis_result frn_method_check(francis_host *h, const francis_actor_desc
                         m->name, fault);
 }
 
+/* The first type of a capacity group; NULL = there is none yet. */
+static frn_type *frn_group_find(francis_host *h, const char *group)
+{
+    frn_list *l;
+
+    for (l = h->type_order.next; l != &h->type_order; l = l->next) {
+        frn_type *t = FRN_OF(frn_type, order, l);
+        if (t->desc.capacity_group != NULL && strcmp(t->desc.capacity_group, group) == 0)
+            return t;
+    }
+    return NULL;
+}
+
+static francis_result frn_group_check(francis_host *h, const francis_actor_desc *d)
+{
+    const frn_type *first = frn_group_find(h, d->capacity_group);
+
+    if (first == NULL || first->desc.capacity_max == d->capacity_max)
+        return FRANCIS_OK;
+    return frn_host_fail(h, FRANCIS_ERR_INVALID, "actor type '%s': capacity_max of group '%s' is"
+                         " %u, but %u for type '%s'", d->type, d->capacity_group,
+                         (unsigned)d->capacity_max, (unsigned)first->desc.capacity_max,
+                         first->desc.type);
+}
+
 static francis_result frn_actor_desc_check(francis_host *h, const francis_actor_desc *d)
 {
     const francis_method *m;
@@ -19851,7 +23451,8 @@ static francis_result frn_actor_desc_check(francis_host *h, const francis_actor_
     francis_result        r = FRANCIS_OK;
 
     if ((d->methods == NULL || d->methods[0].name == NULL) && d->invoke == NULL && d->peek == NULL
-        && d->stream == NULL && d->peek_stream == NULL && d->activate == NULL
+        && d->stream == NULL && d->peek_stream == NULL && d->alarm == NULL && d->job == NULL
+        && d->job_failed == NULL && d->activate == NULL
         && d->deactivate == NULL && d->upgrade == NULL && d->bootstrap == NULL)
         fault = "it has no method and no callback at all";
     else if (!d->singleton && (d->bootstrap != NULL || d->bootstrap_data != NULL))
@@ -19860,10 +23461,16 @@ static francis_result frn_actor_desc_check(francis_host *h, const francis_actor_
         fault = "bootstrap_data is NULL, bootstrap_size is not 0";
     else if (d->bootstrap == NULL && d->bootstrap_data != NULL)
         fault = "bootstrap_data is there, but no bootstrap handler";
+    else if ((d->capacity_group != NULL) != (d->capacity_max != 0))
+        fault = "capacity_group and capacity_max need each other";
+    else if (d->capacity_group != NULL && frn_name_fault(d->capacity_group) != NULL)
+        fault = "capacity_group is not a name";
     if (fault != NULL)
         return frn_host_fail(h, FRANCIS_ERR_INVALID, "actor type '%s': %s", d->type, fault);
     for (m = d->methods; r == FRANCIS_OK && m != NULL && m->name != NULL; m++)
         r = frn_method_check(h, d, m);
+    if (r == FRANCIS_OK && d->capacity_group != NULL)
+        r = frn_group_check(h, d);
     return r == FRANCIS_OK ? frn_actor_check_numbers(h, d) : r;
 }
 
@@ -19874,6 +23481,7 @@ static void frn_actor_desc_defaults(francis_actor_desc *d)
     FRN_DEFAULT(d->mailbox_max, 1024);
     FRN_DEFAULT(d->attempts_max, 3);
     FRN_DEFAULT(d->retry_delay_ms, FRANCIS_SECONDS(2));
+    FRN_DEFAULT(d->crashes_max, 5);
     FRN_DEFAULT(d->requests_kept_max, 64);
     FRN_DEFAULT(d->requests_kept_ms, FRANCIS_MINUTES(10));
 }
@@ -19887,6 +23495,8 @@ static void frn_type_free(francis_host *h, frn_type *t)
         frn_mem_strfree(&h->mem, (char *)(uintptr_t)m[i].name);
     frn_mem_free(&h->mem, m, t->methods_count * sizeof *m);
     frn_mem_strfree(&h->mem, (char *)(uintptr_t)t->desc.type);
+    frn_mem_strfree(&h->mem, (char *)(uintptr_t)t->desc.capacity_group);
+    frn_mem_free(&h->mem, t->due.items, t->due.cap * sizeof *t->due.items);
     frn_buf_drop(&h->mem, t->bootstrap_input);
     frn_mem_free(&h->mem, t, sizeof *t);
 }
@@ -19915,6 +23525,18 @@ static bool frn_type_copy_methods(francis_host *h, frn_type *t, const francis_me
     return true;
 }
 
+/* Whether it has a handler of alarms or jobs. */
+static bool frn_type_wakes(const frn_type *t)
+{
+    size_t i;
+
+    for (i = 0; i < t->methods_count; i++)
+        if (t->desc.methods[i].kind >= FRANCIS_ALARM
+            && t->desc.methods[i].kind <= FRANCIS_JOB_FAILED)
+            return true;
+    return t->desc.alarm != NULL || t->desc.job != NULL || t->desc.job_failed != NULL;
+}
+
 /* A type with copies of all that the desc points to; NULL = no memory. */
 static frn_type *frn_type_new(francis_host *h, const francis_actor_desc *desc)
 {
@@ -19925,6 +23547,10 @@ static frn_type *frn_type_new(francis_host *h, const francis_actor_desc *desc)
     t->desc = *desc;
     frn_actor_desc_defaults(&t->desc);
     t->desc.type = frn_mem_strdup(&h->mem, desc->type);
+    t->desc.capacity_group = desc->capacity_group == NULL ? NULL
+                           : frn_mem_strdup(&h->mem, desc->capacity_group);
+    t->look_from_ms = INT64_MIN;
+    t->look_next_ms = INT64_MAX;
     t->desc.bootstrap_data = NULL;
     frn_list_init(&t->order);
     frn_list_init(&t->idle);
@@ -19937,12 +23563,19 @@ static frn_type *frn_type_new(francis_host *h, const francis_actor_desc *desc)
     }
     if (!frn_type_copy_methods(h, t, desc->methods) || t->desc.type == NULL
         || (desc->bootstrap_data != NULL && t->bootstrap_input == NULL)
+        || (desc->capacity_group != NULL && t->desc.capacity_group == NULL)
         || !frn_timers_reserve(h, 1)
         || !frn_map_add(&h->mem, &h->types, &t->node,
                         frn_hash(h->seed, desc->type, strlen(desc->type)))) {
         frn_type_free(h, t);
         return NULL;
     }
+    if (t->desc.capacity_group != NULL)
+        t->group = frn_group_find(h, t->desc.capacity_group);
+    if (t->desc.capacity_group != NULL && t->group == NULL)
+        t->group = t;
+    t->wakes = frn_type_wakes(t);
+    h->wakes += t->wakes;
     frn_list_push(&h->type_order, &t->order);
     return t;
 }
@@ -20044,6 +23677,7 @@ static void frn_host_begin(francis_host *h)
     if (h->store->shared)
         frn_timer_set(h, &h->lease_timer, frn_add_time(h->clock_ns, h->lease_ns / 3));
     frn_boot_all(h);
+    frn_due_look_soon(h);
     frn_log(&h->log, FRN_LOG_host_started, FRANCIS_OK, NULL, NULL, "host %s serves", h->id);
     frn_unlock(h);
 }
@@ -20133,7 +23767,7 @@ static francis_result frn_host_start(francis_host *h)
     if (r != FRANCIS_OK)
         return frn_host_fail(h, r, "%s", error);
     frn_host_begin(h);
-    if (h->net != NULL) {           /* who else is there, before anybody asks */
+    if (h->net != NULL || (h->wakes > 0 && h->store->shared)) {     /* who else is there */
         frn_lock(h);
         frn_look(h);
         frn_unlock(h);
@@ -20245,6 +23879,7 @@ static void frn_host_empty_out(francis_host *h)
         frn_write *w = FRN_OF(frn_write, link, l);
         if (w->op == FRN_WRITE_SWEEP)
             continue;
+        frn_records_failed(h, w);
         frn_gate_shut(h, &w->gate, FRANCIS_ERR_STOPPED, "the host has stopped");
         if (w->actor != NULL)
             ((frn_actor *)w->actor)->writes--;
@@ -20274,8 +23909,14 @@ static void frn_host_free_memory(francis_host *h)
 
     frn_peers_free(h);
     frn_mem_free(&h->mem, h->places, FRN_PLACES * sizeof *h->places);
-    while (!frn_list_empty(&h->outside))
-        frn_call_release(h, FRN_OF(frn_call, owner_link, h->outside.next));
+    while (!frn_list_empty(&h->outside)) {
+        frn_call *c = FRN_OF(frn_call, owner_link, h->outside.next);
+        if (c->due != NULL)
+            frn_due_free(h, c->due);
+        frn_call_release(h, c);
+    }
+    frn_due_free_all(h);
+    frn_zones_free(&h->zones);
     for (i = 0; i < h->chunks_count; i++)
         frn_mem_free(&h->mem, h->chunks[i], FRN_CALLS_PER_CHUNK * sizeof *h->chunks[i]);
     frn_mem_free(&h->mem, h->chunks, h->chunks_count * sizeof *h->chunks);
@@ -20502,6 +24143,7 @@ FRANCIS_API void francis_health_get(francis_host *host, francis_health *health_o
     health_out->busy_age_ms = frn_age_ms(now, host->busy_since_ns);
     if (health_out->busy_age_ms > 0 && host->busy_told_ns >= host->busy_since_ns)
         health_out->busy_process = host->blocker.process;
+    health_out->overdue_age_ms = frn_due_overdue_ms(host);
     frn_unlock(host);
 }
 
