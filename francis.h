@@ -21600,14 +21600,14 @@ static bool frn_stream_arm(francis_host *h, frn_turn *t, francis_stream *s)
 }
 
 /* An on_ready has returned. Whether it is due again at once; if it was asked for meanwhile, and
- * not yet, it is from now on. c: its call, or what has become of that; then s may be gone. */
+ * not yet, it is from now on. Else its call is over here and now, under this lock: who asks from
+ * now on needs another one. c: its call, or what has become of that; then s may be gone. */
 static bool frn_stream_ready_again(francis_host *h, francis_stream *s, frn_call *c)
 {
-    if (c == NULL || c->state != FRN_CALL_IN_CALLBACK || c->user != &s->wait
-        || (!s->want_read && !s->want_write))
+    if (c == NULL || c->state != FRN_CALL_IN_CALLBACK || c->user != &s->wait)
         return false;
     if (!frn_stream_wanted(s)) {
-        if (frn_stream_arm(h, NULL, s)) {
+        if ((!s->want_read && !s->want_write) || frn_stream_arm(h, NULL, s)) {
             frn_call_release(h, c);
             return false;
         }
