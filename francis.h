@@ -19669,7 +19669,7 @@ static francis_result frn_worker_start(francis_host *h)
 }
 
 /* A worker is about to wait for a call. There must be another one for what it waits for, so if none
- * can be had it may not. */
+ * can be had it may not. Lock held, given up meanwhile. */
 static bool frn_block_begin(francis_host *h)
 {
     if (h->workers_blocked >= h->desc.blocked_max)
@@ -21412,21 +21412,19 @@ FRANCIS_API francis_result francis_wait(francis_ctx *ctx, francis_call *call)
     frn_turn      *t = FRN_IN_TURN(ctx) ? FRN_TURN(ctx) : NULL;
     frn_call      *c;
     francis_result r;
-    bool           blocks = h->threads && t != NULL;
+    bool           blocks = h->threads && t != NULL, waits = true;
 
     if (frn_forked(h))
         return FRANCIS_ERR_USAGE;
     frn_lock(h);
     c = frn_user_call(h, call);
     if (c != NULL && !frn_call_over(c)) {
-        if (frn_cannot_wait(h, t) != NULL || (blocks && !frn_block_begin(h))) {
-            frn_unlock(h);
-            return FRANCIS_ERR_WOULD_BLOCK;
-        }
         c->pins++;                  /* whoever frees it meanwhile leaves the record to us */
-        frn_call_wait(h, t, c);
+        waits = frn_cannot_wait(h, t) == NULL && (!blocks || frn_block_begin(h));
+        if (waits)
+            frn_call_wait(h, t, c);
         c->pins--;
-        if (blocks)
+        if (waits && blocks)
             frn_block_end(h);
         frn_after_blocking(h);
     }
@@ -21434,8 +21432,10 @@ FRANCIS_API francis_result francis_wait(francis_ctx *ctx, francis_call *call)
         r = call->result;
     else if (c->freed)
         r = (frn_call_release(h, c), FRANCIS_ERR_CANCELLED);
+    else if (frn_call_over(c))
+        r = frn_wait_take(h, t, c);
     else
-        r = frn_call_over(c) ? frn_wait_take(h, t, c) : t->doom;
+        r = waits ? t->doom : (francis_result)FRANCIS_ERR_WOULD_BLOCK;
     frn_unlock(h);
     return r;
 }
@@ -21651,13 +21651,14 @@ static francis_result frn_stream_wait_later(francis_host *h, frn_turn *t, franci
 /* This thread waits. OK = look again. Lock held, given up meanwhile. */
 static francis_result frn_stream_wait_here(francis_host *h, frn_turn *t, francis_stream *s)
 {
-    bool           blocks = h->threads && t != NULL;
+    bool           blocks = h->threads && t != NULL, told;
     frn_call      *c;
     francis_result r = FRANCIS_OK;
 
     if (frn_cannot_wait(h, t) != NULL || (blocks && !frn_block_begin(h)))
         return FRANCIS_ERR_WOULD_BLOCK;
-    c = frn_call_new(h, t, &s->wait);
+    told = !s->want_read && !s->want_write;     /* already, while a worker was made */
+    c = told ? NULL : frn_call_new(h, t, &s->wait);
     if (c != NULL) {
         h->stats.calls_in_flight++;
         c->state = FRN_CALL_EXPECTED;
@@ -21673,7 +21674,7 @@ static francis_result frn_stream_wait_here(francis_host *h, frn_turn *t, francis
     }
     if (blocks)
         frn_block_end(h);
-    return c == NULL ? (francis_result)FRANCIS_ERR_NOMEM : r;
+    return c == NULL && !told ? (francis_result)FRANCIS_ERR_NOMEM : r;
 }
 
 /* PENDING: later. OK: try again now. */
