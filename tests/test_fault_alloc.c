@@ -993,11 +993,13 @@ static void talk_told(bool gives_up)
     talker_close(&t, in);
 }
 
-/* With memory a stream must go at the first try. */
+/* With memory a stream must go at the first try. Counted from the healing on: until then what
+ * other threads still ask for fails, too. */
 static void streams_work(void)
 {
-    unsigned long fired = fault_alloc_fired(&w.memory);
+    unsigned long fired;
     fault_alloc_heal(&w.memory);
+    fired = fault_alloc_fired(&w.memory);
     talk_waiting(false);
     talk_told(false);
     assert_int_equal(fault_alloc_fired(&w.memory), fired);
@@ -1662,31 +1664,44 @@ static void test_sqlite_memory_at_open(void **state)
     print_message("SQLite's own at open: %lu allocations failed\n", total);
 }
 
+/* A test that has failed leaves its host behind, whose threads go on with the books of all of
+ * them. What would be said of the tests after it is not true then, so they do not run. */
+static int nobody_left(void **state)
+{
+    (void)state;
+    if (w.host == NULL || !w.workers)
+        return 0;
+    print_error("not run: the host of a test that has failed is still there (%s)\n", w.title);
+    return -1;
+}
+
+#define ALONE(test) cmocka_unit_test_setup(test, nobody_left)
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_open_close),
-        cmocka_unit_test(test_close),
-        cmocka_unit_test(test_calls),
-        cmocka_unit_test(test_flush),
-        cmocka_unit_test(test_async),
-        cmocka_unit_test(test_await),
-        cmocka_unit_test(test_device),
-        cmocka_unit_test(test_defer),
-        cmocka_unit_test(test_state),
-        cmocka_unit_test(test_list),
-        cmocka_unit_test(test_life),
-        cmocka_unit_test(test_send),
-        cmocka_unit_test(test_request_ids),
-        cmocka_unit_test(test_streams),
-        cmocka_unit_test(test_streams_told),
-        cmocka_unit_test(test_stream_turns),
-        cmocka_unit_test(test_stream_kept),
-        cmocka_unit_test(test_upgrade),
-        cmocka_unit_test(test_memory_limit),
-        cmocka_unit_test(test_steady),
-        cmocka_unit_test(test_sqlite_memory),
-        cmocka_unit_test(test_sqlite_memory_at_open),
+        ALONE(test_open_close),
+        ALONE(test_close),
+        ALONE(test_calls),
+        ALONE(test_flush),
+        ALONE(test_async),
+        ALONE(test_await),
+        ALONE(test_device),
+        ALONE(test_defer),
+        ALONE(test_state),
+        ALONE(test_list),
+        ALONE(test_life),
+        ALONE(test_send),
+        ALONE(test_request_ids),
+        ALONE(test_streams),
+        ALONE(test_streams_told),
+        ALONE(test_stream_turns),
+        ALONE(test_stream_kept),
+        ALONE(test_upgrade),
+        ALONE(test_memory_limit),
+        ALONE(test_steady),
+        ALONE(test_sqlite_memory),
+        ALONE(test_sqlite_memory_at_open),
     };
     sqlite3_mem_methods methods;
     int                 failed;
