@@ -921,6 +921,42 @@ static void test_kept_failures(void **state)
     close_hosts();
 }
 
+/* Byte for byte there and back, for one who reads as soon as he is told, and asks for the next one
+ * at once, a little later each time. Would catch: that he asks just when his on_ready returns, and
+ * is never told again. */
+static void test_asks_at_once(void **state)
+{
+    enum { ROUNDS = 4000, LATER = 600 };
+    atomic_int          ready = 0;
+    francis_stream_desc d = box("a", "echo", NULL);
+    francis_stream     *s;
+    francis_result      r;
+    char                out[10];
+    size_t              n;
+    open_hosts(state);
+    d.on_ready = on_ready_count;
+    d.user = &ready;
+    s = begin(&d);
+    for (int round = 0; round < ROUNDS; round++) {
+        int before = atomic_load(&ready);
+        t_result(francis_stream_read(it.ctx, s, out, sizeof out, &n), FRANCIS_PENDING);
+        t_ok(francis_stream_write(it.ctx, s, "x", 1));
+        do {
+            for (int i = 0; i < 100000 && atomic_load(&ready) == before; i++)
+                continue;           /* he who sleeps comes too late */
+            until(atomic_load(&ready) != before);
+            for (int i = 0; i < round % LATER; i++)
+                (void)atomic_load(&ready);
+            before = atomic_load(&ready);
+            r = francis_stream_read(it.ctx, s, out, sizeof out, &n);
+        } while (r == FRANCIS_PENDING);
+        t_ok(r);
+        assert_int_equal(n, 1);
+    }
+    francis_stream_close(s);
+    close_hosts();
+}
+
 typedef struct {
     atomic_int in, out, closed;
 } slow_reader;
@@ -1564,6 +1600,9 @@ static void test_killed(void **state)
     { #test " (there)", test, NULL, NULL, (void *)(uintptr_t)&modes[THERE] },                   \
     { #test " (there, alone)", test, NULL, NULL, (void *)(uintptr_t)&modes[THERE_ALONE] }
 
+#define HERE_ONLY(test)                                                                         \
+    { #test " (here)", test, NULL, NULL, (void *)(uintptr_t)&modes[HERE] }
+
 #define ALONE_ONLY(test)                                                                        \
     { #test " (alone)", test, NULL, NULL, (void *)(uintptr_t)&modes[ALONE] }
 
@@ -1578,7 +1617,7 @@ int main(int argc, char **argv)
         EACH(test_handler_closes),
         EACH(test_waver),         EACH(test_flood),     EACH(test_deaf),
         EACH(test_input),         EACH(test_moved),     EACH(test_kept_changes),
-        EACH(test_kept_failures), EACH(test_close_waits),
+        EACH(test_kept_failures), EACH(test_close_waits), HERE_ONLY(test_asks_at_once),
         EACH(test_turns),         EACH(test_stop),      EACH(test_left_open),
         ALONE_ONLY(test_no_memory), cmocka_unit_test(test_killed),
     };
