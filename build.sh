@@ -21,6 +21,7 @@ usage: ./build.sh VERB [ARGUMENT ...]
 environment: CC, CXX, CFLAGS; SAN=address,undefined or SAN=thread; SAN=mbedtls36 or
              SAN=mbedtls36+thread: the tests of TLS with that library;
              JOBS (default: one per core), T_TIMEOUT (of a test program, default 300 seconds),
+             T_LONG=1 with test worker: 2,000 jobs and 200 alarms, for a minute;
              XDG_CACHE_HOME (mbedTLS 3.6 is kept in francis/ there, default ~/.cache)
 END
 }

@@ -1,11 +1,13 @@
 /* examples/worker.c as a cluster: three processes on one database that are killed, stopped and
- * ended while clients count in them over HTTP. T_WORKER is the program. */
+ * ended while clients count in them over HTTP, and while alarms and jobs do. T_WORKER is the
+ * program. With T_LONG the alarms and jobs are ten times as many, for a minute. */
 #include "support/t.h"
 
 #include "support/workers.h"
 
 static worker  workers[WORKERS_MAX];
 static counted all;
+static timed   later;
 
 static bool slow(void) { return getenv("T_SLOW") != NULL; }
 
@@ -14,6 +16,9 @@ static int set_up(void **state)
     (void)state;
     (void)memset(workers, 0, sizeof workers);
     (void)memset(&all, 0, sizeof all);
+    (void)memset(&later, 0, sizeof later);
+    later.workers = workers;
+    later.workers_count = WORKERS_MAX;
     all.workers = workers;
     all.workers_count = WORKERS_MAX;
     all.ids = WORKER_IDS;
@@ -25,6 +30,8 @@ static int tear_down(void **state)
     (void)state;
     atomic_store(&all.allowed, 0);
     (void)counted_end(&all);
+    atomic_store(&later.leave, true);
+    (void)timed_end(&later);
     for (int i = 0; i < WORKERS_MAX; i++)
         worker_kill(&workers[i]);
     return 0;
@@ -233,6 +240,164 @@ static void test_end(void **state)
     }
 }
 
+/* -- alarms and jobs --------------------------------------------------------------------------- */
+
+/* One request to a worker, the status of its answer, and what its text has to contain. */
+static void ask(int w, const char *method, const char *path, const char *body, int status,
+                const char *wanted, http_answer *a)
+{
+    (void)http_once(workers[w].port, method, path, body, a);
+    if (a->status != status || strstr(a->text, wanted) == NULL)
+        fail_msg("%s %s %s is not answered %d %s: %s", method, path, body, status, wanted, a->text);
+}
+
+static int64_t count_of(int w, const char *id)
+{
+    http_answer a;
+    char        path[64];
+    (void)snprintf(path, sizeof path, "/peek/myactor/%s/get", id);
+    (void)http_once(workers[w].port, "POST", path, "", &a);
+    return a.out;
+}
+
+/* Dispatches a job at the first worker and leaves its path: /job/ID. */
+static void dispatch(const char *actor_and_method, const char *body, char path[64])
+{
+    http_answer a;
+    char        to[64];
+    const char *id;
+    (void)snprintf(to, sizeof to, "/job/myactor/%s", actor_and_method);
+    ask(0, "POST", to, body, 200, "{\"jobId\":\"", &a);
+    id = strstr(a.text, "\"jobId\":\"") + 9;
+    (void)snprintf(path, 64, "/job/%.*s", (int)strcspn(id, "\""), id);
+}
+
+static bool answers(int w, const char *path, int status, const char *wanted)
+{
+    http_answer a;
+    (void)http_once(workers[w].port, "GET", path, "", &a);
+    return a.status == status && strstr(a.text, wanted) != NULL;
+}
+
+/* An alarm is set at one worker, listed and deleted at the other; one that is due counts once. */
+static void test_alarms(void **state)
+{
+    static const char path[] = "/alarm/myactor/ann/increment", list[] = "/alarms/myactor/ann";
+    http_answer       a;
+    (void)state;
+    start(2, NULL, NULL);
+    ask(1, "GET", list, "", 200, "\r\n\r\n[]\n", &a);
+    ask(0, "POST", path, "{\"dueTime\":\"2099-12-31T23:59:59.250+01:00\",\"interval\":\"90s\","
+        "\"ttl\":\"2100-01-01T00:00:00Z\",\"data\":{\"Hello\":[1,null,\"World\"]}}", 200, "{}", &a);
+    ask(1, "GET", list, "", 200, "\"dueTime\":\"2099-12-31T22:59:59.250Z\"", &a);
+    ask(1, "GET", list, "", 200, "\"interval\":\"PT1M30S\",\"ttl\":\"2100-01-01T00:00:00.000Z\","
+        "\"data\":{\"Hello\":[1,null,\"World\"]},\"status\":\"waiting\",\"attempts\":0", &a);
+    ask(1, "DELETE", path, "", 200, "{}", &a);
+    ask(0, "DELETE", path, "", 404, "\"code\":\"not_found\"", &a);
+    ask(0, "GET", list, "", 200, "\r\n\r\n[]\n", &a);
+    ask(0, "POST", path, "{\"delay\":100}", 200, "{}", &a);
+    t_until(count_of(1, "ann") == 1);
+    t_until(answers(0, list, 200, "\r\n\r\n[]\n"));
+    assert_int_equal(count_of(0, "ann"), 1);
+}
+
+/* Jobs: one that waits is found and cancelled, a key stands for one piece of work, one that fails
+ * dies and can be brought back, one that is rejected is done after all. */
+static void test_jobs(void **state)
+{
+    char        path[64], other[64], of_ann[100];
+    http_answer a;
+    (void)state;
+    start(2, NULL, NULL);
+    dispatch("ann/increment", "{\"delay\":3600000,\"idempotencyKey\":\"k\",\"data\":7}", path);
+    dispatch("ann/increment", "{\"delay\":3600000,\"idempotencyKey\":\"k\",\"data\":7}", other);
+    assert_string_equal(path, other);
+    ask(1, "POST", "/job/myactor/ann/fail", "{\"idempotencyKey\":\"k\"}", 409, "exists", &a);
+    ask(1, "GET", path, "", 200, "\"data\":7,\"status\":\"waiting\",\"attempts\":0", &a);
+    ask(1, "GET", path, "", 200, "\"method\":\"increment\",\"type\":\"myactor\",\"id\":\"ann\","
+        "\"idempotencyKey\":\"k\",\"failedTime\":null", &a);
+    (void)snprintf(of_ann, sizeof of_ann, "/job/myactor/bob/%s", path + 5);
+    ask(1, "DELETE", of_ann, "", 404, "\"not_found\"", &a);
+    (void)snprintf(of_ann, sizeof of_ann, "/job/myactor/ann/%s", path + 5);
+    ask(1, "DELETE", of_ann, "", 200, "{}", &a);
+    ask(0, "DELETE", of_ann, "", 404, "\"not_found\"", &a);
+    ask(0, "GET", path, "", 404, "\"not_found\"", &a);
+    dispatch("bob/increment", "{\"idempotencyKey\":\"k\"}", path);
+    t_until(count_of(1, "bob") == 1);
+    t_until(answers(1, path, 404, "\"not_found\""));
+    ask(1, "POST", "/job/myactor/bob/increment", "{\"idempotencyKey\":\"k\"}", 200,
+        "{\"jobId\":null}", &a);
+    dispatch("dan/reject", "", path);
+    t_until(count_of(1, "dan") == 1);
+    ask(1, "POST", "/invoke/myactor/eve/schedule-job", "", 200, "\"jobId\":\"", &a);
+    t_until(count_of(1, "eve") == 1);
+    assert_int_equal(count_of(0, "bob"), 1);
+    assert_int_equal(count_of(0, "dan"), 1);
+}
+
+static void test_dead_jobs(void **state)
+{
+    char        path[64], retry[80], of_ann[100];
+    http_answer a;
+    const char *id;
+    (void)state;
+    start(2, NULL, NULL);
+    dispatch("ann/fail", "{\"data\":\"x\"}", path);
+    t_until(answers(1, path, 200, "\"status\":\"dead\""));
+    ask(0, "GET", path, "", 200, "\"attempts\":3,\"error\":\"attempt 3 of 3", &a);
+    (void)snprintf(retry, sizeof retry, "%s/retry", path);
+    ask(1, "POST", retry, "", 200, "{\"jobId\":\"", &a);
+    ask(0, "GET", path, "", 404, "\"not_found\"", &a);
+    ask(0, "POST", retry, "", 404, "\"not_found\"", &a);
+    ask(1, "POST", "/job/myactor/ann/frob", "", 404, "\"unknown_method\"", &a);
+    dispatch("ann/fail", "", path);
+    t_until(answers(1, path, 200, "\"status\":\"dead\""));
+    id = path + 5;
+    (void)snprintf(of_ann, sizeof of_ann, "/job/myactor/ann/%s", id);
+    ask(1, "DELETE", of_ann, "", 200, "{}", &a);
+    ask(1, "GET", path, "", 404, "\"not_found\"", &a);
+    assert_int_equal(count_of(0, "ann"), 0);
+}
+
+/* Alarms go off once a second and jobs come, while one worker after the other is killed and started
+ * again: each occurrence and each job has its effect once, and none is lost. */
+static void test_later(void **state)
+{
+    bool many = getenv("T_LONG") != NULL;
+    int  kills = many ? 6 : 3;
+    char text[256];
+    (void)state;
+    later.ids = many ? 200 : 20;
+    later.runs = many ? 60 : 15;
+    later.jobs = many ? 2000 : 200;
+    start(WORKERS_MAX, NULL, NULL);
+    assert_true(timed_begin(&later));
+    for (int k = 0; k < kills; k++) {
+        worker *victim = &workers[k % WORKERS_MAX];
+        t_until(atomic_load(&later.sent) >= (k + 1) * later.jobs / kills);
+        worker_kill(victim);
+        assert_true(worker_start(victim));
+    }
+    assert_true(timed_end(&later));
+    if (!timed_until(&later, &workers[0], text, sizeof text))
+        fail_msg("%s", text);
+    print_message("%d jobs, %d alarms with %d occurrences each, %d kills: each effect once;"
+                  " all was there %lld ms after the last one was due\n", later.jobs, later.ids,
+                  later.runs, kills, (long long)(timed_now() - timed_due(&later, later.ids - 1)
+                              - (int64_t)TIMED_INTERVAL_MS * (later.runs - 1)));
+    for (int i = 0; i < WORKERS_MAX; i++) {
+        assert_int_equal(timed_lack(&later, &workers[i], text, sizeof text), 0);
+        t_until(worker_status(&workers[i], "queue_alarms") == 0);
+        assert_int_equal(worker_number(&workers[i], "/healthz", "overdue_age_ms"), 0);
+    }
+    for (int i = 0; i < later.ids; i++) {
+        (void)snprintf(text, sizeof text, "/alarms/myactor/t%d", i);
+        assert_true(answers(i % WORKERS_MAX, text, 200, "\r\n\r\n[]\n"));
+    }
+    for (int i = 0; i < WORKERS_MAX; i++)
+        assert_true(worker_stop(&workers[i]));
+}
+
 #define WORKER_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(int argc, char **argv)
@@ -242,6 +407,10 @@ int main(int argc, char **argv)
         WORKER_TEST(test_stop),
         WORKER_TEST(test_wait),
         WORKER_TEST(test_end),
+        WORKER_TEST(test_alarms),
+        WORKER_TEST(test_jobs),
+        WORKER_TEST(test_dead_jobs),
+        WORKER_TEST(test_later),
     };
     int failed;
     if (getenv("T_WORKER") == NULL) {

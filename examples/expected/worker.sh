@@ -1,7 +1,7 @@
 #!/bin/sh
 # Usage: sh worker.sh PROGRAM SCRATCHDIR
 # Two workers on one file: each route, counts that are the same through both, what errors look like,
-# a request that is repeated and done once, the options, and an end with code 0.
+# a request that is repeated and done once, alarms and jobs, the options, and an end with code 0.
 set -eu
 program=$1
 scratch=$2
@@ -43,6 +43,15 @@ refused() { # STATUS CODE OUTCOME CURL-ARGUMENT...
 $status") ;;
     *) fail "curl $* is answered $got, not $status $code, $outcome" ;;
     esac
+}
+
+until_count() { # COUNT ID: asks until an actor has it
+    tries=0
+    until [ "$(curl -s -S -m 60 -X POST "$B/peek/myactor/$2/get")" = "{\"Out\":$1}" ]; do
+        tries=$((tries + 1))
+        [ $tries -lt 600 ] || fail "myactor/$2 does not come to $1 within a minute"
+        sleep 0.1 2>/dev/null || sleep 1
+    done
 }
 
 start() { # LETTER ARGUMENT...; leaves the pid in $pid
@@ -109,6 +118,50 @@ awk 'BEGIN { for (i = 0; i < 200; i++) printf "                " }' >"$scratch/l
 refused 413 too_large not_run --data-binary "@$scratch/large" $A/invoke/myactor/ann/increment
 refused 404 not_active not_run -X POST $A/halt/myactor/nobody
 ask 200 '{"Out":0}' -X POST $B/peek/myactor/ann/get
+
+# -- alarms
+ask 200 '[]' $A/alarms/myactor/fay
+ask 200 '{}' -d '{"dueTime":"2099-01-02T03:04:05+01:00","interval":"1h","data":["x"]}' \
+    $A/alarm/myactor/fay/one
+ask 200 '{}' -d '{"dueTime":4071002645000}' $B/alarm/myactor/fay/two
+one='{"dueTime":"2099-01-02T02:04:05.000Z","interval":"PT1H","ttl":null,"data":["x"],'
+two='{"dueTime":"2099-01-02T02:04:05.000Z","interval":null,"ttl":null,"data":null,'
+rest='"status":"waiting","attempts":0,"error":null,"name"'
+ask 200 "[$one$rest:\"one\"},$two$rest:\"two\"}]" $B/alarms/myactor/fay
+ask 200 "[$two$rest:\"two\"}]" "$B/alarms/myactor/fay?after=one"
+ask 200 '{}' -X DELETE $A/alarm/myactor/fay/two
+ask 200 "[$one$rest:\"one\"}]" $A/alarms/myactor/fay
+refused 404 not_found not_run -X DELETE $B/alarm/myactor/fay/two
+refused 405 invalid not_run $A/alarm/myactor/fay/one
+for body in '{"dueTime":"soon"}' '{"dueTime":true}' '{"interval":[]}' '{"missed":"none"}' \
+    '{"cron":"@daily"}' '[]' '{'; do
+    refused 400 bad_input not_run -d "$body" $A/alarm/myactor/fay/three
+done
+refused 400 invalid not_run -d '{"interval":"often"}' $A/alarm/myactor/fay/three
+ask 200 '{}' -d '{"dueTime":"2020-01-02T03:04:05.678Z"}' $A/alarm/myactor/gus/increment
+until_count 1 gus
+ask 200 '{"runs":1,"again":0,"firstDue":1577934245678,"lastDue":1577934245678}' -X POST \
+    $B/peek/myactor/gus/occurrences
+
+# -- jobs
+job=$(curl -s -S -m 60 -d '{"delay":3600000,"cron":"0 9 * * mon"}' $A/job/myactor/fay/increment |
+    sed 's/^{"jobId":"\(.*\)"}$/\1/')
+curl -s -S -m 60 "$B/job/$job" >"$scratch/job" || fail "has no job"
+grep "\"interval\":\"0 9 \* \* 1\",.*\"jobId\":\"$job\",\"method\":\"increment\"" "$scratch/job" \
+    >/dev/null || fail "has the job $(cat "$scratch/job")"
+refused 404 not_found not_run -X DELETE "$A/job/myactor/ann/$job"
+ask 200 '{}' -X DELETE "$A/job/myactor/fay/$job"
+refused 404 not_found not_run "$B/job/$job"
+refused 404 not_found not_run -X POST "$B/job/$job/retry"
+refused 404 not_found not_run -X POST "$B/job/$job/again"
+refused 404 unknown_method not_run -X POST $A/job/myactor/fay/frob
+refused 400 bad_input not_run -d '{"cron":"@daily","interval":"1h"}' $A/job/myactor/fay/increment
+refused 400 invalid not_run -d '{"cron":"0 0 30 2 *"}' $A/job/myactor/fay/increment
+curl -s -S -m 60 -X POST $A/invoke/myactor/gus/schedule-job >"$scratch/job"
+grep '^{"Out":1,"jobId":"[0-9a-f-]*"}$' "$scratch/job" >/dev/null ||
+    fail "is answered $(cat "$scratch/job")"
+until_count 2 gus
+ask 200 '{}' -X DELETE $A/alarm/myactor/fay/one
 
 # -- what the hosts tell
 for url in $A $B; do

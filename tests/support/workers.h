@@ -1,5 +1,6 @@
 /* Processes of examples/worker.c on one database, clients that count in them over HTTP, and the
- * books of what they were told. Without cmocka: the demo uses it, too.
+ * books of what they were told; alarms and jobs that count in them later. Without cmocka: the demo
+ * uses it, too.
  *
  *     worker  w = { .program = "build/worker", .database = path };
  *     counted all = { .workers = &w, .workers_count = 1, .ids = 10 };
@@ -7,7 +8,12 @@
  *     counted_begin(&all, 4);                  clients, which count while they may (all.allowed)
  *     counted_allow(&all, 1000);
  *     counted_end(&all);                       they have done what they may
- *     counted_check(&all, &w, text, size);     every count is one that the books allow */
+ *     counted_check(&all, &w, text, size);     every count is one that the books allow
+ *
+ *     timed later = { .workers = &w, .workers_count = 1, .ids = 10, .runs = 5, .jobs = 100 };
+ *     timed_begin(&later);                     sets alarms, and dispatches jobs for a while
+ *     timed_end(&later);                       all have been acknowledged
+ *     timed_until(&later, &w, text, size);     each has had its effect, and had it once */
 #ifndef WORKERS_H
 #define WORKERS_H
 
@@ -499,6 +505,172 @@ T_UNUSED static int64_t counted_check(const counted *all, const worker *w, char 
     if (fd >= 0)
         (void)close(fd);
     return sum;
+}
+
+/* -- what happens later ------------------------------------------------------------------------ */
+
+enum { TIMED_INTERVAL_MS = 1000, TIMED_AHEAD_MS = 3000, TIMED_DELAY_MS = 2000 };
+
+/* Each of the actors "t0", "t1", ... has an alarm that goes off once a second, so many times, and
+ * meanwhile jobs come to them in turn. Both count in the actor. */
+typedef struct timed {
+    worker     *workers;
+    int         workers_count;
+    int         ids, runs, jobs;    /* actors; occurrences of each alarm; jobs in all */
+    int64_t     first_ms;           /* when the first alarm is due first, Unix time */
+    unsigned    random;             /* of whoever asks: first the caller, then the sender */
+    atomic_int  sent;               /* jobs that were acknowledged */
+    atomic_bool leave;
+    pthread_t   sender;
+    bool        is_sending;
+} timed;
+
+T_UNUSED static int64_t timed_now(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+T_UNUSED static int64_t timed_due(const timed *all, int id)
+{
+    return all->first_ms + (int64_t)TIMED_INTERVAL_MS * id / all->ids;
+}
+
+/* Asks one worker or another until it is done: what is asked for may be asked for twice. */
+T_UNUSED static bool timed_ask(timed *all, const char *path, const char *body)
+{
+    http_answer a;
+    int64_t     until = worker_ms() + WORKER_PATIENCE_MS;
+    do {
+        int w = counted_random(&all->random, all->workers_count);
+        if (http_once(all->workers[w].port, "POST", path, body, &a) == HTTP_DONE)
+            return true;
+        worker_nap();
+    } while (worker_ms() < until && !atomic_load(&all->leave));
+    (void)fprintf(stderr, "POST %s %s: %s\n", path, body, a.text);
+    return false;
+}
+
+T_UNUSED static bool timed_set(timed *all, int id)
+{
+    char    path[64], body[200];
+    int64_t due_ms = timed_due(all, id);
+    (void)snprintf(path, sizeof path, "/alarm/myactor/t%d/increment", id);
+    (void)snprintf(body, sizeof body,
+                   "{\"dueTime\":%lld,\"interval\":%d,\"ttl\":%lld,\"missed\":\"all\"}",
+                   (long long)due_ms, TIMED_INTERVAL_MS,
+                   (long long)due_ms + (int64_t)TIMED_INTERVAL_MS * (all->runs - 1));
+    return timed_ask(all, path, body);
+}
+
+T_UNUSED static bool timed_dispatch(timed *all, int job)
+{
+    char path[64], body[100];
+    (void)snprintf(path, sizeof path, "/job/myactor/t%d/increment", job % all->ids);
+    (void)snprintf(body, sizeof body, "{\"idempotencyKey\":\"job-%d\",\"delay\":%d}", job,
+                   counted_random(&all->random, TIMED_DELAY_MS));
+    return timed_ask(all, path, body);
+}
+
+/* Dispatches the jobs, spread over the time that the alarms take. */
+T_UNUSED static void *timed_sender(void *arg)
+{
+    timed *all = (timed *)arg;
+    for (int i = 0; i < all->jobs && !atomic_load(&all->leave); i++) {
+        int64_t at = all->first_ms + (int64_t)TIMED_INTERVAL_MS * all->runs * i / all->jobs;
+        while (timed_now() < at && !atomic_load(&all->leave))
+            worker_nap();
+        if (timed_dispatch(all, i))
+            (void)atomic_fetch_add(&all->sent, 1);
+    }
+    return NULL;
+}
+
+/* Sets the alarms, of which none is due yet, and lets the jobs come. */
+T_UNUSED static bool timed_begin(timed *all)
+{
+    all->first_ms = timed_now() + TIMED_AHEAD_MS;
+    for (int i = 0; i < all->ids; i++)
+        if (!timed_set(all, i))
+            return false;
+    all->is_sending = pthread_create(&all->sender, NULL, timed_sender, all) == 0;
+    return all->is_sending;
+}
+
+/* Whether all jobs have been acknowledged, once no more come; or leaves them. */
+T_UNUSED static bool timed_end(timed *all)
+{
+    if (all->is_sending)
+        (void)pthread_join(all->sender, NULL);
+    all->is_sending = false;
+    return atomic_load(&all->sent) == all->jobs;
+}
+
+/* A number of an answer; -1: there is none. */
+T_UNUSED static int64_t timed_number(const http_answer *a, const char *name)
+{
+    char        key[64];
+    const char *at;
+    (void)snprintf(key, sizeof key, "\"%s\":", name);
+    at = a->outcome == HTTP_DONE ? strstr(a->text, key) : NULL;
+    return at != NULL ? strtoll(at + strlen(key), NULL, 10) : -1;
+}
+
+/* What one actor has: 1 = all that is to come, 0 = not yet, or it does not answer; -1 = something
+ * that must not be. */
+T_UNUSED static int timed_look(const timed *all, const worker *w, int *fd, int id, char *text,
+                               size_t size)
+{
+    http_answer a;
+    char        path[64];
+    int         jobs = all->jobs / all->ids + (id < all->jobs % all->ids);
+    int64_t     runs, again, first, last, count;
+    (void)snprintf(path, sizeof path, "/peek/myactor/t%d/occurrences", id);
+    (void)http_ask(fd, w->port, "POST", path, "", &a);
+    runs = timed_number(&a, "runs");
+    again = timed_number(&a, "again");
+    first = timed_number(&a, "firstDue") - timed_due(all, id);
+    last = timed_number(&a, "lastDue") - timed_due(all, id);
+    (void)snprintf(path, sizeof path, "/peek/myactor/t%d/get", id);
+    (void)http_ask(fd, w->port, "POST", path, "", &a);
+    count = a.out;
+    (void)snprintf(text, size,
+                   "t%d has counted %lld of %d; %lld of %d occurrences, %lld of them out of order,"
+                   " from %lld to %lld ms", id, (long long)count, all->runs + jobs,
+                   (long long)runs, all->runs, (long long)again, (long long)first, (long long)last);
+    if (runs > all->runs || count > all->runs + jobs || again > 0 || (runs > 0 && first != 0))
+        return -1;
+    if (runs < all->runs || count < all->runs + jobs)
+        return 0;
+    return last == (int64_t)TIMED_INTERVAL_MS * (all->runs - 1) ? 1 : -1;
+}
+
+/* How many actors lack something yet, the last of them in text; -1: see there. */
+T_UNUSED static int timed_lack(const timed *all, const worker *w, char *text, size_t size)
+{
+    char one[200];
+    int  fd = -1, lack = 0;
+    text[0] = '\0';
+    for (int i = 0; i < all->ids && lack >= 0; i++) {
+        int well = timed_look(all, w, &fd, i, one, sizeof one);
+        if (well < 1)
+            (void)snprintf(text, size, "%s", one);
+        lack = well < 0 ? -1 : lack + (well == 0);
+    }
+    if (fd >= 0)
+        (void)close(fd);
+    return lack;
+}
+
+/* Waits until each actor has all; false: one has what it must not have, or it takes minutes. */
+T_UNUSED static bool timed_until(const timed *all, const worker *w, char *text, size_t size)
+{
+    int64_t until = worker_ms() + 4 * WORKER_PATIENCE_MS;
+    int     lack;
+    while ((lack = timed_lack(all, w, text, size)) > 0 && worker_ms() < until)
+        worker_nap();
+    return lack == 0;
 }
 
 #endif
