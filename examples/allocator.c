@@ -52,7 +52,8 @@ static bool healthy(francis_host *host)         /* then the watchdog may be fed 
 
     francis_health_get(host, &health);
     return health.ready && health.turn_age_ms < FRANCIS_SECONDS(10) &&
-           health.commit_age_ms < FRANCIS_SECONDS(10);
+           health.commit_age_ms < FRANCIS_SECONDS(10) &&
+           health.overdue_age_ms < FRANCIS_SECONDS(10);
 }
 
 static void show(const char *what, francis_result r)
