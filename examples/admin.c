@@ -1,8 +1,10 @@
-/* What an operator's tool needs: hosts, types, active actors, states; one state read, written,
- * deleted; one actor forgotten; errors with their outcome.
+/* What an operator's tool needs: hosts, types, active actors, states, alarms, jobs; a state that is
+ * read, written, deleted; an actor forgotten; a job dispatched, cancelled, tried again; errors with
+ * their outcome.
  * Usage: admin [DATABASE [COMMAND [TYPE [ID [DATA]]]]]
- *   hosts | types | active [TYPE] | states [TYPE] | get TYPE ID | set TYPE ID DATA
- *   delete TYPE ID | halt TYPE ID | forget TYPE ID */
+ *   hosts | types | active [TYPE] | states [TYPE] | alarms [TYPE] | jobs [TYPE] | dead [TYPE]
+ *   get TYPE ID | set TYPE ID DATA | delete TYPE ID | halt TYPE ID | forget TYPE ID
+ *   dispatch TYPE ID METHOD | cancel JOBID | retry JOBID */
 #define FRANCIS_IMPLEMENTATION
 #include "francis.h"
 #include <stdio.h>
@@ -25,6 +27,10 @@ static francis_result list_all(francis_ctx *ctx, francis_list_kind what, const c
         const francis_item *i = &list.item;
         if (what == FRANCIS_LIST_STATES)
             printf("%s %s %lu\n", i->type, i->id, (unsigned long)i->size);
+        else if (what == FRANCIS_LIST_ALARMS || what == FRANCIS_LIST_JOBS ||
+                 what == FRANCIS_LIST_DEAD_JOBS)
+            printf("%s %s %s %s due %lld, %u attempts %s\n", i->type, i->id, i->name, i->job_id,
+                   (long long)i->due_ms, i->attempts, i->error);
         else                                        /* "" where it does not apply */
             printf("%s %s %s\n", i->host, i->type, i->id);
     }
@@ -52,6 +58,13 @@ static francis_result one(francis_ctx *ctx, const char *command, const char *typ
         r = francis_halt(ctx, type, id, &call);
     else if (strcmp(command, "forget") == 0)
         r = francis_purge(ctx, type, id, &call);
+    else if (strcmp(command, "dispatch") == 0) {
+        francis_job job = { .type = type, .id = id, .method = data };
+        r = francis_job_dispatch(ctx, &job, &call);
+    } else if (strcmp(command, "cancel") == 0)
+        r = francis_job_cancel(ctx, type, &call);           /* that is the job's id */
+    else if (strcmp(command, "retry") == 0)
+        r = francis_job_retry(ctx, type, &call);
     else
         r = FRANCIS_ERR_INVALID;
     if (r != FRANCIS_OK)
@@ -62,29 +75,36 @@ static francis_result one(francis_ctx *ctx, const char *command, const char *typ
     return r;
 }
 
+static const struct { const char *command; francis_list_kind what; } lists[] = {
+    { "hosts",  FRANCIS_LIST_HOSTS },  { "types",  FRANCIS_LIST_TYPES },
+    { "active", FRANCIS_LIST_ACTIVE }, { "states", FRANCIS_LIST_STATES },
+    { "alarms", FRANCIS_LIST_ALARMS }, { "jobs",   FRANCIS_LIST_JOBS },
+    { "dead",   FRANCIS_LIST_DEAD_JOBS },
+};
+
+static francis_result command(francis_ctx *ctx, const char *name, const char *type, const char *id,
+                              const char *data)
+{
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
+        if (strcmp(name, lists[i].command) == 0)
+            return list_all(ctx, lists[i].what, type);
+    return one(ctx, name, type, id, data);
+}
+
 int main(int argc, char **argv)
 {
-    const char       *command = argc > 2 ? argv[2] : "states";
-    const char       *type    = argc > 3 ? argv[3] : NULL;
-    const char       *id      = argc > 4 ? argv[4] : NULL;
-    francis_host     *host    = NULL;
-    francis_host_desc desc    = { .database = argc > 1 ? argv[1] : "counter.db",
-                                  .workers  = FRANCIS_NO_WORKERS };
+    francis_host     *host = NULL;
+    francis_host_desc desc = { .database = argc > 1 ? argv[1] : "counter.db",
+                               .workers  = FRANCIS_NO_WORKERS };
     francis_result    r;
 
     francis_open(&host, &desc);                 /* without a type of its own it still can call */
     if ((r = francis_start(host)) != FRANCIS_OK)
         print_error("admin", r, francis_host_error(host));
-    else if (strcmp(command, "hosts") == 0)
-        r = list_all(francis_host_ctx(host), FRANCIS_LIST_HOSTS, NULL);
-    else if (strcmp(command, "types") == 0)
-        r = list_all(francis_host_ctx(host), FRANCIS_LIST_TYPES, type);
-    else if (strcmp(command, "active") == 0)
-        r = list_all(francis_host_ctx(host), FRANCIS_LIST_ACTIVE, type);
-    else if (strcmp(command, "states") == 0)
-        r = list_all(francis_host_ctx(host), FRANCIS_LIST_STATES, type);
     else
-        r = one(francis_host_ctx(host), command, type, id, argc > 5 ? argv[5] : NULL);
+        r = command(francis_host_ctx(host), argc > 2 ? argv[2] : "states",
+                    argc > 3 ? argv[3] : NULL, argc > 4 ? argv[4] : NULL,
+                    argc > 5 ? argv[5] : NULL);
     francis_close(host);
     return r == FRANCIS_OK ? 0 : 1;
 }

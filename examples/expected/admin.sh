@@ -1,7 +1,7 @@
 #!/bin/sh
 # Usage: sh admin.sh PROGRAM SCRATCHDIR
-# States are set, listed in the order of their ids, read, deleted, forgotten; errors say their
-# outcome.
+# States are set, listed in the order of their ids, read, deleted, forgotten; jobs that nobody runs
+# are dispatched, listed, cancelled; errors say their outcome.
 set -eu
 program=$1
 scratch=$2
@@ -51,3 +51,18 @@ refused 'get: invalid, not_run: ' get note 'a/b'
 refused 'get: invalid, not_run: ' get
 refused 'frob: invalid, not_run: ' frob note b
 [ "$("$program" "$db" hosts | wc -l)" -eq 1 ] || fail "there is not just one host"
+
+job=$("$program" "$db" dispatch note c shred) || fail "cannot dispatch"
+"$program" "$db" jobs note | grep "^note c shred $job due [0-9]*, 0 attempts \$" >/dev/null ||
+    fail "has not the job $job: $("$program" "$db" jobs note)"
+expect '' jobs other
+expect '' alarms
+expect '' dead
+refused 'retry: not_found, not_run: ' retry "$job"
+expect '' cancel "$job"
+refused 'cancel: not_found, not_run: ' cancel "$job"
+expect '' jobs
+refused 'dispatch: invalid, not_run: ' dispatch note c
+"$program" "$db" dispatch note c shred >"$scratch/out" || fail "cannot dispatch again"
+expect '' forget note c
+expect '' jobs
