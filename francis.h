@@ -18405,6 +18405,8 @@ static void frn_owner_met(francis_host *h, const frn_write *w)
         if (c->foreign) {
             c->owner_host = frn_buf_ref(w->owner);
             frn_call_fail(h, c, FRANCIS_ERR_MOVED, "the actor lives on host %s", owner.id);
+        } else if (c->due != NULL) {            /* that one finds it by itself */
+            frn_call_fail(h, c, FRANCIS_ERR_MOVED, "the actor lives on host %s", owner.id);
         } else {
             frn_route_to(h, c, p);
         }
