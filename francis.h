@@ -22272,7 +22272,8 @@ typedef struct frn_wish {
 
 static francis_result frn_wish_names(const frn_ask *ask, const frn_wish *w, const char *called)
 {
-    const char     *what = "", *fault = frn_names_fault(w->type, w->id, w->name, &what);
+    const char     *name = w->name != NULL ? w->name : "";
+    const char     *what = "", *fault = frn_names_fault(w->type, w->id, name, &what);
     const frn_type *type;
 
     if (fault != NULL)
