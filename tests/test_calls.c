@@ -2441,6 +2441,8 @@ static const struct {
     { 504, "locked", FRANCIS_OUTCOME_FAILED, true },
     { 505, "schema", FRANCIS_OUTCOME_NOT_RUN, false },
     { 601, "transport", FRANCIS_OUTCOME_NOT_RUN, true },
+    { 701, "permanent", FRANCIS_OUTCOME_FAILED, false },
+    { 702, "rejected", FRANCIS_OUTCOME_FAILED, true },
     { 901, "no_memory", FRANCIS_OUTCOME_FAILED, true },
     { 902, "internal", FRANCIS_OUTCOME_UNKNOWN, false },
     { 10000, "application", FRANCIS_OUTCOME_FAILED, false }

@@ -215,7 +215,7 @@ static void test_one_process(void **state)
         assert_int_equal(listed(&near[1], FRANCIS_LIST_TYPES, NULL, NULL, near[i].id, NULL), 3);
     }
     assert_int_equal(raw_int(db, "SELECT value FROM francis_metadata WHERE key = 'ext-version'",
-                             NULL, NULL), 2);
+                             NULL, NULL), 3);
     for (unsigned a = 0; a < ACTORS; a++) {
         model_init(&models[a], "a", a);
         t_ok(hosts_add(&near[a % 3], "counter", &models[a]));
@@ -1601,8 +1601,8 @@ static void test_newer_levels(void **state)
     static const struct {
         const char *key, *level, *word;
     } cases[] = {
-        { "ext-version", "3", "4.3" }, { "ext-version", "4294967298", "newer" },
-        { "migrations-version", "5", "5.2" }, { "migrations-version", "x", "newer" }
+        { "ext-version", "4", "4.4" }, { "ext-version", "4294967298", "newer" },
+        { "migrations-version", "5", "5.3" }, { "migrations-version", "x", "newer" }
     };
     char              path[512], sql[200];
     francis_host_desc desc;
@@ -1643,6 +1643,7 @@ static void test_newer_levels(void **state)
 /* Turns a file of today into one of ext level 1, with a host that was killed in those days. */
 static void make_level_1(sqlite3 *db)
 {
+    static const char *const tables[] = { "alarms", "dead_jobs" };
     raw_exec(db, "BEGIN;"
                  " CREATE TEMP TABLE kept AS SELECT host_id, evicted, started, process, settled"
                  " FROM francis_ext_hosts;"
@@ -1651,11 +1652,26 @@ static void make_level_1(sqlite3 *db)
                  " evicted INTEGER NOT NULL, started INTEGER NOT NULL, process INTEGER NOT NULL,"
                  " settled INTEGER NOT NULL) WITHOUT ROWID, STRICT;"
                  " INSERT INTO francis_ext_hosts SELECT * FROM temp.kept; DROP TABLE temp.kept;"
+                 " DROP TRIGGER francis_ext_alarms_moved; DROP INDEX francis_ext_alarms_look_idx;"
+                 " DROP INDEX francis_ext_dead_hooks_idx;"
+                 " CREATE INDEX francis_alarm_due_time_idx ON francis_alarms(alarm_due_time);"
                  " UPDATE francis_metadata SET value = '1' WHERE key = 'ext-version';"
                  " INSERT INTO francis_hosts VALUES ('old', '-old', 1700000000000);"
                  " INSERT INTO francis_ext_hosts VALUES ('old', 0, 1700000000000, 1, 5);"
-                 " INSERT INTO francis_active_actors VALUES ('counter', 'c0', 'old', 300000, 1);"
-                 " COMMIT");
+                 " INSERT INTO francis_active_actors VALUES ('counter', 'c0', 'old', 300000, 1)");
+    for (size_t i = 0; i < 2; i++) {
+        char name[64], sql[200];
+        for (;;) {
+            (void)snprintf(sql, sizeof sql, "SELECT name FROM pragma_table_info('francis_%s')"
+                                            " WHERE name GLOB 'ext_*'", tables[i]);
+            if (!raw_text(db, sql, name, sizeof name))
+                break;
+            (void)snprintf(sql, sizeof sql, "ALTER TABLE francis_%s DROP COLUMN %s", tables[i],
+                           name);
+            raw_exec(db, sql);
+        }
+    }
+    raw_exec(db, "COMMIT");
 }
 
 /* Would catch: states, versions or request ids that an upgrade of the file loses; a host of the old
@@ -1684,7 +1700,7 @@ static void test_migration(void **state)
     assert_int_equal(t_logged(near[0].log, 201), 1);
     assert_int_equal(t_logged(near[0].log, 200), 0);
     assert_int_equal(raw_int(db, "SELECT value FROM francis_metadata WHERE key = 'ext-version'",
-                             NULL, NULL), 2);
+                             NULL, NULL), 3);
     assert_int_equal(raw_int(db,
                              "SELECT count(*) FROM pragma_table_info('francis_ext_hosts')"
                              " WHERE name IN ('challenge', 'answer', 'lease_ms')", NULL, NULL), 3);

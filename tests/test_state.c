@@ -1233,7 +1233,7 @@ static void test_list_refusals(void **state)
         francis_list      list;
     } refused[] = {
         { "kind", { .what = (francis_list_kind)99 } },
-        { "kind", { .what = (francis_list_kind)2 } },
+        { "kind", { .what = (francis_list_kind)7 } },
         { "a/b", { .type = "a/b" } },
         { "type", { .type = "" } },
         { "a/b", { .type = "blob", .id = "a/b" } },

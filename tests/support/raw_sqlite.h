@@ -46,6 +46,19 @@ T_UNUSED static int64_t raw_int(sqlite3 *db, const char *sql, const char *a, con
     return value;
 }
 
+/* The first column of the first row, or false. */
+T_UNUSED static bool raw_text(sqlite3 *db, const char *sql, char *text, size_t size)
+{
+    sqlite3_stmt *stmt = NULL;
+    bool          found;
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK);
+    found = sqlite3_step(stmt) == SQLITE_ROW;
+    if (found)
+        (void)snprintf(text, size, "%s", (const char *)sqlite3_column_text(stmt, 0));
+    (void)sqlite3_finalize(stmt);
+    return found;
+}
+
 T_UNUSED static bool raw_table(sqlite3 *db, const char *name)
 {
     return raw_int(db, "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1", name,
