@@ -6056,6 +6056,8 @@ static int frn_sqlite_column_alarm(frn_sqlite *s, sqlite3_stmt *stmt, frn_alarm 
     a->kind = (frn_alarm_kind)sqlite3_column_int(stmt, 6);
     a->due_ms = sqlite3_column_int64(stmt, 7);
     a->wake_ms = sqlite3_column_int64(stmt, 8);
+    if (a->wake_ms < 0 || a->wake_ms > FRN_TIME_MAX)
+        a->wake_ms = a->wake_ms < 0 ? 0 : FRN_TIME_MAX;
     a->anchor_ms = sqlite3_column_int64(stmt, 9);
     a->until_ms = sqlite3_column_int64(stmt, 10);
     policy = sqlite3_column_int64(stmt, 11);
@@ -17089,7 +17091,17 @@ static bool frn_due_room(const francis_host *h, const frn_type *type)
     return type->due.count < FRN_NEAR_MOST / h->wakes && h->dues_bytes < FRN_NEAR_BYTES;
 }
 
-/* Takes a over. */
+/* A row that nobody here knows of will be due then. */
+static void frn_due_expect(francis_host *h, frn_type *type, int64_t at_ms)
+{
+    if (at_ms < 0)
+        at_ms = 0;
+    if (at_ms < type->look_next_ms)
+        type->look_next_ms = at_ms;
+    frn_due_wake(h);
+}
+
+/* Takes a over. Without memory it is found again. */
 static void frn_due_add(francis_host *h, frn_type *type, frn_alarm *a, bool sure)
 {
     frn_due *e = (frn_due *)frn_mem_alloc(&h->mem, sizeof *e);
@@ -17097,6 +17109,7 @@ static void frn_due_add(francis_host *h, frn_type *type, frn_alarm *a, bool sure
     if (e == NULL || !frn_map_add(&h->mem, &h->dues, &e->node, frn_alarm_hash(h, a))) {
         frn_mem_free(&h->mem, e, sizeof *e);
         frn_alarm_clear(&h->mem, a);
+        frn_due_expect(h, type, frn_plat_wall_ms(&h->plat) + FRN_INFRA_MS);
         return;
     }
     e->type = type;
@@ -17105,14 +17118,6 @@ static void frn_due_add(francis_host *h, frn_type *type, frn_alarm *a, bool sure
     h->dues_bytes += frn_due_bytes(e);
     h->stats.queue_alarms = h->dues.count;
     frn_due_push(h, e, a->wake_ms);
-}
-
-/* A row that nobody here knew of will be due then. */
-static void frn_due_expect(francis_host *h, frn_type *type, int64_t at_ms)
-{
-    if (at_ms < type->look_next_ms)
-        type->look_next_ms = at_ms;
-    frn_due_wake(h);
 }
 
 static bool frn_due_others(const francis_host *h, const frn_type *type)     /* who serve it, too */
@@ -17947,6 +17952,7 @@ static int64_t frn_due_capped(const frn_due *e, int64_t now_ms)
     if (e->a.missed != FRANCIS_MISSED_ALL || frn_schedule_is_none(s) || most == 0
         || frn_schedule_count(s, anchor, low, high, most) < most)
         return 0;
+    low = low < FRN_TIME_MIN ? FRN_TIME_MIN : low;
     while (low + 1 < high) {        /* in (low, now] there are too many, in (high, now] there are not */
         middle = low + (high - low) / 2;
         if (frn_schedule_count(s, anchor, middle, now_ms, most) >= most)
@@ -18126,9 +18132,11 @@ static void frn_due_arm(francis_host *h)
             continue;
         if (type->due.count > 0 && type->due.items[1]->at_ns < at && h->firing < FRN_FIRING_MOST)
             at = type->due.items[1]->at_ns;
+        if (type->stalled)
+            continue;               /* there is room when one of those that are known has gone */
         if (look != INT64_MAX && look - FRN_NEAR_MS / 2 < at)
             at = look - FRN_NEAR_MS / 2;
-        if (type->look_more && !type->stalled)
+        if (type->look_more)
             at = wall;
     }
     in = at == INT64_MAX ? FRN_NEVER : at <= wall ? 0 : at - wall;
