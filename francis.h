@@ -4286,7 +4286,7 @@ typedef struct frn_read {
     char              from_id[FRN_UUID_SIZE];
     bool              more;         /* out, DUE: there may be more rows */
     int64_t           next_ms;      /* out, DUE: when to look for the next row behind wake_by_ms */
-    void            (*on_alarm)(struct frn_read *read, frn_sighting *found);
+    bool            (*on_alarm)(struct frn_read *read, frn_sighting *found);    /* false = stop */
     bool              with_data;
     bool              challenged;   /* out, STANDING: there is a challenge to be answered */
     bool              with_proof;   /* OWNER: look whether that host's process lives */
@@ -7254,8 +7254,8 @@ static bool frn_sqlite_give_alarm(frn_sqlite *s, sqlite3_stmt *stmt, frn_read *r
     *rc = frn_sqlite_column_alarm(s, stmt, &found.a);
     if (*rc != SQLITE_OK)
         return false;
-    read->on_alarm(read, &found);
-    return true;
+    read->more = !read->on_alarm(read, &found);
+    return !read->more;
 }
 
 /* Each row once; the last one's place is where the next look goes on. */
@@ -7265,6 +7265,8 @@ static int frn_sqlite_give_alarms(frn_sqlite *s, sqlite3_stmt *stmt, frn_read *r
 
     while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         const char *id = (const char *)sqlite3_column_text(stmt, 0);
+        if (id == NULL)
+            fault = SQLITE_NOMEM;
         if (id == NULL || !frn_sqlite_give_alarm(s, stmt, read, &fault))
             break;
         read->from_ms = sqlite3_column_int64(stmt, 19);
@@ -7272,9 +7274,7 @@ static int frn_sqlite_give_alarms(frn_sqlite *s, sqlite3_stmt *stmt, frn_read *r
         read->count++;
     }
     (void)sqlite3_reset(stmt);
-    if (fault == SQLITE_OK && rc == SQLITE_ROW)
-        fault = SQLITE_NOMEM;
-    return rc == SQLITE_DONE ? SQLITE_OK : fault != SQLITE_OK ? fault : rc;
+    return rc == SQLITE_DONE || rc == SQLITE_ROW ? fault : rc;
 }
 
 /* Alarms and jobs of a type that can be found by now: at most .limit rows are looked at. */
@@ -7290,7 +7290,7 @@ static int frn_sqlite_read_due(frn_sqlite *s, frn_conn *c, frn_read *read)
     (void)sqlite3_bind_int64(stmt, 4, read->wake_by_ms);
     (void)sqlite3_bind_int64(stmt, 5, (int64_t)read->limit);
     rc = frn_sqlite_give_alarms(s, stmt, read);
-    read->more = read->count >= read->limit;
+    read->more = read->more || read->count >= read->limit;
     if (rc != SQLITE_OK || read->more)
         return rc;
     stmt = frn_sqlite_of_host(s, c, FRN_STMT_DUE_NEXT, read->type, &rc);
@@ -7330,7 +7330,7 @@ static int frn_sqlite_read_alarm(frn_sqlite *s, frn_conn *c, frn_read *read)
         (void)sqlite3_bind_text(stmt, 3, read->name, -1, SQLITE_STATIC);
         return frn_sqlite_give_alarms(s, stmt, read);
     }
-    for (i = 0; rc == SQLITE_OK && read->count == 0 && i < 2; i++) {
+    for (i = 0; rc == SQLITE_OK && !read->more && i < 2; i++) {
         stmt = frn_sqlite_of_host(s, c, by_id[i], read->id, &rc);
         if (stmt == NULL)
             return rc;
@@ -17665,11 +17665,11 @@ static void frn_due_late(francis_host *h, const frn_sighting *f)
 }
 
 /* A row. Called without the host's lock. */
-static void frn_due_on_alarm(frn_read *read, frn_sighting *f)
+static bool frn_due_on_alarm(frn_read *read, frn_sighting *f)
 {
     frn_due_look_of *look = (frn_due_look_of *)read->user;
     francis_host    *h = look->host;
-    bool             ours = strcmp(f->host, look->own) == 0;
+    bool             ours = strcmp(f->host, look->own) == 0, room;
     frn_due         *e;
 
     frn_lock(h);
@@ -17690,7 +17690,9 @@ static void frn_due_on_alarm(frn_read *read, frn_sighting *f)
             frn_due_free(h, e);
         frn_due_add(h, look->type, &f->a, false);
     }
+    room = frn_due_room(h, look->type);
     frn_unlock(h);
+    return room;
 }
 
 /* A piece of the file. Lock held, given up meanwhile. */
@@ -17886,9 +17888,10 @@ static unsigned frn_due_rank(francis_host *h, const frn_due *e)
     return before;
 }
 
-static void frn_due_on_check(frn_read *read, frn_sighting *f)
+static bool frn_due_on_check(frn_read *read, frn_sighting *f)
 {
     *(frn_sighting *)read->user = *f;
+    return false;
 }
 
 /* The row as it is now. false = it is not there, or has another time. Lock held, given up
@@ -22527,9 +22530,10 @@ static frn_there frn_writes_say(const frn_list *writes, const frn_alarm *key)
     return there;
 }
 
-static void frn_ask_found(frn_read *read, frn_sighting *found)
+static bool frn_ask_found(frn_read *read, frn_sighting *found)
 {
     *(frn_sighting *)read->user = *found;
+    return false;
 }
 
 /* Whether the row is there, for all that this turn can see. dead: only a dead job counts; any
