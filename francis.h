@@ -22,7 +22,7 @@
  *   In exactly one C file define FRANCIS_IMPLEMENTATION before the include; everywhere else include
  *   it as it is. Link: -lsqlite3 -lmbedtls -lmbedx509 -lmbedcrypto -lpthread. The whole program
  *   is examples/counter.c; docs/ has a quick start (quickstart.md), the rules of actors
- *   (actors.md) and of embedding (embedding.md).
+ *   (actors.md), of alarms and jobs (alarms.md, jobs.md) and of embedding (embedding.md).
  *
  * >> 010 CONTENTS
  *
@@ -35,7 +35,7 @@
  *     145 pub.turn               inside a turn
  *     150 pub.call               calls
  *     152 pub.stream             streams
- *     155 pub.durable            state and life of any actor
+ *     155 pub.durable            alarms, jobs; state and life of any actor
  *     160 pub.host               hosts
  *     165 pub.watch              statistics and health
  *     200 impl.head              headers, systems
@@ -46,14 +46,18 @@
  *     260 log                    log
  *     270 ref                    names, ids
  *     300 codec                  the encoding of heads on the wire
+ *     320 schedule               when alarms and jobs are due again: intervals, cron, zones
+ *     330 alarm                  an alarm or job as it is stored, and what is done with one
  *     400 store                  what the runtime wants of a database
  *     410 store.sqlite           SQLite: statements, schema
  *     412 store.sqlite.locks     SQLite: locks that die with a process, proof of life
  *     413 store.sqlite.queue     SQLite: processes that write take turns
  *     414 store.sqlite.open      SQLite: opening
  *     416 store.sqlite.hosts     SQLite: registration, eviction
+ *     418 store.sqlite.alarms    SQLite: rows of alarms and jobs
  *     420 store.sqlite.write     SQLite: writes
  *     430 store.sqlite.commit    SQLite: commits
+ *     438 store.sqlite.due       SQLite: what is due
  *     440 store.sqlite.read      SQLite: reads
  *     500 security               keys, certificates, TLS
  *     520 wire                   frames
@@ -71,6 +75,7 @@
  *     668 remote                 calls on their way to other hosts
  *     670 route                  routing, deadlines
  *     672 answers                what other hosts say
+ *     675 due                    alarms and jobs: found, run, repeated, given up
  *     680 commit                 the committer
  *     690 step                   threads, steps, stopping
  *     700 submit                 calls on their way in
@@ -80,6 +85,7 @@
  *     810 api.call               bodies: calls
  *     815 api.stream             bodies: streams
  *     820 api.durable            bodies: state, halt
+ *     825 api.alarm              bodies: alarms, jobs
  *     830 api.list               bodies: lists
  *     840 api.host               bodies: hosts
  *     850 api.watch              bodies: statistics
@@ -87,8 +93,7 @@
  * >> 020 DOES NOT
  *
  *   - Hosts that share a file call each other only if they have a cluster_key; without one a call
- *     to an actor that lives on another host is answered MOVED, with its address. Alarms and jobs
- *     come next.
+ *     to an actor that lives on another host is answered MOVED, with its address.
  *   - It never exits, never aborts, has no writable globals but the signal handler of francis_run.
  *   - It does not work over NFS, SMB or other network file systems: SQLite's locks do not, and
  *     francis_open refuses them.
@@ -105,6 +110,9 @@
  *   state        what of an actor is stored: a struct that the handler changes in place, or bytes
  *   seal         the end of a turn: what it wrote is fixed and waits to be committed
  *   commit       one database transaction with the sealed turns of many actors
+ *   alarm        something that an actor will do at a time, once or again and again: a row in the
+ *                file, and a turn when it is due
+ *   job          work for an actor that is stored until it is done, or dead after attempts_max
  *   gate         what holds a reply, or a call out of an actor, until what it shows is committed
  *   request id   a name for a piece of work that must be done once, however often it is asked for
  *
@@ -124,6 +132,24 @@
  *      caller is told DEADLINE. Once it is sealed or has flushed, UNKNOWN is the honest answer.
  *   6. instance_size bytes of memory live as long as the activation. They are not stored and not
  *      undone: for caches, tickets, connections.
+ *
+ * >> 045 ALARMS AND JOBS
+ *
+ *   1. Setting an alarm or dispatching a job in a turn is part of the turn: state, alarms and jobs,
+ *      also those of other actors, are committed as one, or nothing is. A job is therefore the way
+ *      to let another actor do what must be done if, and only if, this turn happens.
+ *   2. What is due is run by the host that has its actor, or takes it, as a turn of kind ALARM or
+ *      JOB. That turn's commit also says that the occurrence is over, or when the next one is: its
+ *      effect on the actor happens once, whatever crashes. What the handler does elsewhere may
+ *      happen again: ctx->request_id is the same at each attempt.
+ *   3. A handler that fails has done nothing. It is tried attempts_max times in all, with growing
+ *      pauses that are stored. After that an alarm is given up, a job is kept among the dead ones;
+ *      what repeats goes on with the next time.
+ *   4. Repetition counts from the time that was scheduled. What was missed while no host ran is run
+ *      once, not at all, or one by one: francis_missed.
+ *   5. A handler may take as long as it likes. Nothing has to be renewed: the placement of the
+ *      actor is the lease. An alarm or job that ends its host again and again runs alone, and is
+ *      given up after crashes_max.
  *
  * >> 050 LIFE OF A HOST
  *
@@ -206,6 +232,10 @@
  *   blocked_max              64       BUSY       turns that wait for a call
  *   concurrency_max          none     NO_HOST    active actors of a type
  *   requests_kept_max        64       BUSY       request ids that an actor remembers
+ *   alarms and jobs changed  4096     TOO_LARGE  by one turn
+ *   attempts_max             3        (given up) of an alarm or job; crashes_max 5
+ *   missed_max               1000     (dropped)  occurrences that MISSED_ALL runs late
+ *   repeat                   255 B    INVALID    of an alarm or job
  *   memory_bytes_max         none     NOMEM
  *   hosts_max                none     LOCKED     hosts that live on a file
  *   table_prefix             32 B     INVALID
