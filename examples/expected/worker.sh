@@ -154,7 +154,7 @@ ask 200 '{}' -X DELETE "$A/job/myactor/fay/$job"
 refused 404 not_found not_run "$B/job/$job"
 refused 404 not_found not_run -X POST "$B/job/$job/retry"
 refused 404 not_found not_run -X POST "$B/job/$job/again"
-refused 404 unknown_method not_run -X POST $A/job/myactor/fay/frob
+refused 404 unknown_method failed -X POST $A/job/myactor/fay/frob
 refused 400 bad_input not_run -d '{"cron":"@daily","interval":"1h"}' $A/job/myactor/fay/increment
 refused 400 invalid not_run -d '{"cron":"0 0 30 2 *"}' $A/job/myactor/fay/increment
 curl -s -S -m 60 -X POST $A/invoke/myactor/gus/schedule-job >"$scratch/job"
