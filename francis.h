@@ -17847,7 +17847,8 @@ static void frn_due_call(francis_host *h, frn_due *e)
     e->settled = FRN_SETTLED_NOT;
     if (ok)
         ok = (c->target = frn_buf_text(&h->mem, actor)) != NULL;
-    if (ok && e->a.kind == FRN_KIND_JOB && name[1] != '/')
+    if (ok && e->a.kind == FRN_KIND_JOB && name[1] != '/'       /* else each occurrence is work */
+        && frn_alarm_get(&e->a, FRN_TEXT_REPEAT)[0] == '\0')
         ok = (c->request_id = frn_buf_text(&h->mem, name + 1)) != NULL;
     if (!ok) {
         if (c != NULL)
