@@ -22392,11 +22392,14 @@ static francis_result frn_wish_time(const frn_ask *ask, const frn_wish *w, frn_r
     if (result != FRANCIS_OK)
         return frn_ask_refuse(ask, result, "repeat: %s", error);
     r->a.due_ms = w->due_ms != 0 ? w->due_ms : frn_add_time(now_ms, w->delay_ms);
-    if (w->due_ms == 0 && w->delay_ms == 0 && frn_schedule_is_cron(s))
+    r->a.anchor_ms = r->a.due_ms;
+    if (w->due_ms == 0 && w->delay_ms == 0 && frn_schedule_is_cron(s)) {
         r->a.due_ms = frn_schedule_next(s, now_ms, now_ms);
+        r->a.anchor_ms = 0;         /* cron asks for none: the same whenever it is set again */
+    }
     if (r->a.due_ms > FRN_TIME_MAX)
         return frn_ask_refuse(ask, FRANCIS_ERR_INVALID, "it would be due after the year 9999");
-    r->a.wake_ms = r->a.anchor_ms = r->a.due_ms;
+    r->a.wake_ms = r->a.due_ms;
     r->a.until_ms = w->until_ms;
     r->look_ms = frn_alarm_look_ms(s, r->a.due_ms);
     return FRANCIS_OK;
