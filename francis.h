@@ -4533,7 +4533,7 @@ static const char *const frn_sqlite_sql[FRN_STMT_END] = {
     "SELECT actor_state_data FROM @actor_state WHERE actor_type = ?1 AND actor_id = ?2"
     " AND (actor_state_expiration_time IS NULL OR actor_state_expiration_time > ?3)",
     /* ALARM_SET: one that says the same is left alone */
-    FRN_ROW_COLUMNS " VALUES(?3, ?1, ?2, ?4, ?5, ?6, ?7, ?8, 'alarm', NULL, ?9, ?10, ?5, ?5, ?11,"
+    FRN_ROW_COLUMNS " VALUES(?3, ?1, ?2, ?4, ?5, ?6, ?7, ?8, 'alarm', NULL, ?9, ?10, ?5, ?16, ?11,"
     " ?13, 0, 0, 0) ON CONFLICT(actor_type, actor_id, alarm_name) DO UPDATE SET"
     " alarm_id = excluded.alarm_id, alarm_due_time = excluded.alarm_due_time,"
     " alarm_interval = excluded.alarm_interval, alarm_ttl_time = excluded.alarm_ttl_time,"
@@ -4551,8 +4551,8 @@ static const char *const frn_sqlite_sql[FRN_STMT_END] = {
     "DELETE FROM @alarms WHERE actor_type = ?1 AND actor_id = ?2 AND alarm_name = ?3"
     " AND alarm_kind = 'alarm'",
     /* JOB_DISPATCH: unless its request id was answered already */
-    FRN_ROW_COLUMNS " SELECT ?3, ?1, ?2, ?4, ?5, ?6, ?7, ?8, 'job', ?12, ?9, ?10, ?5, ?5, ?11, ?13,"
-    " 0, 0, 0 WHERE NOT EXISTS (SELECT 1 FROM @ext_requests WHERE actor_type = ?1 AND actor_id = ?2"
+    FRN_ROW_COLUMNS " SELECT ?3, ?1, ?2, ?4, ?5, ?6, ?7, ?8, 'job', ?12, ?9, ?10, ?5, ?16, ?11,"
+    " ?13, 0, 0, 0 WHERE NOT EXISTS (SELECT 1 FROM @ext_requests WHERE actor_type = ?1 AND actor_id = ?2"
     " AND request_id = ?14 AND expires > ?15) ON CONFLICT(actor_type, actor_id, alarm_name)"
     " DO NOTHING",
     /* JOB_FIND, REQUEST_FIND */
@@ -6131,7 +6131,7 @@ static int frn_sqlite_change(frn_sqlite *s, frn_part *part, sqlite3_stmt *stmt, 
     return rc;
 }
 
-/* The row of a SET or a DISPATCH: ?1 to ?13. */
+/* The row of a SET or a DISPATCH: ?1 to ?13, ?16. */
 static int frn_sqlite_bind_row(sqlite3_stmt *stmt, const frn_record *r)
 {
     const frn_alarm *a = &r->a;
@@ -6154,6 +6154,7 @@ static int frn_sqlite_bind_row(sqlite3_stmt *stmt, const frn_record *r)
     (void)sqlite3_bind_int64(stmt, 11, frn_alarm_policy(a));
     (void)sqlite3_bind_text(stmt, 12, frn_alarm_get(a, FRN_TEXT_METHOD), -1, SQLITE_STATIC);
     (void)sqlite3_bind_int64(stmt, 13, (int64_t)a->hash);
+    (void)sqlite3_bind_int64(stmt, 16, a->anchor_ms);
     return rc;
 }
 
