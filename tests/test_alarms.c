@@ -372,11 +372,12 @@ static francis_result set_for_list(francis_ctx *ctx, void *arg)
     for (unsigned t = 0; t < COUNT(list_types); t++)
         for (unsigned i = 0; i < COUNT(ids); i++)
             for (unsigned k = 0; k < 13; k++, n++) {
-                francis_alarm a = { .type = listed[n].part[0], .id = listed[n].part[1], .name = listed[n].part[2],
-                                    .due_ms = DUE_FAR, .data = listed[n].part[2] };
-                (void)snprintf(listed[n].part[0], 32, "%s", list_types[t]);
-                (void)snprintf(listed[n].part[1], 32, "%s", ids[i]);
-                (void)snprintf(listed[n].part[2], 32, "%s%u", k % 3 == 0 ? "n" : k % 3 == 1 ? "N" : "!",
+                key          *l = &listed[n];
+                francis_alarm a = { .type = l->part[0], .id = l->part[1], .name = l->part[2],
+                                    .due_ms = DUE_FAR, .data = l->part[2] };
+                (void)snprintf(l->part[0], 32, "%s", list_types[t]);
+                (void)snprintf(l->part[1], 32, "%s", ids[i]);
+                (void)snprintf(l->part[2], 32, "%s%u", k % 3 == 0 ? "n" : k % 3 == 1 ? "N" : "!",
                                k * 7 % 13);
                 a.size = strlen(a.data);
                 if (francis_alarm_set(ctx, &a, NULL) != FRANCIS_OK)
@@ -566,7 +567,8 @@ static void test_turns(void **state)
         bool           x, y, b;     /* are there afterwards */
         int64_t        n;
     } list[] = {
-        { "all together", { { { 's', &own_x, 0 }, { 's', &of_b, 0 }, { '+', NULL, 0 } }, .end = FRANCIS_OK },
+        { "all together", { { { 's', &own_x, 0 }, { 's', &of_b, 0 }, { '+', NULL, 0 } },
+                            .end = FRANCIS_OK },
           FRANCIS_OK, true, false, true, 1 },
         { "a failure", { { { 's', &own_y, 0 }, { 'd', &own_x, 0 }, { 'd', &of_b, 0 },
                            { '+', NULL, 0 } }, .end = FRANCIS_ERR_USER },
@@ -578,7 +580,8 @@ static void test_turns(void **state)
         { "delete twice", { { { 'd', &own_x, 0 }, { 'd', &own_x, FRANCIS_ERR_NOT_FOUND },
                               { '+', NULL, 0 } }, .end = FRANCIS_OK },
           FRANCIS_OK, false, false, true, 2 },
-        { "not there", { { { 'd', &own_y, FRANCIS_ERR_NOT_FOUND }, { '+', NULL, 0 } }, .end = FRANCIS_OK },
+        { "not there", { { { 'd', &own_y, FRANCIS_ERR_NOT_FOUND }, { '+', NULL, 0 } },
+                         .end = FRANCIS_OK },
           FRANCIS_OK, false, false, true, 3 },
         { "what is committed", { { { 's', &own_x, 0 }, { 'l', &own_x, FRANCIS_ERR_NOT_FOUND },
                                    { 'l', &of_b, 0 }, { 'd', &of_b, 0 }, { 'l', &of_b, 0 } },
@@ -594,7 +597,8 @@ static void test_turns(void **state)
         { "a purge", { { { 's', &of_b, 0 }, { 'p', NULL, 0 } }, .end = FRANCIS_OK },
           FRANCIS_OK, false, false, true, 0 },
         { "a purge, then set", { { { 's', &own_y, 0 }, { 'p', NULL, 0 }, { 's', &own_x, 0 },
-                                   { '+', NULL, 0 } }, .end = FRANCIS_OK },
+                                   { '+', NULL, 0 } },
+                            .end = FRANCIS_OK },
           FRANCIS_OK, true, false, true, 1 },
         { "a purge that fails", { { { 'p', NULL, 0 } }, .end = FRANCIS_ERR_USER },
           FRANCIS_ERR_USER, true, false, true, 1 },
@@ -1016,7 +1020,7 @@ static void test_slow_handler(void **state)
     ta_close();
 }
 
-/* Would catch: an occurrence that has the number of another, which would make its work seem done. */
+/* Would catch: an occurrence that has the number of another, so that its work seems done. */
 static void test_request_ids(void **state)
 {
     (void)state;
@@ -2094,7 +2098,7 @@ static void test_database_busy(void **state)
     ta_close();
 }
 
-/* Would catch: a row that cannot be read and stops all others, is run for ever, or ends the host. */
+/* Would catch: a row that cannot be read and stops all others, runs for ever, or ends the host. */
 static void test_corrupt_row(void **state)
 {
     (void)state;
