@@ -1170,6 +1170,7 @@ static void test_back_off(void **state)
     (void)state;
     due_open(patient);
     atomic_store(&f.left, 1000000);
+    (void)memset(last, 0, sizeof last);
     for (unsigned i = 0; i < actors; i++) {
         char id[16];
         (void)snprintf(id, sizeof id, "%u", i);

@@ -553,7 +553,8 @@ static void test_where(void **state)
     set(near.ctx, "there", "x", (task){ 2, ADDS, 0, 0 }, (francis_alarm){ .delay_ms = 10 });
     dispatch(near.ctx, "there", (task){ 3, ADDS, 0, 0 }, (francis_job){ .delay_ms = 10 }, NULL);
     set(near.ctx, "here", "x", (task){ 4, ADDS, 0, 0 }, (francis_alarm){ .delay_ms = 10 });
-    set(near.ctx, "doomed later", "x", (task){ 6, ADDS, 0, 0 }, (francis_alarm){ .delay_ms = 3000 });
+    set(near.ctx, "doomed later", "x", (task){ 6, ADDS, 0, 0 },
+        (francis_alarm){ .delay_ms = 3000 });
     hosts_until(count_of(path, "nowhere", 1) == 1 && count_of(path, "there", 2) == 1 &&
                 count_of(path, "there", 3) == 1 && count_of(path, "here", 4) == 1);
     assert_int_equal(atomic_load(&all->pid[2]), far[0].pid);
@@ -569,7 +570,7 @@ static void test_where(void **state)
     hosts_near_close(&near);
 }
 
-/* Would catch: a job elsewhere that cannot be cancelled once it runs, or that counts nevertheless. */
+/* Would catch: a job elsewhere that cannot be cancelled once it runs, or counts nevertheless. */
 static void test_cancel_elsewhere(void **state)
 {
     char              path[512], id[40];
@@ -882,8 +883,8 @@ static void add_alarms(const char *path, int64_t count, int64_t due_ms, int64_t 
                    (long long)count - 1, prefix, prefix, (long long)due_ms, (long long)every, data,
                    (long long)due_ms, (long long)every);
     raw_exec(db, sql);
-    assert_int_equal(raw_int(db, "SELECT count(*) FROM francis_alarms WHERE actor_id GLOB ?1 || '*'",
-                             prefix, NULL), count);
+    assert_int_equal(raw_int(db, "SELECT count(*) FROM francis_alarms"
+                                 " WHERE actor_id GLOB ?1 || '*'", prefix, NULL), count);
     (void)sqlite3_close(db);
 }
 
