@@ -247,7 +247,7 @@ install_deps() {
             build) need="$need gcc libc6-dev libsqlite3-dev libmbedtls-dev" ;;
             examples) want="$want libmicrohttpd-dev" ;;
             test) need="$need gcc g++ libc6-dev libsqlite3-dev libmbedtls-dev libcmocka-dev"
-                want="$want libmicrohttpd-dev curl"
+                want="$want libmicrohttpd-dev curl tzdata"
                 want="$want clang gcc-multilib musl-tools libclang-rt-dev" ;;
             lint) need="$need clang-format cppcheck shellcheck" want="$want clang-tidy" ;;
             esac
@@ -265,7 +265,7 @@ install_deps() {
             build) need="$need gcc musl-dev sqlite-dev mbedtls-dev" ;;
             examples) want="$want libmicrohttpd-dev" ;;
             test) need="$need gcc g++ musl-dev sqlite-dev mbedtls-dev cmocka-dev"
-                want="$want libmicrohttpd-dev curl clang compiler-rt coreutils" ;;
+                want="$want libmicrohttpd-dev curl tzdata clang compiler-rt coreutils" ;;
             lint) need="$need clang-extra-tools cppcheck shellcheck" ;;
             esac
         done
@@ -278,7 +278,7 @@ install_deps() {
             build) need="$need gcc sqlite-devel mbedtls-devel" ;;
             examples) want="$want libmicrohttpd-devel" ;;
             test) need="$need gcc gcc-c++ sqlite-devel mbedtls-devel libcmocka-devel"
-                want="$want libmicrohttpd-devel curl"
+                want="$want libmicrohttpd-devel curl tzdata"
                 want="$want clang compiler-rt libasan libubsan libtsan glibc-devel.i686 musl-gcc" ;;
             lint) need="$need clang-tools-extra cppcheck ShellCheck" ;;
             esac
@@ -333,6 +333,7 @@ missing() {
         missing examples
         can_build cmocka.h -lcmocka || say "cmocka"
         have curl || say "curl (optional)"
+        [ -d /usr/share/zoneinfo ] || say "the time zone database (optional)"
         [ -n "${CC:-}" ] || have clang || say "clang (optional)"
         cxx=$(cxx_of "$(plain_cc)")
         have "${cxx%% *}" || say "a C++ compiler (optional)" ;;
