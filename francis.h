@@ -22313,15 +22313,28 @@ typedef struct frn_wish {
     const char *repeat;
 } frn_wish;
 
+static francis_result frn_wish_name(const frn_ask *ask, const char *what, const char *name)
+{
+    const char *fault = frn_name_fault(name);
+
+    if (fault == NULL)
+        return FRANCIS_OK;
+    return name == NULL || name[0] == '\0'
+        ? frn_ask_refuse(ask, FRANCIS_ERR_INVALID, "the %s %s", what, fault)
+        : frn_ask_refuse(ask, FRANCIS_ERR_INVALID, "the %s '%.100s' %s", what, name, fault);
+}
+
 static francis_result frn_wish_names(const frn_ask *ask, const frn_wish *w, const char *called)
 {
-    const char     *name = w->name != NULL ? w->name : "";
-    const char     *what = "", *fault = frn_names_fault(w->type, w->id, name, &what);
     const frn_type *type;
+    francis_result  r = frn_wish_name(ask, "type", w->type);
 
-    if (fault != NULL)
-        return frn_ask_refuse(ask, FRANCIS_ERR_INVALID, "the %s %s",
-                              strcmp(what, "method") == 0 ? called : what, fault);
+    if (r == FRANCIS_OK)
+        r = frn_wish_name(ask, "id", w->id);
+    if (r == FRANCIS_OK)
+        r = frn_wish_name(ask, called, w->name);
+    if (r != FRANCIS_OK)
+        return r;
     if (frn_name_reserved(w->type))
         return frn_ask_refuse(ask, FRANCIS_ERR_RESERVED, "type '%s' is francis's own", w->type);
     type = frn_type_find(ask->host, w->type);
@@ -22393,6 +22406,8 @@ static francis_result frn_wish_time(const frn_ask *ask, const frn_wish *w, frn_r
     if (result != FRANCIS_OK)
         return frn_ask_refuse(ask, result, "repeat: %s", error);
     r->a.due_ms = w->due_ms != 0 ? w->due_ms : frn_add_time(now_ms, w->delay_ms);
+    if (w->due_ms == 0 && w->delay_ms == 0 && w->repeat != NULL && strchr(w->repeat, '@') != NULL)
+        r->a.due_ms = frn_schedule_next(s, now_ms, now_ms);     /* "@every 1h": in an hour */
     r->a.anchor_ms = r->a.due_ms;
     if (w->due_ms == 0 && w->delay_ms == 0 && frn_schedule_is_cron(s)) {
         r->a.due_ms = frn_schedule_next(s, now_ms, now_ms);
@@ -22777,14 +22792,13 @@ static francis_result frn_job_dispatch_locked(const frn_ask *ask, const frn_wish
                                               const char *key)
 {
     frn_record    *r;
-    const char    *fault;
     char           id[FRN_UUID_SIZE];
     francis_result result = frn_ask_check(ask);
 
     if (result == FRANCIS_OK)
         result = frn_wish_names(ask, w, "method");
-    if (result == FRANCIS_OK && key != NULL && (fault = frn_name_fault(key)) != NULL)
-        result = frn_ask_refuse(ask, FRANCIS_ERR_INVALID, "the request_id %s", fault);
+    if (result == FRANCIS_OK && key != NULL)
+        result = frn_wish_name(ask, "request_id", key);
     if (result == FRANCIS_OK)
         result = frn_wish_handler(ask, w, FRN_KIND_JOB);
     if (result == FRANCIS_OK)
@@ -22937,7 +22951,9 @@ static bool frn_cursor_parse(francis_list_kind what, const char *cursor, frn_pag
         cursor += size + (slash != NULL);
     }
     p->has_key = true;
-    return keys == 3 || strchr(p->key[keys - 1], '/') == NULL;
+    if (what == FRANCIS_LIST_JOBS)  /* their keys begin with it, or are those of others */
+        return true;
+    return strchr(p->key[keys - 1], '/') == NULL;
 }
 
 static francis_result frn_list_fail(francis_list *list, francis_result r, const char *error)
