@@ -7530,14 +7530,17 @@ static void frn_page_sql_add(char *sql, size_t size, const char *format, ...)
     va_end(args);
 }
 
+/* Its key, as a list of columns. */
+static void frn_page_sql_key(const frn_page_sql *p, char *sql, size_t size)
+{
+    int i;
+
+    for (i = 0; i < 3 && p->key[i] != NULL; i++)
+        frn_page_sql_add(sql, size, "%s%s", i > 0 ? ", " : "", p->key[i]);
+}
+
 static void frn_page_sql_make(const frn_read *read, const frn_page_sql *p, char *sql, size_t size)
 {
-    static const char *const order[3] = { "%s", "%s, %s", "%s, %s, %s" };
-    static const char *const after[3] = { " AND %s > ?1", " AND (%s, %s) > (?1, ?2)",
-                                          " AND (%s, %s, %s) > (?1, ?2, ?3)" };
-    const char *const *key = p->key;
-    int                keys = key[1] == NULL ? 0 : key[2] == NULL ? 1 : 2;
-
     sql[0] = '\0';
     frn_page_sql_add(sql, size, "SELECT %s, %s FROM %s WHERE %s", p->select,
                      read->with_data && p->data != NULL ? p->data : "NULL", p->from, p->where);
@@ -7547,10 +7550,14 @@ static void frn_page_sql_make(const frn_read *read, const frn_page_sql *p, char 
         frn_page_sql_add(sql, size, " AND %s = ?6", p->id);
     if (read->name != NULL && p->name != NULL)
         frn_page_sql_add(sql, size, " AND %s = ?7", p->name);
-    if (read->after[0] != NULL)
-        frn_page_sql_add(sql, size, after[keys], key[0], key[1], key[2]);
+    if (read->after[0] != NULL) {
+        frn_page_sql_add(sql, size, " AND (");
+        frn_page_sql_key(p, sql, size);
+        frn_page_sql_add(sql, size, ") > (?1%s%s)", p->key[1] != NULL ? ", ?2" : "",
+                         p->key[2] != NULL ? ", ?3" : "");
+    }
     frn_page_sql_add(sql, size, " ORDER BY ");
-    frn_page_sql_add(sql, size, order[keys], key[0], key[1], key[2]);
+    frn_page_sql_key(p, sql, size);
     frn_page_sql_add(sql, size, " LIMIT ?8");
 }
 
@@ -17241,7 +17248,7 @@ static int64_t frn_due_backoff_ms(francis_host *h, const frn_type *type, uint32_
     return (int64_t)((double)type->desc.retry_delay_ms * factor * frn_due_random(h, 0.9, 1.1)) + 1;
 }
 
-static void frn_due_log(francis_host *h, const frn_due *e, int id, francis_result r,
+static void frn_due_log(francis_host *h, const frn_due *e, uint32_t id, francis_result r,
                         const char *what, const char *text)
 {
     const char *name = frn_alarm_get(&e->a, e->a.kind == FRN_KIND_ALARM ? FRN_TEXT_NAME
@@ -17309,7 +17316,8 @@ static void frn_due_failed(francis_host *h, frn_due *e, francis_result r, const 
         frn_due_give_up(h, e, r, text);
         return;
     }
-    frn_due_log(h, e, job ? FRN_LOG_job_failed : FRN_LOG_alarm_failed, r, "has failed", text);
+    frn_due_log(h, e, job ? (uint32_t)FRN_LOG_job_failed : (uint32_t)FRN_LOG_alarm_failed, r,
+                "has failed", text);
     h->stats.jobs_retried += job;
     frn_due_try_again(h, e, frn_due_backoff_ms(h, e->type, e->a.attempts), text);
 }
@@ -17336,7 +17344,7 @@ static void frn_due_hindered(francis_host *h, frn_due *e, francis_result r, cons
     frn_log(&h->log, FRN_LOG_alarm_postponed, r, e->type->desc.type,
             frn_alarm_get(&e->a, FRN_TEXT_ACTOR), "'%s' has to wait: %s",
             frn_alarm_get(&e->a, FRN_TEXT_NAME), text);
-    at += wait < FRN_INFRA_MOST_MS ? wait : FRN_INFRA_MOST_MS;
+    at += wait < FRN_INFRA_MOST_MS ? wait : (int64_t)FRN_INFRA_MOST_MS;
     e->failures++;
     e->sure = e->ranked = false;
     if (r == FRANCIS_ERR_NOMEM || r == FRANCIS_ERR_BUSY || r == FRANCIS_ERR_NO_HOST) {
@@ -18176,7 +18184,7 @@ static void frn_due_arm(francis_host *h)
     }
     in = at == INT64_MAX ? FRN_NEVER : at <= wall ? 0 : at - wall;
     if (in != FRN_NEVER || h->store->shared)    /* the clock may be set, the file be changed */
-        in = in > FRN_LOOK_POLL_MS ? FRN_LOOK_POLL_MS : in;
+        in = in > FRN_LOOK_POLL_MS ? (int64_t)FRN_LOOK_POLL_MS : in;
     frn_timer_set(h, &h->due_timer,
                   in == FRN_NEVER ? FRN_NEVER : frn_add_time(frn_now_ns(h), frn_ms_to_ns(in)));
 }
@@ -22661,7 +22669,7 @@ static francis_result frn_alarm_set_locked(const frn_ask *ask, const frn_wish *w
     r->a.kind = FRN_KIND_ALARM;
     r->a.missed = alarm->missed;
     r->a.missed_max = alarm->missed != FRANCIS_MISSED_ALL ? 0
-                    : alarm->missed_max != 0 ? alarm->missed_max : FRN_MISSED_MOST;
+                    : alarm->missed_max != 0 ? alarm->missed_max : (uint32_t)FRN_MISSED_MOST;
     r->a.wait_for_clock = alarm->wait_for_clock;
     result = frn_wish_row(ask, w, NULL, r);
     if (result == FRANCIS_OK)
