@@ -12673,6 +12673,7 @@ typedef struct frn_turn {
     frn_answer     *answers, **answers_last;
     frn_list        records;        /* alarms and jobs that it changes */
     uint32_t        records_count;
+    int64_t         granted_ns;     /* of an alarm or job: its actor is free for it since then */
     frn_due        *due;            /* what it runs for, until it is sealed or lost */
     frn_buf        *due_texts, *due_error, *due_id;
     char            job_id[FRN_UUID_SIZE];
@@ -12838,7 +12839,8 @@ struct francis_host {
 
     frn_map           dues;
     size_t            dues_bytes;
-    uint32_t          firing;       /* alarms and jobs under way */
+    uint32_t          firing, firing_most;  /* alarms and jobs under way, and how many may be */
+    int64_t           firing_cut_ns;        /* when that was made less */
     uint32_t          wakes;        /* types that have handlers of such */
     bool              due_run_due, due_looking, due_look_due;
     bool              due_alone;    /* a suspicious one runs, */
@@ -14816,6 +14818,23 @@ static void frn_turn_take_call(frn_turn *t, frn_call *c)
     c->state = FRN_CALL_RUNNING;
 }
 
+enum {
+    FRN_FIRING_FIRST = 256, FRN_FIRING_LEAST = 32, FRN_FIRING_MOST = 1024,
+    FRN_FIRING_SLOW_MS = 200        /* so long one may wait for a thread */
+};
+
+/* As many are under way as can be run: more when they begin at once, less when they have to wait
+ * for threads, for then other hosts may have some. */
+static void frn_due_pace(francis_host *h, const frn_turn *t)
+{
+    if (t->started_ns - t->granted_ns < FRN_FIRING_SLOW_MS * FRN_MS) {
+        h->firing_most += h->firing_most < FRN_FIRING_MOST;
+    } else if (t->granted_ns >= h->firing_cut_ns && h->firing_most > FRN_FIRING_LEAST) {
+        h->firing_most -= h->firing_most / 4;       /* once for all that have waited */
+        h->firing_cut_ns = t->started_ns;
+    }
+}
+
 /* An alarm or a job begins. What the handler sees of it outlives the occurrence. */
 static bool frn_turn_take_due(francis_host *h, frn_turn *t, frn_call *c)
 {
@@ -14823,6 +14842,7 @@ static bool frn_turn_take_due(francis_host *h, frn_turn *t, frn_call *c)
     char     text[FRN_UUID_SIZE + 24];
 
     t->due = e;
+    t->granted_ns = frn_now_ns(h);
     t->patient = true;
     t->due_texts = frn_buf_ref(e->a.texts);
     t->due_error = frn_buf_ref(e->a.error);
@@ -15772,6 +15792,8 @@ static void frn_turn_run(francis_host *h, frn_turn *t)
     t->in_handler = true;
     if (!t->inline_run || !t->type->desc.nonblocking)
         t->started_ns = frn_now_ns(h);
+    if (t->due != NULL && !t->suspended)
+        frn_due_pace(h, t);
     frn_list_push(&h->running, &t->running_link);
     if (t->suspended) {
         t->suspended = false;
@@ -16994,11 +17016,10 @@ static void frn_remote_failed(francis_host *h, const frn_net_event *e)
 
 enum {
     FRN_NEAR_MS        = 2000,      /* so far ahead they are in memory, */
-    FRN_NEAR_MOST      = 4096,      /* so many, */
+    FRN_NEAR_MOST      = 8192,      /* so many, */
     FRN_NEAR_BYTES     = 16 * 1024 * 1024,      /* and with so much data */
-    FRN_LOOK_ROWS      = 256,       /* of a type, in one read */
+    FRN_LOOK_ROWS      = 512,       /* of a type, in one read */
     FRN_LOOK_POLL_MS   = 1000,      /* whether others have changed the file */
-    FRN_FIRING_MOST    = 256,       /* under way at a time */
     FRN_RANK_MS        = 200,       /* between two hosts that try */
     FRN_LATE_MS        = 5000,      /* after that the host that has the actor is suspected */
     FRN_ALONE_MS       = 1000,      /* a suspicious one waits for so long to be alone */
@@ -18104,7 +18125,7 @@ static void frn_due_fire_all(francis_host *h)
     frn_list *from = h->due_turn != NULL ? &h->due_turn->order : h->type_order.next, *l = from;
     bool      any = false;
 
-    while (h->firing < FRN_FIRING_MOST && h->phase == FRN_HOST_RUNNING && !h->rejoin) {
+    while (h->firing < h->firing_most && h->phase == FRN_HOST_RUNNING && !h->rejoin) {
         frn_due *e = l != &h->type_order ? frn_due_first(FRN_OF(frn_type, order, l), now_ms) : NULL;
         if (e != NULL)
             frn_due_fire(h, e, now_ms);
@@ -18173,7 +18194,7 @@ static void frn_due_arm(francis_host *h)
         int64_t         look = type->look_next_ms;
         if (!type->wakes)
             continue;
-        if (type->due.count > 0 && type->due.items[1]->at_ns < at && h->firing < FRN_FIRING_MOST)
+        if (type->due.count > 0 && type->due.items[1]->at_ns < at && h->firing < h->firing_most)
             at = type->due.items[1]->at_ns;
         if (type->stalled)
             continue;               /* there is room when one of those that are known has gone */
@@ -23357,6 +23378,7 @@ static void frn_host_init_lists(francis_host *h)
     h->identity_timer.fire = frn_identity_on_timer;
     h->spread_timer.fire = frn_spread_on_timer;
     h->due_timer.fire = frn_due_on_timer;
+    h->firing_most = FRN_FIRING_FIRST;
     h->on_net = frn_net_pump;
     h->on_call_timer = frn_call_on_timer;
     h->on_turn_timer = frn_turn_on_timer;
