@@ -14839,7 +14839,7 @@ static void frn_due_pace(francis_host *h, const frn_turn *t)
 static bool frn_turn_take_due(francis_host *h, frn_turn *t, frn_call *c)
 {
     frn_due *e = c->due;
-    char     text[FRN_UUID_SIZE + 24];
+    char     text[FRN_UUID_SIZE + 32];
 
     t->due = e;
     t->granted_ns = frn_now_ns(h);
@@ -14847,7 +14847,8 @@ static bool frn_turn_take_due(francis_host *h, frn_turn *t, frn_call *c)
     t->due_texts = frn_buf_ref(e->a.texts);
     t->due_error = frn_buf_ref(e->a.error);
     memcpy(t->job_id, e->a.id, sizeof t->job_id);
-    (void)snprintf(text, sizeof text, "%s@%lld", e->a.id, (long long)e->a.due_ms);
+    (void)snprintf(text, sizeof text, "%s@%lld%s", e->a.id, (long long)e->a.due_ms,
+                   e->a.kind == FRN_KIND_HOOK ? ":failed" : "");
     if (t->request_id == NULL && (t->due_id = frn_buf_text(&h->mem, text)) == NULL)
         return false;
     if (t->request_id == NULL)
@@ -17254,7 +17255,7 @@ static void frn_due_write(francis_host *h, frn_due *e, frn_record *r)
 
 static double frn_due_random(francis_host *h, double from, double to)
 {
-    h->random = frn_hash(h->random, &h->random, sizeof h->random);
+    h->random = frn_hash(h->random, "due", 3);
     return from + (to - from) * (double)(h->random >> 11) / 9007199254740992.0;
 }
 
@@ -18291,12 +18292,14 @@ static void frn_due_free_all(francis_host *h)
 /* Whether it runs here now. */
 static bool frn_due_runs(francis_host *h, const char *type, const char *actor, const char *name)
 {
-    const frn_due *e;
-    bool           runs;
+    const frn_due  *e;
+    const frn_call *c;
+    bool            runs;
 
     frn_lock(h);
     e = frn_due_find(h, type, actor, name);
-    runs = e != NULL && e->state == FRN_DUE_FIRING;
+    c = e != NULL && e->state == FRN_DUE_FIRING ? frn_call_find(h, e->call) : NULL;
+    runs = c != NULL && (c->state == FRN_CALL_RUNNING || c->state == FRN_CALL_GATED);
     frn_unlock(h);
     return runs;
 }
