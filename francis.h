@@ -4223,6 +4223,7 @@ typedef struct frn_write {
     size_t        records_bytes;
     /* CLAIM: in, out */
     int64_t       idle_timeout_ms;
+    bool          suspects;         /* out: alarms or jobs may have ended the host that had it */
     frn_request  *found_requests;   /* with refs 1, in a list */
     bool          found;            /* there is a state: .state, .expires_ms, .version */
     frn_buf      *owner;            /* refused: who has the actor: id, NUL, address, NUL */
@@ -5978,7 +5979,7 @@ static francis_result frn_sqlite_join(frn_store *store, frn_join *join, char *er
 
 /* Inside a transaction: a thousand placements of evicted hosts, and those hosts of which nothing is
  * left. */
-static int frn_sqlite_sweep_evicted(frn_sqlite *s, bool *more)
+static int frn_sqlite_sweep_evicted(frn_sqlite *s, bool *more, bool *suspects)
 {
     static const frn_stmt all[] = { FRN_STMT_SWEEP_SUSPECTS, FRN_STMT_SWEEP_PLACEMENTS,
                                     FRN_STMT_SWEEP_TYPES, FRN_STMT_SWEEP_HOSTS,
@@ -5995,6 +5996,8 @@ static int frn_sqlite_sweep_evicted(frn_sqlite *s, bool *more)
             (void)sqlite3_bind_int64(stmt, 2, frn_plat_wall_ms(s->base.plat));
         if (stmt != NULL && rc == SQLITE_OK)
             rc = frn_sqlite_once(stmt);
+        if (i == 0 && rc == SQLITE_OK)
+            *suspects = *suspects || sqlite3_changes(s->conn[0].db) > 0;
         if (i == 1 && rc == SQLITE_OK)
             *more = *more || sqlite3_changes(s->conn[0].db) >= FRN_SWEEP_ROWS;
     }
@@ -6004,14 +6007,14 @@ static int frn_sqlite_sweep_evicted(frn_sqlite *s, bool *more)
 /* It ends as if it had been evicted; what that leaves behind goes at once, if it is not much. */
 static int frn_sqlite_withdraw(frn_sqlite *s, const char *host_id)
 {
-    bool more = false;
+    bool more = false, suspects = false;
     int  rc = frn_sqlite_execf(s, s->conn[0].db,
                                "UPDATE @ext_hosts SET evicted = 1 WHERE host_id = %Q;"
                                " UPDATE @hosts SET host_address = 'evicted ' || host_id"
                                " WHERE host_id = %Q", host_id, host_id);
 
     if (rc == SQLITE_OK)
-        rc = frn_sqlite_sweep_evicted(s, &more);
+        rc = frn_sqlite_sweep_evicted(s, &more, &suspects);
     return rc == SQLITE_OK ? frn_sqlite_exec(s, s->conn[0].db, "COMMIT") : rc;
 }
 
@@ -6416,7 +6419,7 @@ static int frn_sqlite_write_records(frn_sqlite *s, frn_part *part, frn_write *w,
 }
 
 /* The host that had this actor has ended: what was due then may have ended it. */
-static int frn_sqlite_suspect_alarms(frn_sqlite *s, const frn_part *part, const frn_write *w)
+static int frn_sqlite_suspect_alarms(frn_sqlite *s, const frn_part *part, frn_write *w)
 {
     int           rc = SQLITE_OK;
     sqlite3_stmt *stmt = frn_sqlite_keyed(s, &s->conn[0], FRN_STMT_SUSPECTS, w->type, w->id, &rc);
@@ -6424,7 +6427,9 @@ static int frn_sqlite_suspect_alarms(frn_sqlite *s, const frn_part *part, const 
     if (stmt == NULL)
         return rc;
     (void)sqlite3_bind_int64(stmt, 3, part->now_ms);
-    return frn_sqlite_once(stmt);
+    rc = frn_sqlite_once(stmt);
+    w->suspects = rc == SQLITE_OK && sqlite3_changes(s->conn[0].db) > 0;
+    return rc;
 }
 
 /* Whether another host has the actor, or had it: its row is there. */
@@ -6748,7 +6753,7 @@ static int frn_sqlite_write_sweep(frn_sqlite *s, frn_part *part, frn_write *w)
     for (which = FRN_STMT_SWEEP_VERSIONS; rc == SQLITE_OK && which <= FRN_STMT_SWEEP_REQUESTS;
          which = (frn_stmt)(which + 1))
         rc = frn_sqlite_sweep_some(s, which, w);
-    return rc == SQLITE_OK ? frn_sqlite_sweep_evicted(s, &w->more) : rc;
+    return rc == SQLITE_OK ? frn_sqlite_sweep_evicted(s, &w->more, &w->suspects) : rc;
 }
 
 /* Challenges another host, or evicts it if it has ended or has not answered. EXISTS: it stands;
@@ -17700,6 +17705,40 @@ static void frn_records_failed(francis_host *h, frn_write *w)
     }
 }
 
+/* What a list has gathered of calls that wait for their actors: they do not run now. */
+static void frn_due_refuse(francis_host *h, frn_list *doubtful)
+{
+    frn_list *l;
+
+    while ((l = frn_list_pop(doubtful)) != NULL)
+        frn_call_fail(h, FRN_OF(frn_call, link, l), FRANCIS_ERR_EVICTED,
+                      "the host that had its actor has ended");
+}
+
+/* Rows have become suspicious: what has not begun yet is looked at anew. */
+static void frn_due_doubt_all(francis_host *h)
+{
+    size_t    i;
+    frn_node *n, *next;
+    frn_list  doubtful;
+
+    frn_list_init(&doubtful);
+    for (i = 0; i < h->dues.cap; i++)
+        for (n = h->dues.slots[i]; n != NULL; n = next) {
+            frn_due  *e = FRN_OF(frn_due, node, n);
+            frn_call *c = e->state == FRN_DUE_FIRING ? frn_call_find(h, e->call) : NULL;
+            next = n->next;
+            if (c != NULL && c->state == FRN_CALL_QUEUED) {
+                frn_mailbox_remove(h, c);
+                frn_list_push(&doubtful, &c->link);
+            } else if (e->state == FRN_DUE_WAITING) {
+                frn_due_free(h, e);
+            }
+        }
+    frn_due_refuse(h, &doubtful);
+    frn_due_look_soon(h);
+}
+
 /* ---- looking for what is due ---- */
 
 typedef struct frn_due_look_of {    /* one read */
@@ -18422,6 +18461,23 @@ static void frn_write_over(francis_host *h, frn_write *w)   /* its actor may be 
         frn_actor_step(h, a);
 }
 
+/* What was to run now is suspicious since its claim: it is looked at anew. */
+static void frn_claim_doubt(francis_host *h, frn_actor *a)
+{
+    frn_list *l, *next, doubtful;
+
+    frn_list_init(&doubtful);
+    for (l = a->mailbox.next; l != &a->mailbox; l = next) {
+        frn_call *c = FRN_OF(frn_call, link, l);
+        next = l->next;
+        if (c->due == NULL)
+            continue;
+        frn_mailbox_remove(h, c);
+        frn_list_push(&doubtful, &c->link);
+    }
+    frn_due_refuse(h, &doubtful);
+}
+
 static void frn_claim_done(francis_host *h, frn_write *w)
 {
     frn_actor *a = (frn_actor *)w->actor;
@@ -18436,6 +18492,8 @@ static void frn_claim_done(francis_host *h, frn_write *w)
     a->requests = w->found_requests;
     w->state = NULL;
     w->found_requests = NULL;
+    if (w->suspects)
+        frn_claim_doubt(h, a);
     frn_actor_wake(h, a);
 }
 
@@ -18694,6 +18752,9 @@ static void frn_write_refused(francis_host *h, frn_write *w)
 static void frn_sweep_done(francis_host *h, frn_write *w)
 {
     h->sweep_queued = false;
+    if (w->suspects)
+        frn_due_doubt_all(h);
+    w->suspects = false;
     frn_log(&h->log, FRN_LOG_sweep_done, FRANCIS_OK, NULL, NULL, "expired rows are deleted%s",
             w->more ? ", and more are to come" : "");
     if (w->more)                    /* at once, but behind what has gathered meanwhile */
