@@ -7284,8 +7284,7 @@ static bool frn_sqlite_give_alarm(frn_sqlite *s, sqlite3_stmt *stmt, frn_read *r
         read->next_ms = wake_ms < read->next_ms ? wake_ms : read->next_ms;
         return true;
     }
-    if (read->kind != FRN_READ_ALARM && wake_ms < read->now_ms - FRN_PROOF_MS
-        && frn_sqlite_has_ended(s, read, host))
+    if (wake_ms < read->now_ms - FRN_PROOF_MS && frn_sqlite_has_ended(s, read, host))
         found.host[0] = '\0';
     *rc = frn_sqlite_column_alarm(s, stmt, &found.a);
     if (*rc != SQLITE_OK)
@@ -12442,6 +12441,7 @@ typedef struct frn_due {            /* an alarm or job that is due soon, or runs
     bool          counted;          /* in firing */
     bool          sure;             /* we have it from our own commit */
     bool          ranked;           /* it has let the hosts before us try */
+    bool          doubt;            /* its row may be another one: it is read before it runs */
     bool          check;            /* somebody says that it is no more */
 } frn_due;
 
@@ -17137,14 +17137,32 @@ static void frn_due_forget(francis_host *h, frn_due *e)
         frn_due_free(h, e);
 }
 
+/* A row that nobody here knows of will be due then. */
+static void frn_due_expect(francis_host *h, frn_type *type, int64_t at_ms)
+{
+    if (at_ms < 0)
+        at_ms = 0;
+    if (at_ms < type->look_next_ms)
+        type->look_next_ms = at_ms;
+    frn_due_wake(h);
+}
+
+/* The file is looked at again in so long. */
+static void frn_due_look_in(francis_host *h, frn_type *type, int64_t in_ms)
+{
+    frn_due_expect(h, type, frn_plat_wall_ms(&h->plat) + in_ms + FRN_NEAR_MS / 2);
+}
+
 /* Waits until that time, by the wall clock. Without memory it is found again by a look. */
 static void frn_due_push(francis_host *h, frn_due *e, int64_t at_ms)
 {
+    frn_type *type = e->type;
+
     e->state = FRN_DUE_WAITING;
     e->call = 0;
     if (!frn_heap_set(&h->mem, &e->type->due, &e->timer, at_ms)) {
         frn_due_free(h, e);
-        frn_due_look_soon(h);
+        frn_due_look_in(h, type, FRN_INFRA_MS);
         return;
     }
     frn_due_wake(h);
@@ -17156,16 +17174,6 @@ static bool frn_due_room(const francis_host *h, const frn_type *type)
     return type->due.count < FRN_NEAR_MOST / h->wakes && h->dues_bytes < FRN_NEAR_BYTES;
 }
 
-/* A row that nobody here knows of will be due then. */
-static void frn_due_expect(francis_host *h, frn_type *type, int64_t at_ms)
-{
-    if (at_ms < 0)
-        at_ms = 0;
-    if (at_ms < type->look_next_ms)
-        type->look_next_ms = at_ms;
-    frn_due_wake(h);
-}
-
 /* Takes a over. Without memory it is found again. */
 static void frn_due_add(francis_host *h, frn_type *type, frn_alarm *a, bool sure)
 {
@@ -17174,7 +17182,7 @@ static void frn_due_add(francis_host *h, frn_type *type, frn_alarm *a, bool sure
     if (e == NULL || !frn_map_add(&h->mem, &h->dues, &e->node, frn_alarm_hash(h, a))) {
         frn_mem_free(&h->mem, e, sizeof *e);
         frn_alarm_clear(&h->mem, a);
-        frn_due_expect(h, type, frn_plat_wall_ms(&h->plat) + FRN_INFRA_MS);
+        frn_due_look_in(h, type, FRN_INFRA_MS);
         return;
     }
     e->type = type;
@@ -17241,7 +17249,23 @@ static frn_write *frn_records_write(francis_host *h, frn_record *r)
     return w;
 }
 
-/* Without memory it is left, and found again. Takes r over, which may be NULL. */
+/* Something else was in its way. What has become of its row is looked at before it runs. */
+static void frn_due_hindered(francis_host *h, frn_due *e, francis_result r, const char *text)
+{
+    int64_t wait = (int64_t)FRN_INFRA_MS << (e->failures < 7 ? e->failures : 7);
+
+    frn_log(&h->log, FRN_LOG_alarm_postponed, r, e->type->desc.type,
+            frn_alarm_get(&e->a, FRN_TEXT_ACTOR), "'%s' has to wait: %s",
+            frn_alarm_get(&e->a, FRN_TEXT_NAME), text);
+    wait = wait < FRN_INFRA_MOST_MS ? wait : (int64_t)FRN_INFRA_MOST_MS;
+    e->failures++;
+    e->sure = e->ranked = false;
+    e->doubt = true;
+    frn_due_uncount(h, e);
+    frn_due_push(h, e, frn_plat_wall_ms(&h->plat) + wait);
+}
+
+/* Takes r over, which may be NULL. */
 static void frn_due_write(francis_host *h, frn_due *e, frn_record *r)
 {
     frn_write *w = r != NULL ? frn_records_write(h, r) : NULL;
@@ -17249,8 +17273,7 @@ static void frn_due_write(francis_host *h, frn_due *e, frn_record *r)
     if (w == NULL) {
         if (r != NULL)
             frn_record_free(&h->mem, r);
-        frn_due_expect(h, e->type, frn_plat_wall_ms(&h->plat) + FRN_INFRA_MS);
-        frn_due_free(h, e);
+        frn_due_hindered(h, e, FRANCIS_ERR_NOMEM, "no memory to write what has become of it");
         return;
     }
     if (e->state != FRN_DUE_MARKING)
@@ -17360,26 +17383,6 @@ static void frn_due_rejected(francis_host *h, frn_due *e)
     frn_due_try_again(h, e, (int64_t)frn_due_random(h, FRN_REJECT_MS, 2 * FRN_REJECT_MS), NULL);
     if (a != NULL)
         frn_actor_halt(h, a);
-}
-
-/* Something else was in its way. */
-static void frn_due_hindered(francis_host *h, frn_due *e, francis_result r, const char *text)
-{
-    int64_t wait = (int64_t)FRN_INFRA_MS << (e->failures < 7 ? e->failures : 7);
-    int64_t at = frn_plat_wall_ms(&h->plat);
-
-    frn_log(&h->log, FRN_LOG_alarm_postponed, r, e->type->desc.type,
-            frn_alarm_get(&e->a, FRN_TEXT_ACTOR), "'%s' has to wait: %s",
-            frn_alarm_get(&e->a, FRN_TEXT_NAME), text);
-    at += wait < FRN_INFRA_MOST_MS ? wait : (int64_t)FRN_INFRA_MOST_MS;
-    e->failures++;
-    e->sure = e->ranked = false;
-    if (r == FRANCIS_ERR_NOMEM || r == FRANCIS_ERR_BUSY || r == FRANCIS_ERR_NO_HOST) {
-        frn_due_push(h, e, at);
-        return;
-    }
-    frn_due_expect(h, e->type, at); /* what is true is in the file */
-    frn_due_free(h, e);
 }
 
 /* Whether an error is the handler's, or that of what it has asked for. */
@@ -17578,6 +17581,7 @@ static void frn_due_noted(francis_host *h, const frn_record *r)     /* ATTEMPT *
         frn_due_call(h, e);
     } else {
         e->sure = false;
+        e->failures = 0;
         if (e->a.wake_ms > frn_plat_wall_ms(&h->plat) + FRN_NEAR_MS) {
             frn_due_expect(h, e->type, e->a.wake_ms);
             frn_due_free(h, e);
@@ -17691,7 +17695,7 @@ static void frn_records_done(francis_host *h, frn_write *w)
 }
 
 /* They did not happen, or nobody knows. What is true is in the file. */
-static void frn_records_failed(francis_host *h, frn_write *w)
+static void frn_records_failed(francis_host *h, frn_write *w, francis_result why, const char *text)
 {
     frn_list *l;
 
@@ -17700,8 +17704,7 @@ static void frn_records_failed(francis_host *h, frn_write *w)
         frn_due    *e = r->a.texts != NULL ? frn_due_of(h, &r->a) : NULL;
         if (e == NULL || (e->state != FRN_DUE_WRITING && e->state != FRN_DUE_MARKING))
             continue;
-        frn_due_expect(h, e->type, frn_plat_wall_ms(&h->plat) + FRN_LOOK_POLL_MS);
-        frn_due_free(h, e);
+        frn_due_hindered(h, e, why, text);
     }
 }
 
@@ -17780,11 +17783,12 @@ static bool frn_due_on_alarm(frn_read *read, frn_sighting *f)
         if (f->a.wake_ms < frn_plat_wall_ms(&h->plat) - FRN_LATE_MS)
             frn_due_late(h, f);
         frn_alarm_clear(&h->mem, &f->a);
-    } else if (frn_due_changed_since(h, look->changes, &f->a)
-               || (e != NULL && (e->state != FRN_DUE_WAITING
-                                 || (strcmp(e->a.id, f->a.id) == 0
-                                     && e->a.due_ms == f->a.due_ms)))) {
+    } else if (e != NULL && (e->state != FRN_DUE_WAITING
+                             || (strcmp(e->a.id, f->a.id) == 0 && e->a.due_ms == f->a.due_ms))) {
         frn_alarm_clear(&h->mem, &f->a);
+    } else if (frn_due_changed_since(h, look->changes, &f->a)) {
+        frn_alarm_clear(&h->mem, &f->a);
+        frn_due_look_in(h, look->type, FRN_INFRA_MS);
     } else {
         if (e != NULL)
             frn_due_free(h, e);
@@ -17819,7 +17823,7 @@ static void frn_due_look_type(francis_host *h, frn_type *type, frn_read_kind kin
     read.limit = FRN_LOOK_ROWS;
     read.on_alarm = frn_due_on_alarm;
     read.user = &look;
-    if (kind == FRN_READ_DUE)
+    if (kind == FRN_READ_DUE && type->look_from_ms == INT64_MIN)
         type->look_next_ms = INT64_MAX;     /* what is learned of meanwhile counts */
     frn_unlock(h);
     h->store->ops->read(h->store, &read);
@@ -17831,7 +17835,7 @@ static void frn_due_look_type(francis_host *h, frn_type *type, frn_read_kind kin
     memcpy(type->look_from_id, type->look_more ? read.from_id : "", type->look_more
                                                                         ? FRN_UUID_SIZE : 1);
     if (read.result != FRANCIS_OK)
-        frn_due_expect(h, type, read.now_ms + FRN_LOOK_POLL_MS);
+        frn_due_look_in(h, type, FRN_LOOK_POLL_MS);
     else if (!type->look_more)
         frn_due_expect(h, type, read.next_ms);
 }
@@ -17850,7 +17854,9 @@ static void frn_due_look(francis_host *h)
                       && type->look_next_ms - FRN_NEAR_MS / 2 <= now_ms;
         if (!type->wakes || (!all && !type->look_more && !near))
             continue;
-        if (all && !type->look_more)
+        if (all && type->look_more)
+            frn_due_expect(h, type, now_ms);        /* from the start, when this one is over */
+        else if (all)
             type->look_from_ms = INT64_MIN;
         if (!frn_due_room(h, type)) {
             type->look_more = type->stalled = true;
@@ -17923,7 +17929,6 @@ static void frn_due_call(francis_host *h, frn_due *e)
     if (!ok) {
         if (c != NULL)
             frn_call_release(h, c);
-        frn_due_uncount(h, e);
         frn_due_hindered(h, e, FRANCIS_ERR_NOMEM, "no memory for a call");
         return;
     }
@@ -17995,55 +18000,73 @@ static bool frn_due_on_check(frn_read *read, frn_sighting *f)
     return false;
 }
 
-/* The row as it is now. false = it is not there, or has another time. Lock held, given up
- * meanwhile. */
-static bool frn_due_look_at(francis_host *h, const frn_due *e, frn_sighting *out)
+/* The row as it is now; NOT_FOUND: it is not there, or has another time. Whoever calls clears out.
+ * Lock held, given up meanwhile. */
+static francis_result frn_due_look_at(francis_host *h, const frn_due *e, frn_sighting *out)
 {
     frn_read read;
     char     id[FRN_UUID_SIZE];
     int64_t  due = e->a.due_ms;
-    bool     there;
 
     memset(&read, 0, sizeof read);
     memset(out, 0, sizeof *out);
     memcpy(id, e->a.id, sizeof id);
     read.kind = FRN_READ_ALARM;
     read.id = id;
+    read.now_ms = frn_plat_wall_ms(&h->plat);
     read.on_alarm = frn_due_on_check;
     read.user = out;
     frn_unlock(h);
     h->store->ops->read(h->store, &read);
     frn_lock(h);
-    there = read.result == FRANCIS_OK && out->a.texts != NULL && out->a.due_ms == due;
-    frn_alarm_clear(&h->mem, &out->a);
-    return there;
+    if (read.result != FRANCIS_OK)
+        return read.result;
+    return out->a.texts != NULL && out->a.due_ms == due ? FRANCIS_OK : FRANCIS_ERR_NOT_FOUND;
+}
+
+/* Reads its row. true = it is there, and no other host has its actor. Lock held, given up
+ * meanwhile. */
+static bool frn_due_read_row(francis_host *h, frn_due *e)
+{
+    frn_sighting   found;
+    francis_result r;
+    bool           ours;
+
+    e->state = FRN_DUE_CHECKING;    /* nobody frees it meanwhile */
+    r = frn_due_look_at(h, e, &found);
+    ours = r == FRANCIS_OK && !e->gone
+        && (found.host[0] == '\0' || strcmp(found.host, h->id) == 0);
+    if (ours && e->doubt) {         /* what was counted counts if it was stored */
+        e->a.attempts = found.a.attempts;
+        frn_buf_drop(&h->mem, e->a.error);
+        e->a.error = frn_buf_ref(found.a.error);
+    }
+    frn_alarm_clear(&h->mem, &found.a);
+    if (ours) {
+        e->state = FRN_DUE_WAITING;
+        e->doubt = false;
+    } else if (r != FRANCIS_OK && r != FRANCIS_ERR_NOT_FOUND && !e->gone) {
+        frn_due_hindered(h, e, r, "its row cannot be read");
+    } else {
+        frn_due_expect(h, e->type, frn_plat_wall_ms(&h->plat));
+        frn_due_free(h, e);
+    }
+    return ours;
 }
 
 /* Other hosts may have it by now. true = it is ours to run. Lock held, given up meanwhile. */
 static bool frn_due_is_ours(francis_host *h, frn_due *e, int64_t now_ms)
 {
-    frn_sighting   found;
     const char *actor = frn_alarm_get(&e->a, FRN_TEXT_ACTOR);
-    unsigned    rank;
-    bool        there;
+    bool        free = frn_due_others(h, e->type) && frn_actor_find(h, e->type, actor) == NULL;
+    unsigned    rank = free && !e->ranked ? frn_due_rank(h, e) : 0;
 
-    if (!frn_due_others(h, e->type) || frn_actor_find(h, e->type, actor) != NULL)
-        return true;
-    rank = e->ranked ? 0 : frn_due_rank(h, e);
     if (rank > 0) {
         e->ranked = true;
         frn_due_push(h, e, now_ms + (int64_t)rank * FRN_RANK_MS);
         return false;
     }
-    e->state = FRN_DUE_CHECKING;    /* nobody frees it meanwhile */
-    there = frn_due_look_at(h, e, &found);
-    if (e->gone || !there || (found.host[0] != '\0' && strcmp(found.host, h->id) != 0)) {
-        frn_due_expect(h, e->type, now_ms + FRN_LOOK_POLL_MS);
-        frn_due_free(h, e);
-        return false;
-    }
-    e->state = FRN_DUE_WAITING;
-    return true;
+    return (!free && !e->doubt) || frn_due_read_row(h, e);
 }
 
 /* The one after which no more than missed_max are missed; 0 = there are not so many. */
@@ -18185,6 +18208,7 @@ static void frn_due_check(francis_host *h)
     size_t    i;
     frn_node *n;
     frn_sighting found;
+    francis_result r;
 
     while (h->due_checks > 0) {
         frn_due *e = NULL;
@@ -18194,14 +18218,14 @@ static void frn_due_check(francis_host *h)
                 if (FRN_OF(frn_due, node, n)->check)
                     e = FRN_OF(frn_due, node, n);
         if (e != NULL) {
-            char      id[FRN_UUID_SIZE], name[FRANCIS_NAME_SIZE + 2];
             frn_alarm key;
             e->check = false;
             frn_alarm_copy(&key, &e->a);
-            memcpy(id, e->a.id, sizeof id);
-            (void)snprintf(name, sizeof name, "%s", frn_alarm_get(&e->a, FRN_TEXT_NAME));
-            if (!frn_due_look_at(h, e, &found) && (e = frn_due_of(h, &key)) != NULL
-                && strcmp(e->a.id, id) == 0)
+            r = frn_due_look_at(h, e, &found);
+            frn_alarm_clear(&h->mem, &found.a);
+            e = frn_due_of(h, &key);
+            if (r == FRANCIS_ERR_NOT_FOUND && e != NULL && strcmp(e->a.id, key.id) == 0
+                && e->a.due_ms == key.due_ms)
                 frn_due_unmade(h, &key);
             frn_alarm_clear(&h->mem, &key);
         }
@@ -18568,7 +18592,7 @@ static void frn_write_failed(francis_host *h, frn_write *w, francis_result r, co
         frn_log(&h->log, FRN_LOG_sweep_failed, r, NULL, NULL, "%s", text);
         return;
     }
-    frn_records_failed(h, w);
+    frn_records_failed(h, w, r, text);
     frn_gate_shut(h, &w->gate, r, text);
     if (w->op == FRN_WRITE_CHALLENGE || w->op == FRN_WRITE_EVICT) {
         frn_peer_over(h, w, r);
@@ -24040,7 +24064,7 @@ static void frn_host_empty_out(francis_host *h)
         frn_write *w = FRN_OF(frn_write, link, l);
         if (w->op == FRN_WRITE_SWEEP)
             continue;
-        frn_records_failed(h, w);
+        frn_records_failed(h, w, FRANCIS_ERR_STOPPED, "the host has stopped");
         frn_gate_shut(h, &w->gate, FRANCIS_ERR_STOPPED, "the host has stopped");
         if (w->actor != NULL)
             ((frn_actor *)w->actor)->writes--;
