@@ -7056,6 +7056,18 @@ static bool frn_sqlite_may_commit(frn_sqlite *s, frn_part *part)
     return false;
 }
 
+/* A turn that stands on one of the same part that was refused: it is refused with it. */
+static bool frn_sqlite_is_vain(const frn_part *part, frn_write *w)
+{
+    const frn_write *before = FRN_OF(const frn_write, link, w->link.prev);
+
+    if (w->op != FRN_WRITE_TURN || w->link.prev == &part->writes || before->op != FRN_WRITE_TURN
+        || before->actor != w->actor || before->result == FRANCIS_OK)
+        return false;
+    w->result = before->result;
+    return true;
+}
+
 static void frn_sqlite_commit_part(frn_sqlite *s, frn_part *part)
 {
     frn_list *l;
@@ -7067,8 +7079,10 @@ static void frn_sqlite_commit_part(frn_sqlite *s, frn_part *part)
         frn_sqlite_rollback(s);
         return;
     }
-    for (l = part->writes.next; rc == SQLITE_OK && l != &part->writes; l = l->next)
-        rc = frn_sqlite_write_one(s, part, FRN_OF(frn_write, link, l));
+    for (l = part->writes.next; rc == SQLITE_OK && l != &part->writes; l = l->next) {
+        if (!frn_sqlite_is_vain(part, FRN_OF(frn_write, link, l)))
+            rc = frn_sqlite_write_one(s, part, FRN_OF(frn_write, link, l));
+    }
     if (rc != SQLITE_OK) {
         (void)frn_sqlite_part_fail(s, part, FRN_NOT_DONE, rc, "a write failed");
         frn_sqlite_rollback(s);
