@@ -12456,7 +12456,7 @@ typedef struct frn_due {            /* an alarm or job that is due soon, or runs
     bool          sure;             /* we have it from our own commit */
     bool          ranked;           /* it has let the hosts before us try */
     bool          doubt;            /* its row may be another one: it is read before it runs */
-    bool          check;            /* somebody says that it is no more */
+    frn_list      check;            /* in host->due_checks: it may be no more */
 } frn_due;
 
 #define FRN_DUE(timer_) FRN_OF(frn_due, timer, timer_)
@@ -12866,7 +12866,7 @@ struct francis_host {
     bool              due_alone_wanted;     /* or waits until nothing else does, since */
     int64_t           due_alone_ns;
     bool              hints_due;
-    uint32_t          due_checks;
+    frn_list          due_checks;
     frn_timer         due_timer;
     int64_t           due_poll_ns;  /* when to ask whether the file has changed */
     int64_t           due_version;
@@ -17115,6 +17115,7 @@ static void frn_due_unknow(francis_host *h, frn_due *e)
         return;
     e->gone = true;
     h->dues_bytes -= frn_due_bytes(e);
+    frn_list_remove(&e->check);
     frn_heap_remove(&e->type->due, &e->timer);
     frn_map_remove(&h->dues, &e->node);
     h->stats.queue_alarms = h->dues.count;
@@ -17199,6 +17200,7 @@ static void frn_due_add(francis_host *h, frn_type *type, frn_alarm *a, bool sure
         frn_due_look_in(h, type, FRN_INFRA_MS);
         return;
     }
+    frn_list_init(&e->check);
     e->type = type;
     e->a = *a;
     e->sure = sure;
@@ -17796,6 +17798,7 @@ static bool frn_due_on_alarm(frn_read *read, frn_sighting *f)
             frn_due_free(h, e);
         if (f->a.wake_ms < frn_plat_wall_ms(&h->plat) - FRN_LATE_MS)
             frn_due_late(h, f);
+        frn_due_look_in(h, look->type, FRN_LOOK_POLL_MS);   /* whether it has run by then */
         frn_alarm_clear(&h->mem, &f->a);
     } else if (e != NULL && (e->state != FRN_DUE_WAITING
                              || (strcmp(e->a.id, f->a.id) == 0 && e->a.due_ms == f->a.due_ms))) {
@@ -17885,6 +17888,22 @@ static void frn_due_look(francis_host *h)
     }
 }
 
+/* What runs for long may be no more: without a hint that is found out here. */
+static void frn_due_check_all(francis_host *h)
+{
+    int64_t   now_ms = frn_plat_wall_ms(&h->plat);
+    size_t    i;
+    frn_node *n;
+
+    for (i = 0; h->firing > 0 && i < h->dues.cap; i++)
+        for (n = h->dues.slots[i]; n != NULL; n = n->next) {
+            frn_due *e = FRN_OF(frn_due, node, n);
+            if (e->state == FRN_DUE_FIRING && frn_list_empty(&e->check) && e->began_ms != 0
+                && now_ms - e->began_ms >= FRN_LOOK_POLL_MS)
+                frn_list_push(&h->due_checks, &e->check);
+        }
+}
+
 /* Whether the file was changed, once a second. Lock held, given up meanwhile. */
 static void frn_due_poll(francis_host *h)
 {
@@ -17900,6 +17919,7 @@ static void frn_due_poll(francis_host *h)
         return;
     h->due_version = read.next_ms;
     h->due_look_due = true;
+    frn_due_check_all(h);
 }
 
 /* ---- running it ---- */
@@ -17935,6 +17955,7 @@ static void frn_due_call(francis_host *h, frn_due *e)
     frn_due_count(h, e);
     e->state = FRN_DUE_FIRING;
     e->settled = FRN_SETTLED_NOT;
+    e->began_ms = 0;
     if (ok)
         ok = (c->target = frn_buf_text(&h->mem, actor)) != NULL;
     if (ok && e->a.kind == FRN_KIND_JOB && name[1] != '/'       /* else each occurrence is work */
@@ -18052,6 +18073,10 @@ static bool frn_due_read_row(francis_host *h, frn_due *e)
         && (found.host[0] == '\0' || strcmp(found.host, h->id) == 0);
     if (ours && e->doubt) {         /* what was counted counts if it was stored */
         e->a.attempts = found.a.attempts;
+        if (e->a.crashes != found.a.crashes) {      /* else the mark is our own */
+            e->a.crashes = found.a.crashes;
+            e->a.started = found.a.started;
+        }
         frn_buf_drop(&h->mem, e->a.error);
         e->a.error = frn_buf_ref(found.a.error);
     }
@@ -18216,34 +18241,29 @@ static void frn_due_fire_all(francis_host *h)
     h->due_turn = l != &h->type_order ? FRN_OF(frn_type, order, l) : NULL;
 }
 
-/* Somebody has said that these are no more. Lock held, given up meanwhile. */
-static void frn_due_check(francis_host *h)
+/* Whether one is still there. Lock held, given up meanwhile. */
+static void frn_due_check_one(francis_host *h, frn_due *e)
 {
-    size_t    i;
-    frn_node *n;
-    frn_sighting found;
+    frn_alarm      key;
+    frn_sighting   found;
     francis_result r;
 
-    while (h->due_checks > 0) {
-        frn_due *e = NULL;
-        h->due_checks--;
-        for (i = 0; i < h->dues.cap && e == NULL; i++)
-            for (n = h->dues.slots[i]; n != NULL && e == NULL; n = n->next)
-                if (FRN_OF(frn_due, node, n)->check)
-                    e = FRN_OF(frn_due, node, n);
-        if (e != NULL) {
-            frn_alarm key;
-            e->check = false;
-            frn_alarm_copy(&key, &e->a);
-            r = frn_due_look_at(h, e, &found);
-            frn_alarm_clear(&h->mem, &found.a);
-            e = frn_due_of(h, &key);
-            if (r == FRANCIS_ERR_NOT_FOUND && e != NULL && strcmp(e->a.id, key.id) == 0
-                && e->a.due_ms == key.due_ms)
-                frn_due_unmade(h, &key);
-            frn_alarm_clear(&h->mem, &key);
-        }
-    }
+    frn_alarm_copy(&key, &e->a);
+    r = frn_due_look_at(h, e, &found);
+    frn_alarm_clear(&h->mem, &found.a);
+    e = frn_due_of(h, &key);
+    if (r == FRANCIS_ERR_NOT_FOUND && e != NULL && strcmp(e->a.id, key.id) == 0
+        && e->a.due_ms == key.due_ms)
+        frn_due_unmade(h, &key);
+    frn_alarm_clear(&h->mem, &key);
+}
+
+static void frn_due_check(francis_host *h)
+{
+    frn_list *l;
+
+    while ((l = frn_list_pop(&h->due_checks)) != NULL)
+        frn_due_check_one(h, FRN_OF(frn_due, check, l));
 }
 
 /* Set forward: what is overdue runs at the pace of all others. Set backward: it waits. */
@@ -18307,10 +18327,8 @@ static void frn_due_hinted(francis_host *h, const char *type, const char *actor,
 {
     frn_due *e = name[0] != '\0' ? frn_due_find(h, type, actor, name) : NULL;
 
-    if (e != NULL && !e->check) {
-        e->check = true;
-        h->due_checks++;
-    }
+    if (e != NULL && frn_list_empty(&e->check))
+        frn_list_push(&h->due_checks, &e->check);
     if (name[0] == '\0')
         h->due_look_due = true;
     frn_due_wake(h);
@@ -18330,9 +18348,9 @@ static void frn_due_run(francis_host *h)
         return;
     h->due_looking = h->looking = true;
     frn_due_watch_clock(h);
-    frn_due_check(h);
     if (h->store->shared && h->clock_ns >= h->due_poll_ns)
         frn_due_poll(h);
+    frn_due_check(h);
     frn_due_look(h);
     frn_due_fire_all(h);
     frn_due_look(h);
@@ -23466,6 +23484,7 @@ static void frn_host_init_lists(francis_host *h)
     all[n++] = &h->finding;
     all[n++] = &h->all_streams;
     all[n++] = &h->ready_patient;
+    all[n++] = &h->due_checks;
     all[n++] = &h->sweep.records;
     for (i = 0; i < n; i++)
         frn_list_init(all[i]);
