@@ -11,7 +11,7 @@ usage: ./build.sh VERB [ARGUMENT ...]
   deps-mbedtls36    build mbedTLS 3.6 for the tests, from the source package of a newer Debian
   examples          build examples/NAME.c into build/NAME
   demo              count the words of a book in durable actors, and kill it in the middle; let
-                    three workers be a cluster, and kill one of them
+                    three workers be a cluster, and kill some, also while alarms and jobs are due
   test [NAME ...]   run everything, or tests/test_NAME.c only; also: compile, examples, demo
   bench [--json]    run the benchmarks
   fuzz [SECONDS] [NAME ...]

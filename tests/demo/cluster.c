@@ -1,11 +1,14 @@
 /* cluster WORKER DIRECTORY: three processes of examples/worker.c are one cluster. Tells what
- * happens when one of them is killed under load; ends with 0 if all of it is as it says. */
+ * happens when one of them is killed under load, and while alarms and jobs are due; ends with 0 if
+ * all of it is as it says. */
 #include "workers.h"
 
 enum { LOAD = 3000, CLIENTS = 4 };
 
 static worker      workers[WORKERS_MAX];
 static counted     all = { .workers = workers, .workers_count = WORKERS_MAX, .ids = WORKER_IDS };
+static timed       later = { .workers = workers, .workers_count = WORKERS_MAX, .ids = 20,
+                             .runs = 8, .jobs = 200 };
 static const char *directory;
 static const char  names[] = "ABC";
 
@@ -137,6 +140,31 @@ static void come_back(void)
     printf("No acknowledged increment was lost, and none was done twice.\n");
 }
 
+/* Two are killed, one after the other, each in the middle of what comes. */
+static void go_off_under_kill(void)
+{
+    char text[256];
+    printf("\n%d actors get an alarm that goes off once a second, %d times, and %d jobs come to"
+           " them.\n", later.ids, later.runs, later.jobs);
+    if (!timed_begin(&later))
+        fail("an alarm", "cannot be set");
+    for (int i = 1; i <= 2; i++) {
+        int64_t until = worker_ms() + WORKER_PATIENCE_MS;
+        while (atomic_load(&later.sent) < i * later.jobs / 3 && worker_ms() < until)
+            worker_nap();
+        worker_kill(&workers[i]);
+        printf("%c is killed with kill -9, and started again.\n", names[i]);
+        if (!worker_start(&workers[i]))
+            fail("a worker", "does not start again");
+    }
+    if (!timed_end(&later))
+        fail("the jobs", "are not taken");
+    if (!timed_until(&later, &workers[0], text, sizeof text))
+        fail("the alarms and jobs", text);
+    printf("Each of the %d jobs has had its effect once, and so has each of the %d occurrences of"
+           "\nthe alarms, with its own time. None was lost.\n", later.jobs, later.ids * later.runs);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 3)
@@ -152,6 +180,7 @@ int main(int argc, char **argv)
     count_in_peace();
     kill_under_load();
     come_back();
+    go_off_under_kill();
     for (int i = 0; i < WORKERS_MAX; i++)
         if (!worker_stop(&workers[i]))
             fail("a worker", "does not end well");

@@ -2,7 +2,8 @@
 # demo.sh QUICKSTART TEXT CLUSTER WORKER: counts the words of a text in durable actors, one for each
 # word, compares the counts with sort and uniq; then kills the program in the middle of another run
 # to show that nothing it had acknowledged is lost; then three workers are a cluster, and one of
-# them is killed (cluster.c). Ends with 0 if all is as it says, in less than a minute.
+# them is killed, and two more while alarms and jobs are due (cluster.c). Ends with 0 if all is as
+# it says, in less than a minute.
 set -eu
 quickstart=$1 text=$2 cluster=$3 worker=$4
 LC_ALL=C
