@@ -4115,9 +4115,11 @@ typedef struct frn_record {         /* what is done with one, in a transaction *
     bool           must;            /* if the occurrence is not there, nothing of the write is */
     bool           hook;            /* BURY: job_failed is to be told */
     uint64_t       call;            /* who waits for it; 0 = nobody */
-    /* out: */
+    /* out: others may look at .a meanwhile */
     francis_result result;
-    bool           kept;            /* SET, DISPATCH: what was there stands, .a.id is its id */
+    bool           kept;            /* SET, DISPATCH: what was there stands */
+    char           kept_id[FRN_UUID_SIZE];      /* DISPATCH: its id */
+    frn_alarm      gone;            /* CANCEL: whose it was; no texts = a dead one's */
 } frn_record;
 
 static frn_record *frn_record_new(frn_mem *m, frn_record_op op)
@@ -4134,6 +4136,7 @@ static void frn_record_free(frn_mem *m, frn_record *r)
 {
     frn_list_remove(&r->link);
     frn_alarm_clear(m, &r->a);
+    frn_alarm_clear(m, &r->gone);
     frn_mem_free(m, r, sizeof *r);
 }
 
@@ -6197,7 +6200,7 @@ static int frn_sqlite_find_job(frn_sqlite *s, const frn_part *part, frn_record *
         id = found ? (const char *)sqlite3_column_text(stmt, 1) : "";
         if (found && (uint64_t)sqlite3_column_int64(stmt, 0) != r->a.hash)
             r->result = FRANCIS_ERR_EXISTS;
-        (void)snprintf(r->a.id, sizeof r->a.id, "%s", id != NULL ? id : "");
+        (void)snprintf(r->kept_id, sizeof r->kept_id, "%s", id != NULL ? id : "");
         (void)sqlite3_reset(stmt);
         rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
     }
@@ -6264,11 +6267,10 @@ static int frn_sqlite_record_cancel(frn_sqlite *s, frn_part *part, frn_record *r
         texts[0] = (const char *)sqlite3_column_text(stmt, 0);
         texts[1] = (const char *)sqlite3_column_text(stmt, 1);
         texts[2] = (const char *)sqlite3_column_text(stmt, 2);
-        frn_buf_drop(s->base.mem, r->a.texts);
-        r->a.texts = NULL;
+        frn_alarm_clear(s->base.mem, &r->gone);
         part->rows++;
         if (texts[0] == NULL || texts[1] == NULL || texts[2] == NULL
-            || !frn_alarm_set_texts(s->base.mem, &r->a, texts))
+            || !frn_alarm_set_texts(s->base.mem, &r->gone, texts))
             rc = SQLITE_NOMEM;
         else
             rc = sqlite3_step(stmt);        /* one row: that is all */
@@ -17621,8 +17623,10 @@ static void frn_due_buried(francis_host *h, const frn_record *r)
 
 static void frn_record_done(francis_host *h, frn_record *r)
 {
-    if (r->a.texts != NULL)
-        frn_due_note(h, &r->a);
+    const frn_alarm *a = r->gone.texts != NULL ? &r->gone : &r->a;
+
+    if (a->texts != NULL)
+        frn_due_note(h, a);
     switch (r->op) {
     case FRN_RECORD_SET:
     case FRN_RECORD_DISPATCH:
@@ -17631,9 +17635,9 @@ static void frn_record_done(francis_host *h, frn_record *r)
         break;
     case FRN_RECORD_DELETE:
     case FRN_RECORD_CANCEL:
-        if (r->result == FRANCIS_OK && r->a.texts != NULL) {
-            frn_due_unmade(h, &r->a);
-            frn_due_tell_gone(h, &r->a);
+        if (r->result == FRANCIS_OK && a->texts != NULL) {
+            frn_due_unmade(h, a);
+            frn_due_tell_gone(h, a);
         }
         break;
     case FRN_RECORD_RETRY:
@@ -17656,7 +17660,7 @@ static void frn_record_done(francis_host *h, frn_record *r)
 static void frn_record_answer(francis_host *h, const frn_record *r)
 {
     frn_call   *c = r->call != 0 ? frn_call_find(h, r->call) : NULL;
-    const char *id = r->op == FRN_RECORD_RETRY ? r->next_id : r->a.id;
+    const char *id = r->op == FRN_RECORD_RETRY ? r->next_id : r->kept ? r->kept_id : r->a.id;
 
     if (c == NULL || c->state != FRN_CALL_WRITING)
         return;
