@@ -4609,8 +4609,8 @@ static const char *const frn_sqlite_sql[FRN_STMT_END] = {
     " AND a.ext_look <= ?4 ORDER BY a.ext_look, a.alarm_id LIMIT ?5",
     "SELECT ext_look FROM @alarms WHERE actor_type = ?1 AND ext_look > ?2 ORDER BY ext_look"
     " LIMIT 1",
-    FRN_HOOK_COLUMNS " WHERE a.actor_type = ?1 AND a.ext_hook_at <= ?2 ORDER BY a.ext_hook_at"
-    " LIMIT ?3",
+    FRN_HOOK_COLUMNS " WHERE a.actor_type = ?1 AND a.ext_hook_at IS NOT NULL"
+    " ORDER BY a.ext_hook_at LIMIT ?2",
     /* DUE_ONE, DEAD_ONE, ALARM_ONE */
     FRN_ALARM_COLUMNS " WHERE a.alarm_id = ?1",
     FRN_HOOK_COLUMNS " WHERE a.job_id = ?1",
@@ -7362,9 +7362,10 @@ static int frn_sqlite_read_hooks(frn_sqlite *s, frn_conn *c, frn_read *read)
 
     if (stmt == NULL)
         return rc;
-    (void)sqlite3_bind_int64(stmt, 2, read->wake_by_ms);
-    (void)sqlite3_bind_int64(stmt, 3, (int64_t)read->limit);
-    return frn_sqlite_give_alarms(s, stmt, read);
+    (void)sqlite3_bind_int64(stmt, 2, (int64_t)read->limit);
+    rc = frn_sqlite_give_alarms(s, stmt, read);
+    read->more = read->more || (read->count >= read->limit && read->next_ms == INT64_MAX);
+    return rc;
 }
 
 /* One row, by the id of the alarm, the job or the dead job; or an alarm by its name. */
@@ -17542,7 +17543,7 @@ static void frn_due_passed(francis_host *h, const frn_record *r)
     }
     if (e != NULL && strcmp(e->a.id, r->a.id) != 0)
         return;
-    if (r->op == FRN_RECORD_CONSUME) {
+    if (r->op == FRN_RECORD_CONSUME || r->result != FRANCIS_OK) {
         if (e != NULL && e->state == FRN_DUE_FIRING)
             e->settled = FRN_SETTLED_OVER;
         else if (e != NULL)
@@ -17837,7 +17838,7 @@ static void frn_due_look_type(francis_host *h, frn_type *type, frn_read_kind kin
     read.type = type->desc.type;
     read.id = id;
     read.now_ms = frn_plat_wall_ms(&h->plat);
-    read.wake_by_ms = read.now_ms + (kind == FRN_READ_HOOKS ? 0 : FRN_NEAR_MS);
+    read.wake_by_ms = read.now_ms + FRN_NEAR_MS;
     read.from_ms = type->look_from_ms;
     memcpy(read.from_id, type->look_from_id, sizeof read.from_id);
     read.next_ms = INT64_MAX;
@@ -17849,8 +17850,13 @@ static void frn_due_look_type(francis_host *h, frn_type *type, frn_read_kind kin
     frn_unlock(h);
     h->store->ops->read(h->store, &read);
     frn_lock(h);
-    if (kind != FRN_READ_DUE)
+    if (kind != FRN_READ_DUE) {
+        if (read.result != FRANCIS_OK || read.more)
+            frn_due_look_in(h, type, FRN_INFRA_MS);
+        else
+            frn_due_expect(h, type, read.next_ms);
         return;
+    }
     type->look_more = read.result == FRANCIS_OK && read.more;
     type->look_from_ms = type->look_more ? read.from_ms : INT64_MIN;
     memcpy(type->look_from_id, type->look_more ? read.from_id : "", type->look_more
@@ -17887,7 +17893,7 @@ static void frn_due_look(francis_host *h)
             continue;               /* not for each one that has gone */
         type->stalled = false;
         frn_due_look_type(h, type, FRN_READ_DUE);
-        if (all)
+        if (all || near)
             frn_due_look_type(h, type, FRN_READ_HOOKS);
     }
 }
@@ -18116,16 +18122,17 @@ static bool frn_due_is_ours(francis_host *h, frn_due *e, int64_t now_ms)
 static int64_t frn_due_capped(const frn_due *e, int64_t now_ms)
 {
     const frn_schedule *s = &e->schedule;
-    int64_t             anchor = e->a.anchor_ms, low = e->a.due_ms, high = now_ms, middle;
+    int64_t             last = e->a.until_ms != 0 && e->a.until_ms < now_ms ? e->a.until_ms : now_ms;
+    int64_t             anchor = e->a.anchor_ms, low = e->a.due_ms, high = last, middle;
     uint64_t            most = e->a.missed_max;
 
     if (e->a.missed != FRANCIS_MISSED_ALL || frn_schedule_is_none(s) || most == 0
         || frn_schedule_count(s, anchor, low, high, most) < most)
         return 0;
     low = low < FRN_TIME_MIN ? FRN_TIME_MIN : low;
-    while (low + 1 < high) {        /* in (low, now] there are too many, in (high, now] there are not */
+    while (low + 1 < high) {        /* in (low, last] there are too many, in (high, last] not */
         middle = low + (high - low) / 2;
-        if (frn_schedule_count(s, anchor, middle, now_ms, most) >= most)
+        if (frn_schedule_count(s, anchor, middle, last, most) >= most)
             low = middle;
         else
             high = middle;
