@@ -3989,6 +3989,13 @@ static const char *frn_alarm_get(const frn_alarm *a, frn_alarm_text which)
     return (const char *)FRN_BYTES(a->texts) + a->at[which];
 }
 
+/* Whether this is '/' and a request id: not '//' and the job's own id, nor what somebody else has
+ * called a job. */
+static bool frn_job_is_keyed(const char *name)
+{
+    return name[0] == '/' && name[1] != '/' && name[1] != '\0';
+}
+
 static bool frn_alarm_set_texts(frn_mem *m, frn_alarm *a, const char *const texts[FRN_TEXTS])
 {
     size_t size = 0, n;
@@ -4429,6 +4436,7 @@ typedef enum frn_stmt {
     " coalesce(a.job_cron, a.job_interval, ''), 2, a.original_due, coalesce(a.ext_hook_at, 0), 0," \
     " 0, 0, a.ext_hash, a.ext_hook_attempts, 0, 0, a.ext_result, a.job_data, a.last_error," \
     " coalesce(a.ext_hook_at, 0)," FRN_PLACED_COLUMN " FROM @dead_jobs a" FRN_PLACED_JOIN("a")
+#define FRN_ID_FITS(id) "length(CAST(" id " AS BLOB)) <= 36"  /* else nobody could say that it is over */
 #define FRN_PLACED_COLUMN " CASE WHEN e.evicted = 0 THEN p.host_id ELSE '' END"
 #define FRN_PLACED_JOIN(t) \
     " LEFT JOIN @active_actors p ON p.actor_type = " t ".actor_type AND p.actor_id = " t ".actor_id" \
@@ -4606,11 +4614,11 @@ static const char *const frn_sqlite_sql[FRN_STMT_END] = {
     " WHERE e.evicted = 1 LIMIT ?1)",
     /* DUE_LOOK, DUE_NEXT, DUE_HOOKS */
     FRN_ALARM_COLUMNS " WHERE a.actor_type = ?1 AND (a.ext_look, a.alarm_id) > (?2, ?3)"
-    " AND a.ext_look <= ?4 ORDER BY a.ext_look, a.alarm_id LIMIT ?5",
+    " AND a.ext_look <= ?4 AND " FRN_ID_FITS("a.alarm_id") " ORDER BY a.ext_look, a.alarm_id LIMIT ?5",
     "SELECT ext_look FROM @alarms WHERE actor_type = ?1 AND ext_look > ?2 ORDER BY ext_look"
     " LIMIT 1",
     FRN_HOOK_COLUMNS " WHERE a.actor_type = ?1 AND a.ext_hook_at IS NOT NULL"
-    " ORDER BY a.ext_hook_at LIMIT ?2",
+    " AND " FRN_ID_FITS("a.job_id") " ORDER BY a.ext_hook_at LIMIT ?2",
     /* DUE_ONE, DEAD_ONE, ALARM_ONE */
     FRN_ALARM_COLUMNS " WHERE a.alarm_id = ?1",
     FRN_HOOK_COLUMNS " WHERE a.job_id = ?1",
@@ -6216,7 +6224,7 @@ static int frn_sqlite_record_dispatch(frn_sqlite *s, frn_part *part, frn_record 
     if (stmt == NULL)
         return rc;
     rc = frn_sqlite_bind_row(stmt, r);
-    if (rc == SQLITE_OK && name[1] != '/')
+    if (rc == SQLITE_OK && frn_job_is_keyed(name))
         rc = sqlite3_bind_text(stmt, 14, name + 1, -1, SQLITE_STATIC);
     (void)sqlite3_bind_int64(stmt, 15, part->now_ms);
     if (rc == SQLITE_OK)
@@ -17968,7 +17976,7 @@ static void frn_due_call(francis_host *h, frn_due *e)
     e->began_ms = 0;
     if (ok)
         ok = (c->target = frn_buf_text(&h->mem, actor)) != NULL;
-    if (ok && e->a.kind == FRN_KIND_JOB && name[1] != '/'       /* else each occurrence is work */
+    if (ok && e->a.kind == FRN_KIND_JOB && frn_job_is_keyed(name)       /* else each occurrence is work */
         && frn_alarm_get(&e->a, FRN_TEXT_REPEAT)[0] == '\0')
         ok = (c->request_id = frn_buf_text(&h->mem, name + 1)) != NULL;
     if (!ok) {
@@ -22924,7 +22932,7 @@ static francis_result frn_job_earlier(const frn_ask *ask, const frn_record *r, c
     frn_read      read;
 
     (void)snprintf(id, FRN_UUID_SIZE, "%s", r->a.id);
-    if (frn_alarm_get(&r->a, FRN_TEXT_NAME)[1] == '/')
+    if (!frn_job_is_keyed(frn_alarm_get(&r->a, FRN_TEXT_NAME)))
         return FRANCIS_OK;
     memset(&read, 0, sizeof read);
     memset(&found, 0, sizeof found);
