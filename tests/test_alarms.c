@@ -179,7 +179,7 @@ static void test_delete(void **state)
              FRANCIS_ERR_INVALID);
     t_result(francis_alarm_delete(ta->ctx, A_OF("francis.x", .id = "a", .name = "x"), &ta->last),
              FRANCIS_ERR_RESERVED);
-    t_result(francis_alarm_delete(ta->ctx, NULL, &ta->last), FRANCIS_ERR_INVALID);
+    t_result(drop("a", NULL), FRANCIS_ERR_INVALID);
     /* one that is about to run */
     t_ok(set(A(.id = "a", .name = "soon", .delay_ms = 400)));
     t_ok(drop("a", "soon"));
@@ -216,6 +216,8 @@ static void test_async(void **state)
 
 enum { MESSAGE_MAX = 100000 };
 
+#define YEAR_9999 INT64_C(253402300799999)  /* its end */
+
 static char name_255[256], name_256[257];
 static char bytes[MESSAGE_MAX + 1];
 
@@ -226,13 +228,13 @@ static const struct refusal {
 } refusals[] = {
     { { .type = "num", .id = "a" }, FRANCIS_ERR_INVALID, "name" },
     { { .type = "num", .id = "a", .name = "" }, FRANCIS_ERR_INVALID, "name" },
-    { { .type = "num", .id = "a", .name = "a/b" }, FRANCIS_ERR_INVALID, "a/b" },
+    { { .type = "num", .id = "a", .name = "a/b" }, FRANCIS_ERR_INVALID, "name" },
     { { .type = "num", .id = "a", .name = name_256 }, FRANCIS_ERR_INVALID, "name" },
     { { .type = "num", .id = "", .name = "x" }, FRANCIS_ERR_INVALID, "id" },
-    { { .type = "num", .id = "a/b", .name = "x" }, FRANCIS_ERR_INVALID, "a/b" },
+    { { .type = "num", .id = "a/b", .name = "x" }, FRANCIS_ERR_INVALID, "id" },
     { { .type = "num", .id = name_256, .name = "x" }, FRANCIS_ERR_INVALID, "id" },
     { { .type = "", .id = "a", .name = "x" }, FRANCIS_ERR_INVALID, "type" },
-    { { .type = "n/m", .id = "a", .name = "x" }, FRANCIS_ERR_INVALID, "n/m" },
+    { { .type = "n/m", .id = "a", .name = "x" }, FRANCIS_ERR_INVALID, "type" },
     { { .type = "num", .name = "x" }, FRANCIS_ERR_INVALID, "id" },
     { { .id = "a", .name = "x" }, FRANCIS_ERR_INVALID, "type" },
     { { .type = "francis.x", .id = "a", .name = "x" }, FRANCIS_ERR_RESERVED, "francis." },
@@ -242,6 +244,12 @@ static const struct refusal {
     { { .type = "num", .id = "a", .name = "x", .due_ms = -1 }, FRANCIS_ERR_INVALID, "due_ms" },
     { { .type = "num", .id = "a", .name = "x", .due_ms = INT64_MIN }, FRANCIS_ERR_INVALID,
       "due_ms" },
+    { { .type = "num", .id = "a", .name = "x", .due_ms = YEAR_9999 + 1 }, FRANCIS_ERR_INVALID,
+      "due_ms" },
+    { { .type = "num", .id = "a", .name = "x", .delay_ms = INT64_MAX }, FRANCIS_ERR_INVALID,
+      "delay_ms" },
+    { { .type = "num", .id = "a", .name = "x", .delay_ms = YEAR_9999 }, FRANCIS_ERR_INVALID,
+      "9999" },
     { { .type = "num", .id = "a", .name = "x", .delay_ms = -2 }, FRANCIS_ERR_INVALID, "delay_ms" },
     { { .type = "num", .id = "a", .name = "x", .due_ms = DUE_FAR, .delay_ms = 5 },
       FRANCIS_ERR_INVALID, "delay_ms" },
@@ -270,10 +278,10 @@ static const struct refusal {
 
 /* The far ends of what is accepted. */
 static const francis_alarm accepted[] = {
-    { .type = "num", .id = "a", .name = "x", .due_ms = INT64_MAX },
-    { .type = "num", .id = "a", .name = "x", .delay_ms = INT64_MAX },
+    { .type = "num", .id = "a", .name = "x", .due_ms = YEAR_9999 },
+    { .type = "num", .id = "a", .name = "x", .delay_ms = YEAR_9999 - DUE_FAR },
     { .type = "num", .id = "a", .name = "x", .due_ms = DUE_FAR, .repeat_ms = 1 },
-    { .type = "num", .id = "a", .name = "x", .due_ms = DUE_FAR, .repeat_ms = INT64_MAX / 100000 },
+    { .type = "num", .id = "a", .name = "x", .due_ms = DUE_FAR, .repeat_ms = YEAR_9999 },
     { .type = "num", .id = "a", .name = "x", .due_ms = DUE_FAR, .repeat = "" },
     { .type = "num", .id = "a", .name = "x", .due_ms = DUE_FAR, .repeat = "1h", .until_ms = 1 },
     { .type = "num", .id = "a", .name = "x", .due_ms = DUE_FAR, .until_ms = DUE_FAR - 1 },
@@ -325,8 +333,6 @@ static void test_validation(void **state)
                      refusals[i].word);
     }
     assert_int_equal(rows(NULL, NULL), 0);
-    t_result(francis_alarm_set(ta->ctx, NULL, &ta->last), FRANCIS_ERR_INVALID);
-    t_result(francis_alarm_set(NULL, A(.id = "a", .name = "x"), NULL), FRANCIS_ERR_INVALID);
     for (unsigned i = 0; i < COUNT(accepted); i++) {
         const francis_alarm *a = &accepted[i];
         due_item             item;
@@ -439,7 +445,7 @@ static void test_list(void **state)
         { .type = "num", .id = "a", .name = "none" }, { .type = "\xc3\xa9tude", .id = "\xc3\xa4" },
         { .id = "a" }, { .name = "N7" }, { .id = "B", .name = "!1" }, { .id = "a", .limit = 20 },
     };
-    static const char *const bad[] = { "x", "x/y", "num/a", "a/b/c/d" };
+    static const char *const bad[] = { "x", "x/y", "num/a" };
     francis_list list = { .what = FRANCIS_LIST_ALARMS };
     (void)state;
     due_open(types);
@@ -892,7 +898,7 @@ static void test_repeat(void **state)
           { 7 * M, 1 * H, 2 * H, 3 * H } },
         { "weekdays", "0 9 * * 1-5", 0, 0, 0, 98 * H, M, 3,
           { 1 * H, 1 * H + 3 * INT64_C(24) * H, 1 * H + 4 * INT64_C(24) * H } },
-        { "every", "@every 1h", 0, 0, 0, 3 * H, M, 3, { 1 * H, 2 * H, 3 * H } },
+        { "every", "@every 1h", 0, 0, 0, 3 * H, M, 4, { 0, 1 * H, 2 * H, 3 * H } },
     };
     (void)state;
     due_open(types);
@@ -1200,7 +1206,9 @@ static void test_back_off(void **state)
         last[actor] = r.now_ms;
     }
     for (unsigned k = 0; k < COUNT(factors); k++)           /* there is a spread */
-        assert_true((double)(most[k] - least[k]) > 50 * factors[k]);
+        if ((double)(most[k] - least[k]) < 50 * factors[k])
+            fail_msg("attempt %u comes after %lld to %lld ms", k + 2, (long long)least[k],
+                     (long long)most[k]);
     assert_int_equal(rows(NULL, NULL), 0);
     assert_int_equal(ta_stats().alarms_given_up, actors);
     assert_int_equal(ta_stats().alarms_failed, actors * attempts);
@@ -1742,7 +1750,6 @@ static void test_changed_meanwhile(void **state)
         else
             t_ok(set(A_OF("quick", .id = id, .name = "y", .due_ms = DUE_FAR)));
         (void)francis_answer(ta->ctx, atomic_load(&gate.tickets[0]), FRANCIS_OK, NULL, 0);
-        due_until(atomic_load(&gate.inside) == 0);
         if (how == SOONER)
             due_until(due_count() == 2);
         due_quiet("quick");
@@ -1789,9 +1796,8 @@ static void test_no_turn_timeout(void **state)
     due_pass(1);
     assert_int_equal(atomic_load(&crowd.most), 1);
     assert_int_equal(due_count(), 2);                       /* one for all that were missed */
-    ta_num_is("num", "a", 1);
     due_let_crowd(&crowd);
-    due_rest();
+    ta_num_is("num", "a", 2);
     ta_close();
 }
 
