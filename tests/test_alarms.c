@@ -841,7 +841,7 @@ static void test_many_actors(void **state)
         (void)snprintf(id, sizeof id, "other%d", i);
         assert_int_equal(due_count_of(id, "x"), 1);
     }
-    assert_int_equal(ta_stats().alarms_fired, count);
+    due_until(ta_stats().alarms_fired == (uint64_t)count);
     ta_close();
 }
 
@@ -1620,7 +1620,7 @@ static void test_purge_inside(void **state)
     t_ok(set(A(.id = "a", .name = "x", .repeat = "1h", .due_ms = 1, RUN(play, &purging))));
     due_until(due_count() == 1 && rows(NULL, NULL) == 0);
     ta_num_is("num", "a", 0);
-    assert_int_equal(ta_stats().alarms_fired, 1);
+    due_until(ta_stats().alarms_fired == 1);
     ta_close();
 }
 
@@ -1634,6 +1634,7 @@ static void test_flush(void **state)
     static script well = { .steps = { { '+', NULL, 0 }, { 'f', NULL, 0 }, { '+', NULL, 0 },
                                       { 'f', NULL, 0 } } };
     (void)state;
+    atomic_store(&twice.played, 0);
     due_open(types);
     t_ok(set(A_OF("quick", .id = "a", .name = "x", RUN(play, &twice))));
     due_until(due_count() == 2 && rows(NULL, NULL) == 0);
@@ -1712,7 +1713,7 @@ static void test_await_and_answers(void **state)
     ta_num_is("num", "a", 1);
     t_ok(set(A_OF("quick", .id = "b", .name = "x", RUN(defers, NULL))));
     due_until(rows(NULL, NULL) == 0);
-    assert_int_equal(ta_stats().alarms_given_up, 1);        /* USAGE, three times */
+    due_until(ta_stats().alarms_given_up == 1);             /* USAGE, three times */
     ta_close();
 }
 
@@ -1774,8 +1775,8 @@ static void test_turn_timeout(void **state)
     t_ok(set(A(.id = "a", .name = "x", RUN(due_join_crowd, &crowd))));
     due_until(due_count() == 2);
     assert_int_equal(due_at(1).attempt, 2);
-    due_until(rows(NULL, NULL) == 0);
-    assert_int_equal(ta_stats().alarms_given_up, 1);
+    due_until(ta_stats().alarms_given_up == 1);
+    assert_int_equal(rows(NULL, NULL), 0);
     assert_int_equal(ta_stats().alarms_failed, 2);
     ta_num_is("num", "a", 0);
     ta_close();
@@ -2212,7 +2213,9 @@ static void test_hammer(void **state)
         t_ok(ta_do("brief", id, ta_get, NULL));
         sum += ta_int(&ta->last);
     }
-    assert_int_equal(sum, ta_stats().alarms_fired);         /* each that counted, counted once */
+    due_until(ta_stats().alarms_fired == (uint64_t)sum);    /* each that counted, counted once */
+    due_quiet("brief");
+    due_until(ta_stats().alarms_fired == (uint64_t)sum + 1);
     assert_true(sum > 0);
     assert_int_equal(ta_stats().alarms_failed, 0);
     ta_close();

@@ -186,7 +186,7 @@ static void test_runs(void **state)
     assert_string_equal(r.error, "");
     due_quiet("num");
     assert_int_equal(due_count_of("a", NULL), 1);
-    assert_int_equal(ta_stats().jobs_done, 2);
+    due_until(ta_stats().jobs_done == 2);
     assert_int_equal(ta_stats().jobs_retried + ta_stats().jobs_dead, 0);
     assert_int_equal(dead_rows(NULL), 0);
     ta_num_is("num", "a", 1);
@@ -464,7 +464,7 @@ static void test_chain(void **state)
     atomic_store(&left, 200);
     (void)dispatch(J(.id = "h0", RUN(hop, &left)));
     due_until(due_count() == 200 && rows(NULL) == 0);
-    assert_int_equal(ta_stats().jobs_done, 200);
+    due_until(ta_stats().jobs_done == 200);
     ta_close();
 }
 
@@ -585,6 +585,7 @@ static void test_request_id_cases(void **state)
                                    RUN(due_fail, &f) };
     job_id             id, again;
     (void)state;
+    atomic_store(&f.left, 1);
     due_open(types);
     t_ok(ta_do("num", "a", dispatch_twice, NULL));
     due_until(due_count() == 1 && rows(NULL) == 0);
@@ -902,13 +903,14 @@ static void test_hook_after_restart(void **state)
     ta_close();
     due_away(10000);
     due_open(hooked);
-    due_until(runs_of(FRANCIS_JOB_FAILED) == 2);
     due_until((t_ok(ta_do("num", "a", get_m, NULL)), ta_int(&ta->last) == 100));
-    assert_int_equal(last_run().attempt, 2);
+    assert_int_equal(last_run().attempt, 2);                /* the host may have ended in one */
     assert_int_equal(last_run().result, FRANCIS_ERR_PERMANENT);
     assert_string_equal(last_run().error, "attempt 1 of a");
     due_quiet("num");
-    assert_int_equal(runs_of(FRANCIS_JOB_FAILED), 2);
+    assert_in_range(runs_of(FRANCIS_JOB_FAILED), 2, due_by_hand() ? 2 : 3);
+    t_ok(ta_do("num", "a", get_m, NULL));
+    assert_int_equal(ta_int(&ta->last), 100);
     ta_close();
 }
 
@@ -1677,7 +1679,7 @@ static void test_cancel_race(void **state)
         t_ok(ta_do("quick", id, ta_get, NULL));
         sum += ta_int(&ta->last);
     }
-    assert_int_equal(sum, ta_stats().jobs_done);
+    due_until(ta_stats().jobs_done == (uint64_t)sum);
     assert_int_equal(sum + atomic_load(&cancelled), ta_times(5, 2) * JUGGLED);
     assert_int_equal(dead_rows(NULL), 0);
     ta_close();
