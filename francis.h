@@ -22923,16 +22923,63 @@ FRANCIS_API francis_result francis_alarm_delete(francis_ctx *ctx, const francis_
     return r;
 }
 
-/* A turn is told the id of an earlier job with the same request id. Lock held, given up
- * meanwhile. */
+/* The first job of that key that is on its way into the file. */
+static const frn_record *frn_records_job(const frn_list *records, const frn_alarm *key)
+{
+    const frn_list *l;
+
+    for (l = records->next; l != records; l = l->next) {
+        const frn_record *r = FRN_OF(const frn_record, link, l);
+        if (r->op == FRN_RECORD_DISPATCH && frn_alarm_same_key(&r->a, key))
+            return r;
+    }
+    return NULL;
+}
+
+static const frn_record *frn_writes_job(const frn_list *writes, const frn_alarm *key)
+{
+    const frn_list   *l;
+    const frn_record *r = NULL;
+
+    for (l = writes->next; l != writes && r == NULL; l = l->next)
+        r = frn_records_job(&FRN_OF(const frn_write, link, l)->records, key);
+    return r;
+}
+
+/* The same for all that this turn can know of. */
+static const frn_record *frn_ask_job(const frn_ask *ask, const frn_alarm *key)
+{
+    const frn_record *r = NULL;
+
+    if (ask->host->committing)
+        r = frn_writes_job(&ask->host->part.writes, key);
+    if (r == NULL)
+        r = frn_writes_job(&ask->host->queue, key);
+    return r != NULL ? r : frn_records_job(&ask->turn->records, key);
+}
+
+/* What a turn is told of an earlier job with the same request id. */
+static francis_result frn_job_is(const frn_ask *ask, const frn_record *r, const frn_alarm *earlier,
+                                 char *id)
+{
+    (void)snprintf(id, FRN_UUID_SIZE, "%s", earlier->id);
+    return earlier->hash == r->a.hash ? FRANCIS_OK
+        : frn_ask_refuse(ask, FRANCIS_ERR_EXISTS, "request id '%s' stands for another method or"
+                         " other data", frn_alarm_get(&r->a, FRN_TEXT_NAME) + 1);
+}
+
+/* The id of the job, which is that of an earlier one if it has the same request id. Lock held,
+ * given up meanwhile. */
 static francis_result frn_job_earlier(const frn_ask *ask, const frn_record *r, char *id)
 {
-    francis_host *h = ask->host;
-    frn_sighting     found;
-    frn_read      read;
+    francis_host     *h = ask->host;
+    const frn_record *other;
+    frn_sighting      found;
+    frn_read          read;
+    francis_result    result;
 
     (void)snprintf(id, FRN_UUID_SIZE, "%s", r->a.id);
-    if (!frn_job_is_keyed(frn_alarm_get(&r->a, FRN_TEXT_NAME)))
+    if (frn_alarm_get(&r->a, FRN_TEXT_NAME)[1] == '/')
         return FRANCIS_OK;
     memset(&read, 0, sizeof read);
     memset(&found, 0, sizeof found);
@@ -22947,13 +22994,13 @@ static francis_result frn_job_earlier(const frn_ask *ask, const frn_record *r, c
     frn_lock(h);
     if (read.result != FRANCIS_OK)
         return frn_ask_refuse(ask, read.result, "%s", read.error);
-    if (found.a.texts == NULL)
-        return FRANCIS_OK;
-    (void)snprintf(id, FRN_UUID_SIZE, "%s", found.a.id);
-    frn_alarm_clear(&h->mem, &found.a);
-    return found.a.hash == r->a.hash ? FRANCIS_OK
-        : frn_ask_refuse(ask, FRANCIS_ERR_EXISTS, "request id '%s' stands for another method or"
-                         " other data", frn_alarm_get(&r->a, FRN_TEXT_NAME) + 1);
+    if (found.a.texts != NULL) {
+        result = frn_job_is(ask, r, &found.a, id);
+        frn_alarm_clear(&h->mem, &found.a);
+        return result;
+    }
+    other = frn_ask_job(ask, &r->a);
+    return other != NULL ? frn_job_is(ask, r, &other->a, id) : FRANCIS_OK;
 }
 
 static francis_result frn_job_dispatch_locked(const frn_ask *ask, const frn_wish *w,
