@@ -1055,7 +1055,9 @@ static void test_halt_inside(void **state)
 static void test_no_handler_any_more(void **state)
 {
     static const francis_actor_desc deaf[] = {
-        { .type = "num", .methods = ta_methods, .state_size = sizeof(ta_number) }, TA_END
+        { .type = "num", .methods = ta_methods, .state_size = sizeof(ta_number),
+          .alarm = due_handler },   /* it has none for jobs */
+        TA_END
     };
     static const francis_actor_desc others[] = { { DUE_TYPE("other") }, TA_END };
     due_item i;
