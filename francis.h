@@ -4120,6 +4120,8 @@ typedef struct frn_record {         /* what is done with one, in a transaction *
     char           next_id[FRN_UUID_SIZE];
     bool           same_look;       /* REARM: the row is found as before */
     bool           must;            /* if the occurrence is not there, nothing of the write is */
+    bool           turn;            /* its turn has committed with it */
+    bool           given_up;        /* it was tried often enough */
     bool           hook;            /* BURY: job_failed is to be told */
     uint64_t       call;            /* who waits for it; 0 = nobody */
     /* out: others may look at .a meanwhile */
@@ -13964,7 +13966,8 @@ static francis_result frn_seal_due(francis_host *h, frn_turn *t, frn_record **ou
     *out = frn_due_over(h, t->due, next);
     if (*out == NULL)
         return FRANCIS_ERR_NOMEM;
-    (*out)->must = true;
+    (*out)->turn = true;
+    (*out)->must = t->due->a.kind != FRN_KIND_HOOK;     /* who was told that it died was told so */
     return FRANCIS_OK;
 }
 
@@ -17346,12 +17349,13 @@ static void frn_due_give_up(francis_host *h, frn_due *e, francis_result r, const
 
     if (e->a.kind != FRN_KIND_JOB) {
         frn_due_log(h, e, FRN_LOG_alarm_given_up, r, "is given up", text);
-        h->stats.alarms_given_up += e->a.kind == FRN_KIND_ALARM;
-        frn_due_write(h, e, frn_due_over(h, e, next));
+        record = frn_due_over(h, e, next);
+        if (record != NULL)
+            record->given_up = true;
+        frn_due_write(h, e, record);
         return;
     }
     frn_due_log(h, e, FRN_LOG_job_dead, r, "is dead", text);
-    h->stats.jobs_dead++;
     record = frn_due_record(h, e, FRN_RECORD_BURY);
     if (record != NULL) {
         frn_buf_drop(&h->mem, record->a.error);
@@ -17538,53 +17542,58 @@ static void frn_due_unmade(francis_host *h, const frn_alarm *a)
         frn_turn_kill(h, c->turn, FRANCIS_ERR_CANCELLED, "it was cancelled");
 }
 
+/* The row as it is after it was armed again. */
+static void frn_due_next_row(francis_host *h, const frn_record *r, frn_alarm *next)
+{
+    frn_alarm_copy(next, &r->a);
+    next->due_ms = next->wake_ms = r->next_ms;
+    next->attempts = next->crashes = 0;
+    next->started = false;
+    frn_buf_drop(&h->mem, next->error);
+    next->error = NULL;
+}
+
+/* It is armed again. Its turn has not been answered yet if there was one. */
+static void frn_due_armed(francis_host *h, frn_due *e, const frn_record *r)
+{
+    frn_type *type = frn_due_type(h, &r->a);
+    bool      near = r->next_ms <= frn_plat_wall_ms(&h->plat) + FRN_NEAR_MS;
+    frn_alarm next;
+
+    frn_due_next_row(h, r, &next);
+    if (e != NULL && e->state == FRN_DUE_FIRING && near) {
+        frn_due_uncount(h, e);      /* before it forgets that it was suspicious */
+        frn_alarm_clear(&h->mem, &e->a);
+        e->a = next;
+        e->sure = true;
+        e->settled = FRN_SETTLED_ARMED;
+        return;
+    }
+    if (e != NULL && e->state == FRN_DUE_FIRING)
+        e->settled = FRN_SETTLED_OVER;
+    else if (e != NULL)
+        frn_due_free(h, e);
+    if (type != NULL)
+        frn_due_learn(h, type, &next);
+    frn_alarm_clear(&h->mem, &next);
+}
+
 /* An occurrence is over, by its turn or without one. */
 static void frn_due_passed(francis_host *h, const frn_record *r)
 {
-    frn_due  *e = frn_due_of(h, &r->a);
-    frn_type *type = frn_due_type(h, &r->a);
-    frn_alarm next;
+    frn_due *e = frn_due_of(h, &r->a);
 
-    if (r->must) {
-        h->stats.alarms_fired += r->a.kind == FRN_KIND_ALARM;
-        h->stats.jobs_done += r->a.kind == FRN_KIND_JOB;
-    }
+    h->stats.alarms_fired += r->turn && r->a.kind == FRN_KIND_ALARM;
+    h->stats.jobs_done += r->turn && r->a.kind == FRN_KIND_JOB;
+    h->stats.alarms_given_up += r->given_up && r->a.kind == FRN_KIND_ALARM;
     if (e != NULL && strcmp(e->a.id, r->a.id) != 0)
         return;
-    if (r->op == FRN_RECORD_CONSUME || r->result != FRANCIS_OK) {
-        if (e != NULL && e->state == FRN_DUE_FIRING)
-            e->settled = FRN_SETTLED_OVER;
-        else if (e != NULL)
-            frn_due_free(h, e);
-        return;
-    }
-    frn_alarm_copy(&next, &r->a);
-    next.due_ms = next.wake_ms = r->next_ms;
-    next.attempts = next.crashes = 0;
-    next.started = false;
-    frn_buf_drop(&h->mem, next.error);
-    next.error = NULL;
-    if (e == NULL) {
-        if (type != NULL)
-            frn_due_learn(h, type, &next);
-        frn_alarm_clear(&h->mem, &next);
-        return;
-    }
-    if (e->state != FRN_DUE_FIRING || r->next_ms > frn_plat_wall_ms(&h->plat) + FRN_NEAR_MS)
-        frn_due_expect(h, e->type, r->next_ms);
-    if (e->state != FRN_DUE_FIRING) {
-        frn_due_free(h, e);         /* it is found, or learned of, when it is near */
-        if (type != NULL)
-            frn_due_learn(h, type, &next);
-        frn_alarm_clear(&h->mem, &next);
-        return;
-    }
-    frn_due_uncount(h, e);          /* before it forgets that it was suspicious */
-    frn_alarm_clear(&h->mem, &e->a);
-    e->a = next;
-    e->sure = true;
-    e->settled = r->next_ms > frn_plat_wall_ms(&h->plat) + FRN_NEAR_MS ? FRN_SETTLED_OVER
-                                                                      : FRN_SETTLED_ARMED;
+    if (r->op == FRN_RECORD_REARM && r->result == FRANCIS_OK)
+        frn_due_armed(h, e, r);
+    else if (e != NULL && e->state == FRN_DUE_FIRING)
+        e->settled = FRN_SETTLED_OVER;
+    else if (e != NULL)
+        frn_due_free(h, e);
 }
 
 static void frn_due_call(francis_host *h, frn_due *e);
@@ -17622,6 +17631,7 @@ static void frn_due_buried(francis_host *h, const frn_record *r)
 {
     frn_due *e = frn_due_of(h, &r->a);
 
+    h->stats.jobs_dead += r->result == FRANCIS_OK;
     if (e != NULL && e->state == FRN_DUE_WRITING && strcmp(e->a.id, r->a.id) == 0)
         frn_due_free(h, e);
     if (r->next_ms != 0 && frn_due_type(h, &r->a) != NULL)
