@@ -4710,6 +4710,12 @@ static const char *const frn_sqlite_ext_schema[] = {
     "ALTER TABLE @alarms ADD COLUMN ext_started INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE @alarms ADD COLUMN ext_error TEXT",
     "UPDATE @alarms SET ext_look = alarm_due_time",
+    /* by the index of leases, which is empty here: else each release reads pages of alarms */
+    "DROP TRIGGER @active_actors_delete_trigger",
+    "CREATE TRIGGER @active_actors_delete_trigger AFTER DELETE ON @active_actors FOR EACH ROW"
+    " BEGIN UPDATE @alarms SET alarm_lease_id = NULL, alarm_lease_expiration_time = NULL"
+    " WHERE alarm_lease_id IS NOT NULL AND +actor_type = OLD.actor_type"
+    " AND +actor_id = OLD.actor_id; END",
     "DROP INDEX @alarm_due_time_idx",
     "CREATE INDEX @ext_alarms_look_idx ON @alarms(actor_type, ext_look, alarm_id)",
     /* whoever does not know our columns and moves a row: look at it anew */
