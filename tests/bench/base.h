@@ -239,7 +239,11 @@ typedef enum { GOAL_NONE, GOAL_AT_MOST, GOAL_AT_LEAST } goal_kind;
     X(remote_many,        "calls/s", "calls to another host, 64 bytes, many callers, workers") \
     X(remote_many_16k,    "calls/s", "the same, 16 KiB each way") \
     X(handshakes,         "1/s", "connections that a host accepts, one after the other") \
-    X(remote_failover,    "ms", "from kill -9 of a host to the answer of a call through another")
+    X(remote_failover,    "ms", "from kill -9 of a host to the answer of a call through another") \
+    X(alarms_fired,       "1/s", "overdue alarms of inactive actors, a million in the file") \
+    X(alarms_fired_inline, "1/s", "the same without workers") \
+    X(jobs,               "jobs/s", "dispatched, run and done, 10,000 active actors, workers") \
+    X(jobs_inline,        "jobs/s", "the same without workers")
 
 typedef enum {
 #define X(name, unit, text) ROW_##name,

@@ -10,6 +10,7 @@
 
 #include "base.h"
 #include "bare.h"
+#include "bare_due.h"
 #include "tls.h"
 
 #include <fcntl.h>
@@ -1225,6 +1226,301 @@ static void measure_remote(void)
     bare_member_close(&m);
 }
 
+// ---- alarms and jobs
+
+enum {
+    DUE_COUNT     = 1000000,        /* alarms in the file */
+    DUE_COUNT_QUICK = 40000,
+    DUE_LATE_MOST = 400000          /* that are timed */
+};
+
+static double  *due_late_ms;        /* of each alarm that ran, while somebody wants to know */
+static unsigned due_late_count;
+
+static double wall_ms(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_REALTIME, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+static francis_result on_ring(francis_ctx *ctx)
+{
+    counter_state *c = (counter_state *)francis_state(ctx);
+    unsigned       n;
+    if (c == NULL)
+        return FRANCIS_ERR_NOMEM;
+    c->count++;
+    if (due_late_ms == NULL)
+        return FRANCIS_OK;
+    n = __atomic_fetch_add(&due_late_count, 1, __ATOMIC_RELAXED);
+    if (n < DUE_LATE_MOST)
+        due_late_ms[n] = wall_ms() - (double)ctx->due_ms;
+    return FRANCIS_OK;
+}
+
+static const francis_method due_methods[] = {
+    { "ring",    on_ring,      FRANCIS_ALARM,  0 },
+    { "work",    on_increment, FRANCIS_JOB,    0 },
+    { "nothing", on_nothing,   FRANCIS_INVOKE, 0 },
+    FRANCIS_METHODS_END
+};
+
+static francis_host *due_host_open(const char *path, int workers)
+{
+    francis_host      *host = NULL;
+    francis_host_desc  desc = { 0 };
+    francis_actor_desc actor = { 0 };
+    francis_result     r;
+    desc.database = path;
+    desc.workers = workers;
+    actor.placement = FRANCIS_PLACE_LOCAL;
+    actor.type = DUE_TYPE;
+    actor.methods = due_methods;
+    actor.state_size = sizeof(counter_state);
+    r = francis_open(&host, &desc);
+    if (r != FRANCIS_OK)
+        die("open: %s: %s", francis_result_name(r), host != NULL ? francis_host_error(host) : "");
+    host_must(host, francis_register(host, &actor), "register");
+    host_must(host, francis_start(host), "start");
+    return host;
+}
+
+/* A file with the tables of a host, and SQLite beside it. */
+static void due_make(due_db *d, char path[PATH_SIZE], const char *file)
+{
+    francis_close(due_host_open(scratch_path(path, file), FRANCIS_NO_WORKERS));
+    due_open(d, path);
+}
+
+static uint64_t due_done(francis_host *host)
+{
+    francis_stats s;
+    francis_stats_get(host, &s);
+    return s.alarms_fired + s.jobs_done;
+}
+
+/* Until so many have run, or so many seconds are over; gives how many have run. */
+static uint64_t due_wait(francis_host *host, int workers, uint64_t count, double seconds)
+{
+    const double end = now_s() + seconds;
+    uint64_t     done = due_done(host);
+    while (done < count && now_s() < end) {
+        if (workers == FRANCIS_NO_WORKERS)
+            (void)francis_poll(host, 1);
+        else
+            sleep_s(0.001);
+        done = due_done(host);
+    }
+    check_interrupted();
+    return done;
+}
+
+/* Alarms per second of a host that finds them overdue. */
+static double due_host_rate(const char *path, int workers, double warm, double seconds)
+{
+    francis_host *host = due_host_open(path, workers);
+    uint64_t      before = due_wait(host, workers, UINT64_MAX, warm), after;
+    double        start = now_s(), rate;
+    after = due_wait(host, workers, UINT64_MAX, seconds);
+    rate = (double)(after - before) / (now_s() - start);
+    host_print_stats(host, workers == 0 ? "alarms_fired" : "alarms_fired_inline");
+    francis_close(host);
+    return rate;
+}
+
+static const unsigned due_batches[] = { 128, 256, 1024, 4096 };
+#define DUE_BATCHES (sizeof due_batches / sizeof due_batches[0])
+
+typedef struct {
+    samples limit[DUE_BATCHES], side[2];
+} due_rates;
+
+static double due_limit(const samples limit[DUE_BATCHES])
+{
+    double   most = 0;
+    unsigned i;
+    for (i = 0; i < DUE_BATCHES; i++) {
+        double rate = sample_median(&limit[i]);
+        sample_print("limit", &limit[i]);
+        most = rate > most ? rate : most;
+    }
+    return most;
+}
+
+static void due_rates_report(const due_rates *r, row_id row, goal_kind kind, double goal)
+{
+    double   limit = due_limit(r->limit);
+    unsigned i;
+    for (i = 0; i < 2; i++)
+        sample_print(i == 0 ? "  workers" : "  inline", &r->side[i]);
+    for (i = 0; i < 2; i++)
+        report((row_id)(row + i), sample_median(&r->side[i]), limit, kind, goal);
+}
+
+/* Each alarm was done once: by a host or by SQLite alone, whose states say so, too. */
+static void due_check(due_db *d, unsigned count)
+{
+    int64_t left = due_number(d, "select count(*) from francis_alarms");
+    int64_t done = due_number(d, "select count(*) from francis_actor_state");
+    int64_t sum = due_number(d, "select sum(actor_state_data >= x'02') from francis_actor_state");
+    if (left + done != count || sum != 0)
+        die("of %u alarms %.0f are left and %.0f done", count, (double)left, (double)done);
+}
+
+/* All sides take their alarms out of the same file. */
+static void due_round(due_db *d, due_rates *r, const char *path)
+{
+    const double seconds = opt.quick ? 0.04 : 0.4;
+    unsigned     i;
+    due_find(d, opt.quick ? 16000 : 100000);
+    for (i = 0; i < DUE_BATCHES; i++)
+        sample_add(&r->limit[i], due_alarms(d, due_batches[i], seconds));
+    bare_exec(&d->b, "delete from francis_active_actors where host_id = 'bare'");
+    for (i = 0; i < 2; i++)
+        if (row_wanted((row_id)(ROW_alarms_fired + i)))
+            sample_add(&r->side[i], due_host_rate(path, i == 0 ? 0 : FRANCIS_NO_WORKERS,
+                                                  opt.quick ? 0.02 : 0.3, 2 * seconds));
+}
+
+static void measure_alarms(void)
+{
+    static due_rates r;
+    const unsigned   rounds = opt.quick ? 1 : 5, count = opt.quick ? DUE_COUNT_QUICK : DUE_COUNT;
+    due_db           d;
+    char             path[PATH_SIZE];
+    unsigned         i;
+    if (!rows_wanted(ROW_alarms_fired, ROW_alarms_fired_inline))
+        return;
+    due_make(&d, path, "alarms.db");
+    due_fill(&d, "ring", count, count, (int64_t)wall_ms() - 3600000, 1000);
+    for (i = 0; i < rounds; i++)
+        due_round(&d, &r, path);
+    due_check(&d, count);
+    due_close(&d);
+    due_rates_report(&r, ROW_alarms_fired, GOAL_AT_LEAST, 0.6);
+}
+
+typedef struct {                    /* jobs that are dispatched, so many calls at a time */
+    francis_host *host;
+    uint64_t      random, dispatched;
+    francis_call  calls[WINDOW];
+} job_load;
+
+static void job_dispatch(job_load *l, francis_call *call)
+{
+    francis_job    job = { 0 };
+    francis_result r;
+    job.type = DUE_TYPE;
+    job.id = actor_ids[next_random(&l->random) % ACTORS];
+    job.method = "work";
+    call->async = true;
+    r = francis_job_dispatch(francis_host_ctx(l->host), &job, call);
+    if (r != FRANCIS_PENDING)
+        call_must(call, r, "a dispatch");
+    l->dispatched++;
+}
+
+static void job_activate(job_load *l, francis_call *call, const char *id)
+{
+    francis_result r;
+    call->async = true;
+    r = francis_invoke(francis_host_ctx(l->host), DUE_TYPE, id, "nothing", NULL, 0, call);
+    if (r != FRANCIS_PENDING)
+        call_must(call, r, "an activation");
+}
+
+/* Jobs per second, from the first dispatch until the last one is done. */
+static double job_run(job_load *l, int workers, double seconds)
+{
+    const double   start = now_s();
+    const uint64_t before = l->dispatched;
+    unsigned       i, end;
+    for (i = 0; i < WINDOW; i++)
+        job_dispatch(l, &l->calls[i]);
+    for (i = 0; i % 64 != 0 || now_s() - start < seconds; i++) {
+        francis_call *call = &l->calls[i % WINDOW];
+        call_must(call, francis_wait(francis_host_ctx(l->host), call), "a dispatch");
+        job_dispatch(l, call);
+    }
+    for (end = i + WINDOW; i < end; i++)
+        call_must(&l->calls[i % WINDOW],
+                  francis_wait(francis_host_ctx(l->host), &l->calls[i % WINDOW]), "a dispatch");
+    if (due_wait(l->host, workers, l->dispatched, 120) != l->dispatched)
+        die("not all jobs were done");
+    return (double)(l->dispatched - before) / (now_s() - start);
+}
+
+static job_load *job_load_new(const char *path, int workers)
+{
+    job_load *l = (job_load *)calloc(1, sizeof *l);
+    unsigned  i;
+    if (l == NULL)
+        die("no memory");
+    l->host = due_host_open(path, workers);
+    l->random = 1;
+    for (i = 0; i < ACTORS + WINDOW; i++) {
+        francis_call *call = &l->calls[i % WINDOW];
+        if (i >= WINDOW)
+            call_must(call, francis_wait(francis_host_ctx(l->host), call), "an activation");
+        if (i < ACTORS)
+            job_activate(l, call, actor_ids[i]);
+    }
+    (void)job_run(l, workers, opt.quick ? 0.02 : 0.4);
+    return l;
+}
+
+static void job_load_free(job_load *l, const char *name)
+{
+    unsigned i;
+    host_print_stats(l->host, name);
+    for (i = 0; i < WINDOW; i++)
+        francis_call_free(&l->calls[i]);
+    francis_close(l->host);
+    free(l);
+}
+
+/* What they did is stored: each state is as many jobs as its actor has had. */
+static void job_check(const char *path, uint64_t count)
+{
+    francis_host *host = due_host_open(path, FRANCIS_NO_WORKERS);
+    check_counts(host, count, "jobs");
+    francis_close(host);
+}
+
+static void measure_jobs(void)
+{
+    static due_rates r;
+    const unsigned   rounds = opt.quick ? 1 : 7;
+    const double     seconds = opt.quick ? 0.05 : 0.5;
+    due_db           d;
+    job_load        *l[2];
+    uint64_t         done[2];
+    char             bare[PATH_SIZE], path[2][PATH_SIZE];
+    unsigned         i, k;
+    if (!rows_wanted(ROW_jobs, ROW_jobs_inline))
+        return;
+    due_make(&d, bare, "jobs-bare.db");
+    for (i = 0; i < 2; i++)
+        l[i] = job_load_new(scratch_path(path[i], i == 0 ? "jobs-workers.db" : "jobs-inline.db"),
+                            i == 0 ? 0 : FRANCIS_NO_WORKERS);
+    (void)due_jobs(&d, 1024, seconds);
+    for (k = 0; k < rounds; k++) {
+        for (i = 0; i < DUE_BATCHES; i++)
+            sample_add(&r.limit[i], due_jobs(&d, due_batches[i], seconds / 2));
+        for (i = 0; i < 2; i++)
+            if (row_wanted((row_id)(ROW_jobs + i)))
+                sample_add(&r.side[i], job_run(l[i], i == 0 ? 0 : FRANCIS_NO_WORKERS, seconds));
+    }
+    for (i = 0; i < 2; i++) {
+        done[i] = l[i]->dispatched;
+        job_load_free(l[i], i == 0 ? "jobs" : "jobs_inline");
+        job_check(path[i], done[i]);
+    }
+    due_close(&d);
+    due_rates_report(&r, ROW_jobs, GOAL_NONE, 0);
+}
+
 // ---- the program
 
 /* Seconds that the processors of this machine have worked, and that we have; 0 = not known. */
@@ -1259,6 +1555,8 @@ static void measure_all(void)
     measure_idle();
     measure_sharing();
     measure_remote();
+    measure_alarms();
+    measure_jobs();
     work_of(&all[1], &own[1]);
     others = (all[1] - all[0] - (own[1] - own[0])) / (now_s() - start);
     if (others > 0.15)
