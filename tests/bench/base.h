@@ -243,7 +243,19 @@ typedef enum { GOAL_NONE, GOAL_AT_MOST, GOAL_AT_LEAST } goal_kind;
     X(alarms_fired,       "1/s", "overdue alarms of inactive actors, a million in the file") \
     X(alarms_fired_inline, "1/s", "the same without workers") \
     X(jobs,               "jobs/s", "dispatched, run and done, 10,000 active actors, workers") \
-    X(jobs_inline,        "jobs/s", "the same without workers")
+    X(jobs_inline,        "jobs/s", "the same without workers") \
+    X(pending_start,      "ms", "from start to the first call, a million alarms in the file") \
+    X(pending_start_inline, "ms", "the same without workers") \
+    X(pending_rss,        "MiB", "resident memory of that host, over one with an empty file") \
+    X(pending_rss_inline, "MiB", "the same without workers") \
+    X(late_quarter,       "ms", "lateness, p99, of alarms at a quarter of SQLite's rate") \
+    X(late_quarter_inline, "ms", "the same without workers") \
+    X(late_half,          "ms", "lateness, p99, at half of it") \
+    X(late_half_inline,   "ms", "the same without workers") \
+    X(late_all,           "ms", "lateness, p99, at all of it") \
+    X(late_all_inline,    "ms", "the same without workers") \
+    X(alarm_soon,         "ms", "lateness, median, of an alarm 50 ms ahead on an idle host") \
+    X(alarm_soon_inline,  "ms", "the same without workers")
 
 typedef enum {
 #define X(name, unit, text) ROW_##name,

@@ -1521,6 +1521,202 @@ static void measure_jobs(void)
     due_rates_report(&r, ROW_jobs, GOAL_NONE, 0);
 }
 
+// ---- a million alarms that wait
+
+static void handle_signals(void);
+
+/* A process of its own; says how many milliseconds passed until its first call was answered, and
+ * hosts until SIGTERM. */
+static int pending_child(const char *database, const char *workers)
+{
+    double         ms = now_s();
+    francis_host  *host = due_host_open(database, atoi(workers));
+    francis_call   call = { 0 };
+    francis_result r = francis_invoke(francis_host_ctx(host), DUE_TYPE, "first", "nothing", NULL, 0,
+                                      &call);
+    call_must(&call, r, "the first call");
+    ms = (now_s() - ms) * 1e3;
+    francis_call_free(&call);
+    handle_signals();               /* francis_run would have its own too late */
+    if (write(STDOUT_FILENO, &ms, sizeof ms) != (ssize_t)sizeof ms)
+        return 1;
+    while (!interrupted && r == FRANCIS_OK)
+        r = francis_poll(host, 50);
+    francis_close(host);
+    return r == FRANCIS_OK ? 0 : 1;
+}
+
+/* Milliseconds to the first call. *rss: MiB, once it has looked around. */
+static double pending_start(const char *path, int workers, double *rss)
+{
+    char   number[16], status[64];
+    double ms;
+    (void)snprintf(number, sizeof number, "%d", workers);
+    children[0] = spawn("--pending-host", path, number, NULL, &ms, sizeof ms);
+    if (rss != NULL) {
+        sleep_s(opt.quick ? 0.5 : 2.5);
+        (void)snprintf(status, sizeof status, "/proc/%ld/status", (long)children[0]);
+        *rss = status_field(status, "VmRSS:") / 1024;
+    }
+    spawn_end(0);
+    return ms;
+}
+
+static void measure_pending_of(const char *path, const char *empty, unsigned side)
+{
+    const unsigned rounds = opt.quick ? 1 : 7;
+    const int      workers = side == 0 ? 0 : FRANCIS_NO_WORKERS;
+    samples        times = { { 0 }, 0 };
+    double         rss[2];
+    unsigned       i;
+    (void)pending_start(empty, workers, &rss[0]);
+    (void)pending_start(path, workers, &rss[1]);
+    for (i = 0; i < rounds; i++)
+        sample_add(&times, pending_start(path, workers, NULL));
+    sample_print("start", &times);
+    report((row_id)(ROW_pending_start + side), sample_median(&times), 500, GOAL_AT_MOST, 1);
+    report((row_id)(ROW_pending_rss + side), rss[1] - rss[0], 64, GOAL_AT_MOST, 1);
+}
+
+static void measure_pending(due_db *d, const char *path)
+{
+    const unsigned count = opt.quick ? DUE_COUNT_QUICK : DUE_COUNT;
+    due_db         e;
+    char           empty[PATH_SIZE];
+    unsigned       i;
+    due_fill(d, "later", count, DUE_COUNT, (int64_t)wall_ms() + 86400000, 1);
+    if (!rows_wanted(ROW_pending_start, ROW_pending_rss_inline))
+        return;
+    if (access("/proc/self/status", R_OK) != 0 || access("/proc/self/exe", X_OK) != 0) {
+        for (i = ROW_pending_start; i <= (unsigned)ROW_pending_rss_inline; i++)
+            skip((row_id)i, "no /proc here");
+        return;
+    }
+    due_make(&e, empty, "empty.db");
+    for (i = 0; i < 2; i++)
+        if (row_wanted((row_id)(ROW_pending_start + i)) ||
+            row_wanted((row_id)(ROW_pending_rss + i)))
+            measure_pending_of(path, empty, i);
+    due_close(&e);
+}
+
+// ---- how late they are
+
+static const double late_parts[] = { 0.25, 0.5, 1 };
+#define LATE_PARTS (sizeof late_parts / sizeof late_parts[0])
+
+static void late_print(const char *name, double rate, double *times, unsigned count)
+{
+    (void)median_of(times, count);  /* sorts */
+    if (opt.verbose)
+        (void)fprintf(stderr, "  %s: %.0f 1/s, late p50 %.1f ms, p99 %.1f ms, max %.1f ms\n", name,
+                      rate, times[count / 2], times[count * 99 / 100], times[count - 1]);
+}
+
+/* The 99th percentile, in ms, of alarms that come at this rate while a million wait. */
+static double late_p99(due_db *d, const char *path, int workers, const char *name, double rate)
+{
+    static double times[DUE_LATE_MOST];
+    const double  seconds = opt.quick ? 0.3 : 2;
+    const double  wish = rate * seconds;
+    unsigned      count = wish < DUE_LATE_MOST ? (unsigned)wish : DUE_LATE_MOST;
+    francis_host *host;
+    due_fill(d, "ring", count, DUE_COUNT, (int64_t)(wall_ms() + 500 + count / 20.0), rate / 1e3);
+    due_late_count = 0;
+    due_late_ms = times;
+    host = due_host_open(path, workers);
+    if (due_wait(host, workers, count, 120) != count || due_late_count != count)
+        die("of %u alarms %u rang", count, due_late_count);
+    francis_close(host);
+    due_late_ms = NULL;
+    late_print(name, rate, times, count);
+    return times[count * 99 / 100];
+}
+
+/* SQLite's rate on this file, of rows that are deleted again. */
+static double late_limit(due_db *d)
+{
+    samples  limit[DUE_BATCHES] = { { { 0 }, 0 } };
+    unsigned i, k;
+    due_fill(d, "ring", opt.quick ? 20000 : 200000, DUE_COUNT, 1, 1000);
+    due_find(d, opt.quick ? 20000 : 200000);
+    for (k = 0; k < (opt.quick ? 1 : 3); k++)
+        for (i = 0; i < DUE_BATCHES; i++)
+            sample_add(&limit[i], due_alarms(d, due_batches[i], opt.quick ? 0.04 : 0.4));
+    bare_exec(&d->b, "delete from francis_active_actors where host_id = 'bare'");
+    bare_exec(&d->b, "delete from francis_alarms where alarm_name = 'ring'");
+    return due_limit(limit);
+}
+
+static void measure_late(due_db *d, const char *path)
+{
+    const unsigned rounds = opt.quick ? 1 : 3;
+    samples        times[2 * LATE_PARTS] = { { { 0 }, 0 } };
+    double         rate;
+    unsigned       i, k;
+    if (!rows_wanted(ROW_late_quarter, ROW_late_all_inline))
+        return;
+    for (k = 0; k < rounds; k++) {
+        rate = late_limit(d);
+        for (i = 0; i < 2 * LATE_PARTS; i++) {
+            row_id row = (row_id)(ROW_late_quarter + (int)i);
+            if (row_wanted(row))
+                sample_add(&times[i], late_p99(d, path, i % 2 == 0 ? 0 : FRANCIS_NO_WORKERS,
+                                               rows[row].name, rate * late_parts[i / 2]));
+        }
+    }
+    for (i = 0; i < 2 * LATE_PARTS; i++)
+        report((row_id)(ROW_late_quarter + (int)i), sample_median(&times[i]), 20,
+               i < 2 ? GOAL_AT_MOST : GOAL_NONE, 1);
+}
+
+static void measure_many_waiting(void)
+{
+    due_db d;
+    char   path[PATH_SIZE];
+    if (!rows_wanted(ROW_pending_start, ROW_late_all_inline))
+        return;
+    due_make(&d, path, "pending.db");
+    measure_pending(&d, path);
+    measure_late(&d, path);
+    due_close(&d);
+}
+
+/* One alarm after the other, of actors that are not active, on a host that is idle. */
+static void measure_soon(unsigned side)
+{
+    const unsigned count = opt.quick ? 5 : 100;
+    const int      workers = side == 0 ? 0 : FRANCIS_NO_WORKERS;
+    static double  times[DUE_LATE_MOST];
+    due_db         d;
+    francis_host  *host;
+    francis_alarm  alarm = { 0 };
+    francis_call   call = { 0 };
+    char           path[PATH_SIZE];
+    unsigned       i;
+    if (!row_wanted((row_id)(ROW_alarm_soon + side)))
+        return;
+    due_make(&d, path, side == 0 ? "soon.db" : "soon-inline.db");
+    host = due_host_open(path, workers);
+    due_late_count = 0;
+    due_late_ms = times;
+    for (i = 0; i < count; i++) {
+        alarm.type = DUE_TYPE;
+        alarm.id = actor_ids[i];
+        alarm.name = "ring";
+        alarm.due_ms = (int64_t)wall_ms() + 50;
+        call_must(&call, francis_alarm_set(francis_host_ctx(host), &alarm, &call), "an alarm");
+        if (due_wait(host, workers, i + 1, 60) != i + 1)
+            die("an alarm did not ring");
+    }
+    francis_call_free(&call);
+    francis_close(host);
+    due_close(&d);
+    due_late_ms = NULL;
+    late_print(rows[ROW_alarm_soon + side].name, 20, times, count);
+    report((row_id)(ROW_alarm_soon + side), times[count / 2], 20, GOAL_AT_MOST, 1);
+}
+
 // ---- the program
 
 /* Seconds that the processors of this machine have worked, and that we have; 0 = not known. */
@@ -1557,6 +1753,9 @@ static void measure_all(void)
     measure_remote();
     measure_alarms();
     measure_jobs();
+    measure_many_waiting();
+    measure_soon(0);
+    measure_soon(1);
     work_of(&all[1], &own[1]);
     others = (all[1] - all[0] - (own[1] - own[0])) / (now_s() - start);
     if (others > 0.15)
@@ -1594,6 +1793,8 @@ int main(int argc, char **argv)
     int         i;
     if (argc == 4 && strcmp(argv[1], "--idle-host") == 0)
         return idle_child(argv[2], argv[3]);
+    if (argc == 4 && strcmp(argv[1], "--pending-host") == 0)
+        return pending_child(argv[2], argv[3]);
     if (argc == 5 && strcmp(argv[1], "--neighbour") == 0)
         return neighbour_child(argv[2], argv[3], argv[4]);
     if (argc == 5 && strcmp(argv[1], "--remote-host") == 0)
