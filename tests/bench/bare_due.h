@@ -190,6 +190,33 @@ static double due_alarms(due_db *d, unsigned batch, double seconds)
     return (d->at - from) / (t - start);
 }
 
+/* What was found, each when its time comes: all that are due by then in one transaction. times: how
+ * many ms late each was committed. */
+static void due_paced(due_db *d, double rate, double *times)
+{
+    const double   start = now_s();
+    const unsigned first = d->at;
+    while (d->at < d->found_count) {
+        double   now = now_s() - start;
+        unsigned from = d->at, i;
+        if ((from - first) / rate > now) {
+            sleep_s((from - first) / rate - now);
+            continue;
+        }
+        bare_step(&d->b, d->b.begin);
+        for (; d->at < d->found_count && d->at - from < 1024 && (d->at - first) / rate <= now;
+             d->at++) {
+            due_bind(d, d->claim, 1, d->found[d->at].actor);
+            bare_step(&d->b, d->claim);
+            due_consume(d, &d->found[d->at]);
+        }
+        bare_step(&d->b, d->b.commit);
+        now = now_s() - start;
+        for (i = from; i < d->at; i++)
+            times[i - first] = (now - (i - first) / rate) * 1e3;
+    }
+}
+
 /* What a job of an active actor comes to: per second. One transaction makes some, and does those
  * that the one before it has made. */
 static double due_jobs(due_db *d, unsigned batch, double seconds)

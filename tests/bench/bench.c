@@ -1613,6 +1613,20 @@ static void late_print(const char *name, double rate, double *times, unsigned co
                       rate, times[count / 2], times[count * 99 / 100], times[count - 1]);
 }
 
+/* The same of SQLite alone, which tells what the disk and the neighbours add. */
+static void late_bare(due_db *d, const char *name, double rate)
+{
+    static double times[DUE_LATE_MOST];
+    const double  seconds = opt.quick ? 0.3 : 2;
+    if (!opt.verbose)
+        return;
+    due_fill(d, "ring", (unsigned)(rate * seconds), DUE_COUNT, 1, 1000);
+    due_find(d, (unsigned)(rate * seconds));
+    due_paced(d, rate, times);
+    bare_exec(&d->b, "delete from francis_active_actors where host_id = 'bare'");
+    late_print(name, rate, times, d->found_count);
+}
+
 /* The 99th percentile, in ms, of alarms that come at this rate while a million wait. */
 static double late_p99(due_db *d, const char *path, int workers, const char *name, double rate)
 {
@@ -1658,6 +1672,7 @@ static void measure_late(due_db *d, const char *path)
         return;
     for (k = 0; k < rounds; k++) {
         rate = late_limit(d);
+        late_bare(d, "SQLite alone, a quarter", rate / 4);
         for (i = 0; i < 2 * LATE_PARTS; i++) {
             row_id row = (row_id)(ROW_late_quarter + (int)i);
             if (row_wanted(row))
