@@ -6,6 +6,7 @@
 #include "support/t.h"
 
 #include "support/counters.h"
+#include "support/errands.h"
 #include "support/fault_alloc.h"
 
 #include <stdatomic.h>
@@ -1667,6 +1668,76 @@ static void test_sqlite_memory_at_open(void **state)
     print_message("SQLite's own at open: %lu allocations failed\n", total);
 }
 
+/* ---- alarms and jobs ---- */
+
+static errands errand;
+
+static bool usual_errand(francis_result r, francis_result expected, const char *what)
+{
+    if (r == FRANCIS_ERR_UNKNOWN && fault_alloc_fired(&w.memory) > 0)
+        return false;               /* it is done, and there was no memory to say so */
+    return usual_at(r, expected, what, __LINE__);
+}
+
+static void open_errands(void)
+{
+    fault_alloc_init(&w.memory);
+    w.host = NULL;
+    t_ok(francis_open(&w.host, &w.desc));
+    t_ok(francis_register(w.host, &errand_type));
+    t_ok(francis_start(w.host));
+    errand.ctx = w.ctx = francis_host_ctx(w.host);
+    errand.db = raw_open(w.path);
+}
+
+/* Lets what is due begin, and fail. */
+static void let_fire(void)
+{
+    for (int i = 0; i < 20; i++) {
+        if (w.workers)
+            t_yield();
+        else
+            t_ok(francis_poll(w.host, 0));
+    }
+}
+
+/* Would catch: an alarm that is stranded until the next start, one that runs twice or although it
+ * was refused, a job that is done and there still, an attempt that is counted for a lack of memory,
+ * a dead job nobody is told of. */
+static void test_errands(void **state)
+{
+    (void)state;
+    for (int variant = 0; variant < 4; variant++) {
+        const unsigned step = t_slow() ? 43 : 11;       /* each waits for what is tried again */
+        unsigned long  total = 0;
+        world_begin("alarms and jobs", (variant & 1) != 0, (variant & 2) != 0);
+        errands_init(&errand);
+        errand.usual = usual_errand;
+        for (w.n = 1 + 3 * (unsigned)variant;; w.n += step) {
+            unsigned long fired;
+            open_errands();
+            errands_prepare(&errand);
+            w_until(errand_is_dead(&errand));
+            fault_alloc_fail(&w.memory, w.n, w.forever);
+            errands_ask(&errand);
+            let_fire();
+            fired = fault_alloc_fired(&w.memory);
+            fault_alloc_heal(&w.memory);
+            errands_tidy(&errand);
+            w_until(errands_pending(&errand) == 0);
+            errands_stored(&errand);
+            (void)sqlite3_close(errand.db);
+            close_and_check();
+            if (fired == 0)
+                break;
+            total++;
+        }
+        assert_true(total > 0);
+        print_message("alarms and jobs, %s, %s: %lu allocations failed\n", workers_text(),
+                      w.forever ? "from then on" : "once", total);
+    }
+}
+
 /* A test that has failed leaves its host behind, whose threads go on with the books of all of
  * them. What would be said of the tests after it is not true then, so they do not run. */
 static int nobody_left(void **state)
@@ -1703,6 +1774,7 @@ int main(int argc, char **argv)
         ALONE(test_upgrade),
         ALONE(test_memory_limit),
         ALONE(test_steady),
+        ALONE(test_errands),
         ALONE(test_sqlite_memory),
         ALONE(test_sqlite_memory_at_open),
     };
