@@ -603,8 +603,8 @@ typedef struct francis_actor_desc {
     uint32_t        attempts_max;           /* of an alarm or job, the first included; 3 */
     int64_t         retry_delay_ms;         /* before the second attempt, then x 1.5, up to x 10,
                                                each +- a tenth; 2 s */
-    uint32_t        crashes_max;            /* so often may a host end while it runs an alarm or job,
-                                               before that is given up; 5 */
+    uint32_t        crashes_max;            /* so often may a host end while it runs an alarm or
+                                               job, before that is given up; 5 */
     const char     *capacity_group;         /* of the jobs of all its types at most capacity_max */
     uint32_t        capacity_max;           /* run at a time on a host */
     francis_placement placement;    /* of an actor that is active nowhere */
@@ -2435,34 +2435,30 @@ typedef struct frn_schedule {
     uint8_t         star[FRN_CRON_FIELDS];          /* 1 = a star, n = a star with that step */
 } frn_schedule;
 
-#define FRN_USED_LATER __attribute__((unused))      /* not every program asks all of these */
-
-FRN_USED_LATER static void frn_zones_init(frn_zones *zones, frn_mem *mem);
-FRN_USED_LATER static void frn_zones_free(frn_zones *zones);
+static void frn_zones_init(frn_zones *zones, frn_mem *mem);
+static void frn_zones_free(frn_zones *zones);
 
 /* What .repeat says, or how often in ms (> 0). NULL and "" do not repeat. FRANCIS_ERR_INVALID with
  * words that name what is wrong, or FRANCIS_ERR_NOMEM; *out is all zeroes then. */
-FRN_USED_LATER static francis_result frn_schedule_parse(frn_zones *zones, const char *repeat,
-                                                        frn_schedule *out, char *error,
-                                                        size_t error_size);
-FRN_USED_LATER static francis_result frn_schedule_every(int64_t ms, frn_schedule *out, char *error,
-                                                        size_t error_size);
-FRN_USED_LATER static bool frn_schedule_is_none(const frn_schedule *s);
-FRN_USED_LATER static bool frn_schedule_is_cron(const frn_schedule *s);
+static francis_result frn_schedule_parse(frn_zones *zones, const char *repeat, frn_schedule *out,
+                                         char *error, size_t error_size);
+static francis_result frn_schedule_every(int64_t ms, frn_schedule *out, char *error,
+                                         size_t error_size);
+static bool frn_schedule_is_none(const frn_schedule *s);
+static bool frn_schedule_is_cron(const frn_schedule *s);
 
 /* Occurrences of an interval are anchor + k * interval, k >= 0, and that is the anchor alone if it
  * does not repeat; cron does not ask for the anchor. The first after an instant; the last in
  * (from, to]; FRN_NEVER_DUE = there is none. How many different ones there are in (from, to], at
  * most so many. */
-FRN_USED_LATER static int64_t  frn_schedule_next(const frn_schedule *s, int64_t anchor_ms,
-                                                 int64_t after_ms);
-FRN_USED_LATER static int64_t  frn_schedule_last(const frn_schedule *s, int64_t anchor_ms,
-                                                 int64_t from_ms, int64_t to_ms);
-FRN_USED_LATER static uint64_t frn_schedule_count(const frn_schedule *s, int64_t anchor_ms,
-                                                  int64_t from_ms, int64_t to_ms, uint64_t most);
+static int64_t  frn_schedule_next(const frn_schedule *s, int64_t anchor_ms, int64_t after_ms);
+static int64_t  frn_schedule_last(const frn_schedule *s, int64_t anchor_ms, int64_t from_ms,
+                                  int64_t to_ms);
+static uint64_t frn_schedule_count(const frn_schedule *s, int64_t anchor_ms, int64_t from_ms,
+                                   int64_t to_ms, uint64_t most);
 
 /* The one way to write it: equal schedules have equal texts, and are read from them again. */
-FRN_USED_LATER static void frn_schedule_text(const frn_schedule *s, char *out, size_t size);
+static void frn_schedule_text(const frn_schedule *s, char *out, size_t size);
 
 /* ---- days ---- */
 
@@ -4438,10 +4434,12 @@ typedef enum frn_stmt {
     " coalesce(a.job_cron, a.job_interval, ''), 2, a.original_due, coalesce(a.ext_hook_at, 0), 0," \
     " 0, 0, a.ext_hash, a.ext_hook_attempts, 0, 0, a.ext_result, a.job_data, a.last_error," \
     " coalesce(a.ext_hook_at, 0)," FRN_PLACED_COLUMN " FROM @dead_jobs a" FRN_PLACED_JOIN("a")
-#define FRN_ID_FITS(id) "length(CAST(" id " AS BLOB)) <= 36"  /* else nobody could say that it is over */
+/* Of an id that does not fit nobody could say that it is over. */
+#define FRN_ID_FITS(id) "length(CAST(" id " AS BLOB)) <= 36"
 #define FRN_PLACED_COLUMN " CASE WHEN e.evicted = 0 THEN p.host_id ELSE '' END"
 #define FRN_PLACED_JOIN(t) \
-    " LEFT JOIN @active_actors p ON p.actor_type = " t ".actor_type AND p.actor_id = " t ".actor_id" \
+    " LEFT JOIN @active_actors p ON p.actor_type = " t ".actor_type" \
+    " AND p.actor_id = " t ".actor_id" \
     " LEFT JOIN @ext_hosts e ON e.host_id = p.host_id"
 #define FRN_ROW_COLUMNS \
     "INSERT INTO @alarms(alarm_id, actor_type, actor_id, alarm_name, alarm_due_time," \
@@ -4566,9 +4564,9 @@ static const char *const frn_sqlite_sql[FRN_STMT_END] = {
     " AND alarm_kind = 'alarm'",
     /* JOB_DISPATCH: unless its request id was answered already */
     FRN_ROW_COLUMNS " SELECT ?3, ?1, ?2, ?4, ?5, ?6, ?7, ?8, 'job', ?12, ?9, ?10, ?5, ?16, ?11,"
-    " ?13, 0, 0, 0 WHERE NOT EXISTS (SELECT 1 FROM @ext_requests WHERE actor_type = ?1 AND actor_id = ?2"
-    " AND request_id = ?14 AND expires > ?15) ON CONFLICT(actor_type, actor_id, alarm_name)"
-    " DO NOTHING",
+    " ?13, 0, 0, 0 WHERE NOT EXISTS (SELECT 1 FROM @ext_requests WHERE actor_type = ?1"
+    " AND actor_id = ?2 AND request_id = ?14 AND expires > ?15)"
+    " ON CONFLICT(actor_type, actor_id, alarm_name) DO NOTHING",
     /* JOB_FIND, REQUEST_FIND */
     "SELECT ext_hash, alarm_id FROM @alarms WHERE actor_type = ?1 AND actor_id = ?2"
     " AND alarm_name = ?3",
@@ -4616,7 +4614,8 @@ static const char *const frn_sqlite_sql[FRN_STMT_END] = {
     " WHERE e.evicted = 1 LIMIT ?1)",
     /* DUE_LOOK, DUE_NEXT, DUE_HOOKS */
     FRN_ALARM_COLUMNS " WHERE a.actor_type = ?1 AND (a.ext_look, a.alarm_id) > (?2, ?3)"
-    " AND a.ext_look <= ?4 AND " FRN_ID_FITS("a.alarm_id") " ORDER BY a.ext_look, a.alarm_id LIMIT ?5",
+    " AND a.ext_look <= ?4 AND " FRN_ID_FITS("a.alarm_id")
+    " ORDER BY a.ext_look, a.alarm_id LIMIT ?5",
     "SELECT ext_look FROM @alarms WHERE actor_type = ?1 AND ext_look > ?2 ORDER BY ext_look"
     " LIMIT 1",
     FRN_HOOK_COLUMNS " WHERE a.actor_type = ?1 AND a.ext_hook_at IS NOT NULL"
@@ -4700,15 +4699,15 @@ static const char *const frn_sqlite_ext_schema[] = {
     "ALTER TABLE @ext_hosts ADD COLUMN answer INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE @ext_hosts ADD COLUMN lease_ms INTEGER NOT NULL DEFAULT 0",
     NULL,
-    "ALTER TABLE @alarms ADD COLUMN ext_look INTEGER NOT NULL DEFAULT 0",
-    "ALTER TABLE @alarms ADD COLUMN ext_wake INTEGER",
-    "ALTER TABLE @alarms ADD COLUMN ext_anchor INTEGER",
-    "ALTER TABLE @alarms ADD COLUMN ext_policy INTEGER NOT NULL DEFAULT 0",
-    "ALTER TABLE @alarms ADD COLUMN ext_hash INTEGER NOT NULL DEFAULT 0",
-    "ALTER TABLE @alarms ADD COLUMN ext_attempts INTEGER NOT NULL DEFAULT 0",
-    "ALTER TABLE @alarms ADD COLUMN ext_crashes INTEGER NOT NULL DEFAULT 0",
-    "ALTER TABLE @alarms ADD COLUMN ext_started INTEGER NOT NULL DEFAULT 0",
-    "ALTER TABLE @alarms ADD COLUMN ext_error TEXT",
+    "ALTER TABLE @alarms ADD COLUMN ext_look INTEGER NOT NULL DEFAULT 0;"
+    " ALTER TABLE @alarms ADD COLUMN ext_wake INTEGER;"
+    " ALTER TABLE @alarms ADD COLUMN ext_anchor INTEGER;"
+    " ALTER TABLE @alarms ADD COLUMN ext_policy INTEGER NOT NULL DEFAULT 0;"
+    " ALTER TABLE @alarms ADD COLUMN ext_hash INTEGER NOT NULL DEFAULT 0;"
+    " ALTER TABLE @alarms ADD COLUMN ext_attempts INTEGER NOT NULL DEFAULT 0;"
+    " ALTER TABLE @alarms ADD COLUMN ext_crashes INTEGER NOT NULL DEFAULT 0;"
+    " ALTER TABLE @alarms ADD COLUMN ext_started INTEGER NOT NULL DEFAULT 0;"
+    " ALTER TABLE @alarms ADD COLUMN ext_error TEXT",
     "UPDATE @alarms SET ext_look = alarm_due_time",
     /* by the index of leases, which is empty here: else each release reads pages of alarms */
     "DROP TRIGGER @active_actors_delete_trigger",
@@ -4723,14 +4722,14 @@ static const char *const frn_sqlite_ext_schema[] = {
     " WHEN NEW.ext_wake IS OLD.ext_wake AND NEW.alarm_due_time <> OLD.alarm_due_time"
     " BEGIN UPDATE @alarms SET ext_look = 0, ext_wake = NULL, ext_anchor = NULL,"
     FRN_NEW_OCCURRENCE " WHERE alarm_id = NEW.alarm_id; END",
-    "ALTER TABLE @dead_jobs ADD COLUMN ext_name TEXT",
-    "ALTER TABLE @dead_jobs ADD COLUMN ext_until INTEGER",
-    "ALTER TABLE @dead_jobs ADD COLUMN ext_anchor INTEGER",
-    "ALTER TABLE @dead_jobs ADD COLUMN ext_policy INTEGER NOT NULL DEFAULT 0",
-    "ALTER TABLE @dead_jobs ADD COLUMN ext_hash INTEGER NOT NULL DEFAULT 0",
-    "ALTER TABLE @dead_jobs ADD COLUMN ext_result INTEGER NOT NULL DEFAULT 0",
-    "ALTER TABLE @dead_jobs ADD COLUMN ext_hook_at INTEGER",
-    "ALTER TABLE @dead_jobs ADD COLUMN ext_hook_attempts INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE @dead_jobs ADD COLUMN ext_name TEXT;"
+    " ALTER TABLE @dead_jobs ADD COLUMN ext_until INTEGER;"
+    " ALTER TABLE @dead_jobs ADD COLUMN ext_anchor INTEGER;"
+    " ALTER TABLE @dead_jobs ADD COLUMN ext_policy INTEGER NOT NULL DEFAULT 0;"
+    " ALTER TABLE @dead_jobs ADD COLUMN ext_hash INTEGER NOT NULL DEFAULT 0;"
+    " ALTER TABLE @dead_jobs ADD COLUMN ext_result INTEGER NOT NULL DEFAULT 0;"
+    " ALTER TABLE @dead_jobs ADD COLUMN ext_hook_at INTEGER;"
+    " ALTER TABLE @dead_jobs ADD COLUMN ext_hook_attempts INTEGER NOT NULL DEFAULT 0",
     "CREATE INDEX @ext_dead_hooks_idx ON @dead_jobs(actor_type, ext_hook_at)"
     " WHERE ext_hook_at IS NOT NULL",
     NULL
@@ -6080,15 +6079,16 @@ static void frn_sqlite_leave(frn_store *store, const char *host_id)
 }
 
 // >> 418 store.sqlite.alarms | needs: 330 410
-//    Rows of alarms, jobs and dead jobs, and what is done with one inside a transaction. Our columns
-//    begin with ext_; ext_look is the moment from which on a look at the file finds the row.
+//    Rows of alarms, jobs and dead jobs, and what is done with one inside a transaction. Columns of
+//    ours begin with ext_; ext_look is the moment from which on a look at the file finds the row.
 
-enum { FRN_POLICY_CLOCK = 4, FRN_POLICY_MOST = 8 };     /* bits of ext_policy, above those of missed */
+enum { FRN_POLICY_CLOCK = 4, FRN_POLICY_MOST = 8 };     /* bits of ext_policy, above missed */
 
 static int64_t frn_alarm_policy(const frn_alarm *a)
 {
-    return (int64_t)a->missed | (a->wait_for_clock ? FRN_POLICY_CLOCK : 0)
-        | (int64_t)a->missed_max << FRN_POLICY_MOST;
+    int64_t policy = (int64_t)a->missed_max << FRN_POLICY_MOST;
+
+    return policy | (int64_t)a->missed | (a->wait_for_clock ? FRN_POLICY_CLOCK : 0);
 }
 
 /* The columns of FRN_ALARM_COLUMNS or FRN_HOOK_COLUMNS, from the first on. */
@@ -12819,7 +12819,7 @@ struct francis_host {
     void            (*on_stream_close)(francis_host *host, francis_stream *stream);
 
     frn_list          ready, running, callbacks, outbox;
-    frn_list          ready_patient;        /* turns of alarms and jobs: every other one is of them */
+    frn_list          ready_patient;        /* turns of alarms and jobs: every other one */
     bool              patient_next;
     uint32_t          ready_count;
     frn_list          queue;        /* writes for the committer */
@@ -13463,7 +13463,8 @@ static bool frn_call_retries(francis_host *h, frn_call *c)
     int64_t wait = FRN_RETRY_FIRST_MS, now, at;
     uint32_t i;
 
-    if (c->request_id == NULL || c->peek || c->due != NULL || c->from_handler || h->phase != FRN_HOST_RUNNING)
+    if (c->request_id == NULL || c->peek || c->due != NULL || c->from_handler
+        || h->phase != FRN_HOST_RUNNING)
         return false;
     if (c->result != FRANCIS_ERR_UNKNOWN && !francis_retryable(c->result))
         return false;
@@ -17049,10 +17050,10 @@ static void frn_remote_failed(francis_host *h, const frn_net_event *e)
 }
 
 // >> 675 due | needs: 672 330
-//    Alarms and jobs: those of the next seconds are in memory, found by looks at the file and by our
-//    own commits. Only the host that has an actor runs what is due there; of one that nobody has,
-//    the hosts try in an order of their own for each actor. What an occurrence wrote, and that it is
-//    over, are one write; what has become of one that failed is another.
+//    Alarms and jobs: those of the next seconds are in memory, found by looks at the file and by
+//    our own commits. Only the host that has an actor runs what is due there; of one that nobody
+//    has, the hosts try in an order of their own for each actor. What an occurrence wrote, and that
+//    it is over, are one write; what has become of one that failed is another.
 
 enum {
     FRN_NEAR_MS        = 2000,      /* so far ahead they are in memory, */
@@ -17450,9 +17451,7 @@ static void frn_due_done(francis_host *h, frn_call *c)
 
     c->due = NULL;
     frn_due_uncount(h, e);
-    if (e->gone) {
-        frn_due_free(h, e);
-    } else if (c->result == FRANCIS_OK && e->settled == FRN_SETTLED_OVER) {
+    if (e->gone || (c->result == FRANCIS_OK && e->settled == FRN_SETTLED_OVER)) {
         frn_due_free(h, e);
     } else if (c->result == FRANCIS_OK && e->settled == FRN_SETTLED_ARMED) {
         e->failures = 0;
@@ -17992,7 +17991,7 @@ static void frn_due_call(francis_host *h, frn_due *e)
     e->began_ms = 0;
     if (ok)
         ok = (c->target = frn_buf_text(&h->mem, actor)) != NULL;
-    if (ok && e->a.kind == FRN_KIND_JOB && frn_job_is_keyed(name)       /* else each occurrence is work */
+    if (ok && e->a.kind == FRN_KIND_JOB && frn_job_is_keyed(name)   /* else each one is work */
         && frn_alarm_get(&e->a, FRN_TEXT_REPEAT)[0] == '\0')
         ok = (c->request_id = frn_buf_text(&h->mem, name + 1)) != NULL;
     if (!ok) {
@@ -18146,7 +18145,8 @@ static bool frn_due_is_ours(francis_host *h, frn_due *e, int64_t now_ms)
 static int64_t frn_due_capped(const frn_due *e, int64_t now_ms)
 {
     const frn_schedule *s = &e->schedule;
-    int64_t             last = e->a.until_ms != 0 && e->a.until_ms < now_ms ? e->a.until_ms : now_ms;
+    bool                ended = e->a.until_ms != 0 && e->a.until_ms < now_ms;
+    int64_t             last = ended ? e->a.until_ms : now_ms;
     int64_t             anchor = e->a.anchor_ms, low = e->a.due_ms, high = last, middle;
     uint64_t            most = e->a.missed_max;
 
@@ -20316,7 +20316,7 @@ static francis_result frn_call_take(francis_host *h, frn_turn *t, frn_call *c)
     francis_call  *user = c->user;
     francis_result r;
 
-    if (!frn_call_over(c)) {        /* the turn that waited has failed meanwhile */
+    if (t != NULL && !frn_call_over(c)) {       /* the turn that waited has failed meanwhile */
         r = t->doom;
         frn_call_cancel(h, c);
         return frn_user_set(user, r, "the turn that waits has failed");

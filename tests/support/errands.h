@@ -13,7 +13,7 @@ typedef struct errands {
     sqlite3      *db;               /* a connection of the test's own */
     unsigned      round;
     counter_model alarmed, replaced, deleted, worked, keyed, cancelled, orders, ordered, dying,
-                  revived;
+        revived;
     char          dead_id[64];      /* of the job that waits to be revived */
     /* Whether it is the usual answer; else it must be one that the fault explains. */
     bool        (*usual)(francis_result r, francis_result usual, const char *what);
