@@ -2448,12 +2448,9 @@ static bool frn_schedule_is_none(const frn_schedule *s);
 static bool frn_schedule_is_cron(const frn_schedule *s);
 
 /* Occurrences of an interval are anchor + k * interval, k >= 0, and that is the anchor alone if it
- * does not repeat; cron does not ask for the anchor. The first after an instant; the last in
- * (from, to]; FRN_NEVER_DUE = there is none. How many different ones there are in (from, to], at
- * most so many. */
+ * does not repeat; cron does not ask for the anchor. The first after an instant; FRN_NEVER_DUE =
+ * there is none. How many different ones there are in (from, to], at most so many. */
 static int64_t  frn_schedule_next(const frn_schedule *s, int64_t anchor_ms, int64_t after_ms);
-static int64_t  frn_schedule_last(const frn_schedule *s, int64_t anchor_ms, int64_t from_ms,
-                                  int64_t to_ms);
 static uint64_t frn_schedule_count(const frn_schedule *s, int64_t anchor_ms, int64_t from_ms,
                                    int64_t to_ms, uint64_t most);
 
@@ -3389,8 +3386,6 @@ static uint64_t frn_cron_days(const frn_schedule *s, int64_t year, int64_t month
 
 static int64_t frn_lowest(uint64_t bits) { return __builtin_ctzll(bits); }
 
-static int64_t frn_highest(uint64_t bits) { return 63 - __builtin_clzll(bits); }
-
 /* The first minute of a day from one on, or -1. */
 static int64_t frn_cron_time_from(const frn_schedule *s, int64_t minute)
 {
@@ -3402,19 +3397,6 @@ static int64_t frn_cron_time_from(const frn_schedule *s, int64_t minute)
         return hour * 60 + frn_lowest(rest);
     hours &= ~(UINT64_C(1) << hour);
     return hours != 0 ? frn_lowest(hours) * 60 + frn_lowest(minutes) : -1;
-}
-
-/* The last minute of a day up to one, or -1. */
-static int64_t frn_cron_time_to(const frn_schedule *s, int64_t minute)
-{
-    int64_t  hour = minute / 60;
-    uint64_t hours = s->cron[FRN_CRON_HOUR], minutes = s->cron[FRN_CRON_MINUTE];
-    uint64_t rest = minutes & ((UINT64_C(2) << (minute % 60)) - 1);
-
-    if ((hours >> hour & 1) != 0 && rest != 0)
-        return hour * 60 + frn_highest(rest);
-    hours &= (UINT64_C(1) << hour) - 1;
-    return hours != 0 ? frn_highest(hours) * 60 + frn_highest(minutes) : -1;
 }
 
 static int64_t frn_cron_from(const frn_schedule *s, int64_t minute)     /* FRN_NEVER = none */
@@ -3438,29 +3420,6 @@ static int64_t frn_cron_from(const frn_schedule *s, int64_t minute)     /* FRN_N
     }
     day = frn_date_to_day(date.year, date.month, frn_lowest(days));
     return day * 1440 + frn_cron_time_from(s, 0);
-}
-
-static int64_t frn_cron_to(const frn_schedule *s, int64_t minute)       /* FRN_NEVER = none */
-{
-    int64_t  day = frn_floor_div(minute, 1440), time;
-    frn_date date = frn_day_to_date(day);
-    uint64_t days = frn_cron_days(s, date.year, date.month);
-
-    if ((days >> date.day & 1) != 0) {
-        time = frn_cron_time_to(s, minute - day * 1440);
-        if (time >= 0)
-            return day * 1440 + time;
-    }
-    days &= (UINT64_C(1) << date.day) - 1;
-    while (days == 0) {
-        date.year -= date.month == 1 ? 1 : 0;
-        date.month = date.month == 1 ? 12 : date.month - 1;
-        if (date.year < 0)
-            return FRN_NEVER;
-        days = frn_cron_days(s, date.year, date.month);
-    }
-    day = frn_date_to_day(date.year, date.month, frn_highest(days));
-    return day * 1440 + frn_cron_time_to(s, 1439);
 }
 
 static int64_t frn_bits(uint64_t bits) { return __builtin_popcountll(bits); }
@@ -3537,28 +3496,6 @@ static int64_t frn_cron_next(const frn_schedule *s, int64_t after)
         if (at < span.end)
             return at;
     }
-}
-
-static int64_t frn_cron_last(const frn_schedule *s, int64_t from, int64_t to)
-{
-    frn_span span;
-    int64_t  minute, at;
-
-    if (!frn_cron_flows(s)) {
-        minute = frn_cron_to(s, frn_floor_div(frn_zone_seen(s->zone, to), FRN_MINUTE));
-        at = minute == FRN_NEVER ? from : frn_zone_instant(s->zone, minute * FRN_MINUTE);
-        return at > from ? at : FRN_NEVER;
-    }
-    for (; to > from; to = span.start - 1) {
-        span = frn_zone_span(s->zone, to);
-        minute = frn_cron_to(s, frn_floor_div(to + span.offset, FRN_MINUTE));
-        if (minute == FRN_NEVER)
-            break;
-        at = minute * FRN_MINUTE - span.offset;
-        if (at >= span.start)
-            return at > from ? at : FRN_NEVER;
-    }
-    return FRN_NEVER;
 }
 
 static int64_t frn_cron_count_flowing(const frn_schedule *s, int64_t from, int64_t to)
@@ -3643,17 +3580,6 @@ static int64_t frn_interval_next(const frn_schedule *s, int64_t anchor, int64_t 
     if (frn_schedule_is_none(s))
         return FRN_NEVER;
     return frn_interval_at(s, anchor, frn_interval_index(s, anchor, after) + 1);
-}
-
-static int64_t frn_interval_last(const frn_schedule *s, int64_t anchor, int64_t from, int64_t to)
-{
-    int64_t at;
-
-    if (to < anchor)
-        return FRN_NEVER;
-    at = frn_interval_at(s, anchor, frn_interval_index(s, anchor, to));
-    at = at < anchor ? anchor : at;
-    return at > from ? at : FRN_NEVER;
 }
 
 /* Where a zone has left out a whole day, two may be at the same instant: how many are so. */
@@ -3910,21 +3836,6 @@ static int64_t frn_schedule_next(const frn_schedule *s, int64_t anchor_ms, int64
     else
         at = frn_interval_next(s, frn_time_within(anchor_ms, FRN_TIME_MIN), after);
     return at > FRN_TIME_MAX ? FRN_NEVER_DUE : at;
-}
-
-static int64_t frn_schedule_last(const frn_schedule *s, int64_t anchor_ms, int64_t from_ms,
-                                 int64_t to_ms)
-{
-    int64_t from = frn_time_within(from_ms, FRN_TIME_MIN - 1);
-    int64_t to = frn_time_within(to_ms, FRN_TIME_MIN - 1);
-
-    if (from >= to)
-        return FRN_NEVER_DUE;
-    if (frn_schedule_is_cron(s))
-        return frn_cron_last(s, from, to);
-    if (anchor_ms > FRN_TIME_MAX)
-        return FRN_NEVER_DUE;
-    return frn_interval_last(s, frn_time_within(anchor_ms, FRN_TIME_MIN), from, to);
 }
 
 static uint64_t frn_schedule_count(const frn_schedule *s, int64_t anchor_ms, int64_t from_ms,
