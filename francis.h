@@ -4525,12 +4525,14 @@ static const char *const frn_sqlite_sql[FRN_STMT_END] = {
     " WHERE e.evicted = 1 LIMIT ?1)",
     /* DUE_LOOK, DUE_NEXT, DUE_HOOKS */
     FRN_ALARM_COLUMNS " WHERE a.actor_type = ?1 AND (a.ext_look, a.alarm_id) > (?2, ?3)"
-    " AND a.ext_look <= ?4 AND " FRN_ID_FITS("a.alarm_id")
+    " AND a.ext_look <= ?4 AND " FRN_ID_FITS("a.alarm_id") " AND a.actor_id IS NOT NULL"
+    " AND a.alarm_name IS NOT NULL"
     " ORDER BY a.ext_look, a.alarm_id LIMIT ?5",
     "SELECT ext_look FROM @alarms WHERE actor_type = ?1 AND ext_look > ?2 ORDER BY ext_look"
     " LIMIT 1",
     FRN_HOOK_COLUMNS " WHERE a.actor_type = ?1 AND a.ext_hook_at IS NOT NULL"
-    " AND " FRN_ID_FITS("a.job_id") " ORDER BY a.ext_hook_at LIMIT ?2",
+    " AND " FRN_ID_FITS("a.job_id") " AND a.actor_id IS NOT NULL"
+    " AND a.job_method IS NOT NULL ORDER BY a.ext_hook_at LIMIT ?2",
     /* DUE_ONE, DEAD_ONE, ALARM_ONE */
     FRN_ALARM_COLUMNS " WHERE a.alarm_id = ?1",
     FRN_HOOK_COLUMNS " WHERE a.job_id = ?1",
