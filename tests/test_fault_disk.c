@@ -6,6 +6,7 @@
 
 #include "support/child.h"
 #include "support/counters.h"
+#include "support/errands.h"
 #include "support/fault_vfs.h"
 
 #include <poll.h>
@@ -906,6 +907,97 @@ static void test_request_ids(void **state)
     }
 }
 
+/* ---- alarms and jobs ---- */
+
+static errands       errand;
+static francis_host *errand_host;
+
+static bool usual_errand(francis_result r, francis_result expected, const char *what)
+{
+    if (r == expected)
+        return true;
+    if (fault_vfs_fired(&disk) == 0 ||
+        (r != FRANCIS_ERR_STORAGE && r != FRANCIS_ERR_FULL && r != FRANCIS_ERR_LOCKED &&
+         r != FRANCIS_ERR_UNKNOWN && r != FRANCIS_ERR_EVICTED && r != FRANCIS_ERR_CORRUPT))
+        fail_msg("%s is %s: %s", what, francis_result_name(r), francis_host_error(errand_host));
+    return false;
+}
+
+static void errand_polls(int times)
+{
+    for (int i = 0; i < times; i++)
+        t_ok(francis_poll(errand_host, 1));
+}
+
+/* Asks while the n-th call fails, lets all of it go on with a good disk. Whether any has failed. */
+static bool errands_round(const char *path, unsigned calls, unsigned files, unsigned long n,
+                          int how, int code)
+{
+    francis_host_desc desc = disk_desc(path, false);
+    int64_t           end;
+    bool              fired;
+    errand_host = NULL;
+    (void)francis_open(&errand_host, &desc);
+    t_ok(francis_register(errand_host, &errand_type));
+    t_ok(francis_start(errand_host));
+    errand.ctx = francis_host_ctx(errand_host);
+    errand.db = raw_open(path);
+    errands_prepare(&errand);
+    while (!errand_is_dead(&errand))
+        errand_polls(1);
+    fault_vfs_fail(&disk, calls, files, n, how, code);
+    errands_ask(&errand);
+    errand_polls(10);
+    fired = fault_vfs_fired(&disk) > 0;
+    fault_vfs_heal(&disk);
+    while (francis_alarm_delete(errand.ctx, &(francis_alarm){ .type = "errand", .id = "none",
+                                                              .name = "none" },
+                                NULL) != FRANCIS_ERR_NOT_FOUND)
+        errand_polls(1);
+    errands_tidy(&errand);
+    for (end = t_ms() + 60000; errands_pending(&errand) != 0; errand_polls(1))
+        if (t_ms() > end)
+            fail_msg("call %lu (%u, %u) fails%s: %lld stranded", n, calls, files,
+                     how == FAULT_FOREVER ? " and all later ones" : "",
+                     (long long)errands_pending(&errand));
+    errands_stored(&errand);
+    raw_check(errand.db);
+    (void)sqlite3_close(errand.db);
+    francis_close(errand_host);
+    return fired;
+}
+
+/* Would catch: an alarm or a job that is stranded until the next start because its commit, its
+ * attempt or the look for it has failed, or one that has its effect twice. */
+static void test_errands(void **state)
+{
+    static const struct {
+        unsigned calls, files;
+        int      code;
+    } faults[] = { { FAULT_WRITE, FAULT_WAL, SQLITE_IOERR_WRITE },
+                   { FAULT_WRITE, FAULT_WAL, SQLITE_FULL },
+                   { FAULT_SYNC, FAULT_WAL, SQLITE_IOERR_FSYNC },
+                   { FAULT_READ, FAULT_DB | FAULT_WAL, SQLITE_IOERR_READ },
+                   { FAULT_SHM, FAULT_DB, SQLITE_BUSY } };
+    (void)state;
+    for (unsigned f = 0; f < sizeof faults / sizeof faults[0]; f++)
+        for (int how = FAULT_ONCE; how <= FAULT_FOREVER; how++) {
+            char     path[512];
+            unsigned total = 0, step = t_slow() ? 13 : 4;
+            (void)snprintf(path, sizeof path, "%s", t_database());
+            errands_init(&errand);
+            errand.usual = usual_errand;
+            for (unsigned long n = 1; n < 40 && errands_round(path, faults[f].calls,
+                                                              faults[f].files, n, how,
+                                                              faults[f].code);
+                 n += step)
+                total++;
+            print_message("alarms and jobs, fault %u%s: %u failed\n", f,
+                          how == FAULT_FOREVER ? " from then on" : "", total);
+            assert_true(total > 0 || faults[f].calls == FAULT_READ);
+        }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -920,6 +1012,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_running_forever),
         cmocka_unit_test(test_opening),
         cmocka_unit_test(test_disk_dies),
+        cmocka_unit_test(test_errands),
     };
     int failed;
     (void)pthread_mutex_init(&logs.lock, NULL);
