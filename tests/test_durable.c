@@ -570,37 +570,50 @@ static void test_where(void **state)
     hosts_near_close(&near);
 }
 
-/* Would catch: a job elsewhere that cannot be cancelled once it runs, or counts nevertheless. */
+/* Would catch: a job elsewhere that cannot be cancelled once it runs, or counts nevertheless. Hosts
+ * that can call each other tell it, too. */
 static void test_cancel_elsewhere(void **state)
 {
-    char              path[512], id[40];
-    francis_host_desc desc;
-    hosts_far         far = { .types = types };
-    hosts_near        near;
     (void)state;
-    (void)snprintf(path, sizeof path, "%s", t_database());
-    desc = hosts_desc(path, 2);
-    far.desc = desc;
-    hosts_far_start(&far);
-    desc.workers = FRANCIS_NO_WORKERS;
-    hosts_near_open(&near, &desc, types);
-    t_ok(hosts_order(&far, HOSTS_OPEN, NULL, NULL));
-    t_ok(hosts_order(&far, HOSTS_ADD, "ledger", "a"));
-    dispatch(near.ctx, "a", (task){ 1, WAITS_TO_BE_TOLD, 0, 0 }, (francis_job){ .due_ms = 1 }, id);
-    hosts_until(atomic_load(&all->inside[1]) == 1);
-    assert_int_equal(atomic_load(&all->pid[1]), far.pid);
-    t_ok(francis_job_cancel(near.ctx, id, NULL));
-    t_result(francis_job_cancel(near.ctx, id, NULL), FRANCIS_ERR_NOT_FOUND);
-    hosts_until(atomic_load(&all->inside[1]) == 0);
-    assert_int_equal(atomic_load(&all->told[1]), FRANCIS_ERR_CANCELLED);
-    /* the actor goes on there, and nothing of it is left */
-    dispatch(near.ctx, "a", (task){ 2, ADDS, 0, 0 }, (francis_job){ .due_ms = 1 }, NULL);
-    hosts_until(count_of(path, "a", 2) == 1);
-    assert_string_equal(ledger_of(path, "a"), "2");
-    assert_int_equal(atomic_load(&all->runs[1]), 1);
-    assert_int_equal(rows(near.ctx, FRANCIS_LIST_DEAD_JOBS), 0);
-    hosts_far_end(&far);
-    hosts_near_close(&near);
+    for (int cluster = 0; cluster < 2; cluster++) {
+        char              path[512], id[40], mine[40], its[40];
+        francis_host_desc desc;
+        hosts_far         far = { .types = types };
+        hosts_near        near;
+        (void)memset(all, 0, sizeof *all);
+        (void)snprintf(path, sizeof path, "%s", t_database());
+        free_address(mine);
+        free_address(its);
+        desc = hosts_desc(path, 2);
+        desc.cluster_key = cluster ? "a key of at least thirty-two bytes" : NULL;
+        desc.address = cluster ? its : NULL;
+        far.desc = desc;
+        hosts_far_start(&far);
+        desc.workers = FRANCIS_NO_WORKERS;
+        desc.address = cluster ? mine : NULL;
+        hosts_near_open(&near, &desc, types);
+        t_ok(hosts_order(&far, HOSTS_OPEN, NULL, NULL));
+        t_ok(hosts_order(&far, HOSTS_ADD, "ledger", "a"));
+        dispatch(near.ctx, "a", (task){ 1, WAITS_TO_BE_TOLD, 0, 0 }, (francis_job){ .due_ms = 1 },
+                 id);
+        hosts_until(atomic_load(&all->inside[1]) == 1);
+        assert_int_equal(atomic_load(&all->pid[1]), far.pid);
+        t_ok(francis_job_cancel(near.ctx, id, NULL));
+        t_result(francis_job_cancel(near.ctx, id, NULL), FRANCIS_ERR_NOT_FOUND);
+        if (!cluster)
+            atomic_store(&all->open, true);
+        hosts_until(atomic_load(&all->inside[1]) == 0);
+        if (cluster)
+            assert_int_equal(atomic_load(&all->told[1]), FRANCIS_ERR_CANCELLED);
+        /* the actor goes on, and nothing of it is left */
+        dispatch(near.ctx, "a", (task){ 2, ADDS, 0, 0 }, (francis_job){ .due_ms = 1 }, NULL);
+        hosts_until(count_of(path, "a", 2) == 1);
+        assert_string_equal(ledger_of(path, "a"), "2");
+        assert_int_equal(atomic_load(&all->runs[1]), 1);
+        assert_int_equal(rows(near.ctx, FRANCIS_LIST_DEAD_JOBS), 0);
+        hosts_far_end(&far);
+        hosts_near_close(&near);
+    }
 }
 
 /* Would catch: a series that stands still, loses or repeats one when its host leaves in peace. */
@@ -658,8 +671,12 @@ static void test_slow_and_stopped(void **state)
         set(near.ctx, "a", "behind", (task){ 2, ADDS, 0, 0 }, (francis_alarm){ .delay_ms = 2 });
         hosts_until(atomic_load(&all->inside[1]) == 1);
         assert_int_equal(atomic_load(&all->pid[1]), far.pid);
-        if (stopping)
+        if (stopping) {
+            int status;
             assert_int_equal(kill(far.pid, SIGSTOP), 0);
+            assert_int_equal(waitpid(far.pid, &status, WUNTRACED), far.pid);
+            assert_true(WIFSTOPPED(status));
+        }
         end = t_ms() + 3 * desc.health_deadline_ms;
         while (t_ms() < end && !stopping) {                 /* several leases */
             hosts_pump();
