@@ -1837,6 +1837,7 @@ static void test_stop(void **state)
         due_until(atomic_load(&gate.arrived) == 1);
         t_ok(set(A(.id = "a", .name = "behind")));          /* due, but the actor is busy */
         francis_stop(ta->host);
+        due_until(due_draining());
         ta_let(&gate, 0);
         until_stopped();
         assert_int_equal(due_count(), 1);

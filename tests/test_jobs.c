@@ -1614,6 +1614,7 @@ static void test_stop(void **state)
     id = dispatch(J(.id = "a", .data = &held, .size = sizeof held));
     due_until(atomic_load(&gate.arrived) == 1);
     francis_stop(ta->host);
+    due_until(due_draining());
     ta_let(&gate, 0);
     end = t_ms() + 60000;
     while (francis_poll(ta->host, 1) != FRANCIS_ERR_STOPPED)

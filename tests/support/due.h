@@ -260,6 +260,14 @@ T_UNUSED static void due_moves(void)
         }                                                                          \
     } while (0)
 
+/* Whether the host has heard that it is to stop. */
+T_UNUSED static bool due_draining(void)
+{
+    francis_health h;
+    francis_health_get(ta->host, &h);
+    return h.draining;
+}
+
 /* What was due has run. By hand five seconds pass; else an alarm that is set now has to come after
  * all that was due before it. */
 T_UNUSED static void due_quiet(const char *type)
