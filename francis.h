@@ -4632,7 +4632,8 @@ static const char *const frn_sqlite_ext_schema[] = {
     "CREATE INDEX @ext_alarms_look_idx ON @alarms(actor_type, ext_look, alarm_id)",
     /* whoever does not know our columns and moves a row: look at it anew */
     "CREATE TRIGGER @ext_alarms_moved AFTER UPDATE OF alarm_due_time ON @alarms FOR EACH ROW"
-    " WHEN NEW.ext_wake IS OLD.ext_wake AND NEW.alarm_due_time <> OLD.alarm_due_time"
+    " WHEN NEW.ext_wake IS OLD.ext_wake AND NEW.ext_attempts = OLD.ext_attempts"
+    " AND NEW.alarm_due_time <> OLD.alarm_due_time"
     " BEGIN UPDATE @alarms SET ext_look = 0, ext_wake = NULL, ext_anchor = NULL,"
     FRN_NEW_OCCURRENCE " WHERE alarm_id = NEW.alarm_id; END",
     "ALTER TABLE @dead_jobs ADD COLUMN ext_name TEXT;"
@@ -17050,6 +17051,8 @@ static void frn_due_unknow(francis_host *h, frn_due *e)
     e->gone = true;
     h->dues_bytes -= frn_due_bytes(e);
     frn_list_remove(&e->check);
+    if (e->a.crashes > 0 || e->a.started)
+        h->due_alone_wanted = false;
     frn_heap_remove(&e->type->due, &e->timer);
     frn_map_remove(&h->dues, &e->node);
     h->stats.queue_alarms = h->dues.count;
