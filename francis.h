@@ -6991,13 +6991,18 @@ static bool frn_sqlite_may_commit(frn_sqlite *s, frn_part *part)
 /* A turn that stands on one of the same part that was refused: it is refused with it. */
 static bool frn_sqlite_is_vain(const frn_part *part, frn_write *w)
 {
-    const frn_write *before = FRN_OF(const frn_write, link, w->link.prev);
+    const frn_list *l;
 
-    if (w->op != FRN_WRITE_TURN || w->link.prev == &part->writes || before->op != FRN_WRITE_TURN
-        || before->actor != w->actor || before->result == FRANCIS_OK)
-        return false;
-    w->result = before->result;
-    return true;
+    for (l = w->link.prev; w->op == FRN_WRITE_TURN && l != &part->writes; l = l->prev) {
+        const frn_write *before = FRN_OF(const frn_write, link, l);
+        if (before->actor == NULL && strcmp(before->id, w->id) == 0
+            && strcmp(before->type, w->type) == 0)
+            continue;               /* of somebody who does not have it */
+        if (before->actor == w->actor && before->op == FRN_WRITE_TURN)
+            w->result = before->result;
+        break;
+    }
+    return w->result != FRANCIS_OK;
 }
 
 static void frn_sqlite_commit_part(frn_sqlite *s, frn_part *part)
