@@ -1,6 +1,6 @@
 /* Rows of alarms and dead jobs that this library has not written: garbage in each column, and what
- * the Go implementation writes, which knows nothing of our columns. Whatever they say, the host goes
- * on with all others; what cannot be understood is logged and lies still. */
+ * the Go implementation writes, which knows nothing of our columns. Whatever they say, the host
+ * goes on with all others; what cannot be understood is logged and lies still. */
 #include "support/due.h"
 #include "support/raw_sqlite.h"
 
