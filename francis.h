@@ -22418,6 +22418,23 @@ typedef struct frn_wish {
     const char *repeat;
 } frn_wish;
 
+/* Filled from a francis_alarm or a francis_job; NULL, NULL is the actor whose turn it is. */
+#define FRN_WISH_FILL(w, ctx, from, called)                          \
+    do {                                                             \
+        memset((w), 0, sizeof *(w));                                 \
+        (w)->type = (from)->type;                                    \
+        (w)->id = (from)->id;                                        \
+        (w)->name = (from)->called;                                  \
+        (w)->data = (from)->data;                                    \
+        (w)->size = (from)->size;                                    \
+        (w)->due_ms = (from)->due_ms;                                \
+        (w)->delay_ms = (from)->delay_ms;                            \
+        (w)->repeat = (from)->repeat;                                \
+        (w)->repeat_ms = (from)->repeat_ms;                          \
+        (w)->until_ms = (from)->until_ms;                            \
+        (void)frn_spec_self((ctx), &(w)->type, &(w)->id);            \
+    } while (0)
+
 static francis_result frn_wish_name(const frn_ask *ask, const char *what, const char *name)
 {
     const char *fault = frn_name_fault(name);
@@ -22797,18 +22814,7 @@ FRANCIS_API francis_result francis_alarm_set(francis_ctx *ctx, const francis_ala
 
     if (!frn_ask_open(&ask, ctx, call, &r))
         return r;
-    memset(&w, 0, sizeof w);
-    w.type = alarm->type;
-    w.id = alarm->id;
-    w.name = alarm->name;
-    w.data = alarm->data;
-    w.size = alarm->size;
-    w.due_ms = alarm->due_ms;
-    w.delay_ms = alarm->delay_ms;
-    w.repeat = alarm->repeat;
-    w.repeat_ms = alarm->repeat_ms;
-    w.until_ms = alarm->until_ms;
-    (void)frn_spec_self(ctx, &w.type, &w.id);
+    FRN_WISH_FILL(&w, ctx, alarm, name);
     r = frn_alarm_set_locked(&ask, &w, alarm);
     frn_unlock(ctx->host);
     return r;
@@ -22850,11 +22856,7 @@ FRANCIS_API francis_result francis_alarm_delete(francis_ctx *ctx, const francis_
 
     if (!frn_ask_open(&ask, ctx, call, &r))
         return r;
-    memset(&w, 0, sizeof w);
-    w.type = alarm->type;
-    w.id = alarm->id;
-    w.name = alarm->name;
-    (void)frn_spec_self(ctx, &w.type, &w.id);
+    FRN_WISH_FILL(&w, ctx, alarm, name);
     r = frn_alarm_delete_locked(&ask, &w);
     frn_unlock(ctx->host);
     return r;
@@ -22979,18 +22981,7 @@ FRANCIS_API francis_result francis_job_dispatch(francis_ctx *ctx, const francis_
 
     if (!frn_ask_open(&ask, ctx, call, &r))
         return r;
-    memset(&w, 0, sizeof w);
-    w.type = job->type;
-    w.id = job->id;
-    w.name = job->method;
-    w.data = job->data;
-    w.size = job->size;
-    w.due_ms = job->due_ms;
-    w.delay_ms = job->delay_ms;
-    w.repeat = job->repeat;
-    w.repeat_ms = job->repeat_ms;
-    w.until_ms = job->until_ms;
-    (void)frn_spec_self(ctx, &w.type, &w.id);
+    FRN_WISH_FILL(&w, ctx, job, method);
     r = frn_job_dispatch_locked(&ask, &w, job->request_id);
     frn_unlock(ctx->host);
     return r;
