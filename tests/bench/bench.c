@@ -219,8 +219,10 @@ static unsigned window_of(int workers)
 static load *load_new(francis_host *host, const char *method, unsigned actors, unsigned window)
 {
     load *l = (load *)calloc(1, sizeof *l);
-    if (l == NULL || window == 0 || window > WINDOW_WORKERS)
+    if (window == 0 || window > WINDOW_WORKERS)
         die("no load of %u calls", window);
+    if (l == NULL)
+        die("out of memory");
     l->host = host;
     l->method = method;
     l->actors = actors;
