@@ -18548,6 +18548,7 @@ static void frn_owner_met(francis_host *h, const frn_write *w)
         c->actor = NULL;
         c->state = FRN_CALL_NEW;
         if (c->foreign) {
+            frn_buf_drop(&h->mem, c->owner_host);       /* of an attempt before */
             c->owner_host = frn_buf_ref(w->owner);
             frn_call_fail(h, c, FRANCIS_ERR_MOVED, "the actor lives on host %s", owner.id);
         } else if (c->due != NULL) {            /* that one finds it by itself */
