@@ -895,7 +895,8 @@ typedef struct francis_alarm {
     const void    *data;            /* copied; ctx->input of the handler */
     size_t         size;            /* bytes, at most message_bytes_max */
     int64_t        due_ms;          /* Unix time in ms, */
-    int64_t        delay_ms;        /* or from now; neither = now, with cron its first time */
+    int64_t        delay_ms;        /* or from now; neither = now, with cron and @every their
+                                       first time */
     const char    *repeat;          /* NULL = once */
     int64_t        repeat_ms;       /* or so */
     int64_t        until_ms;        /* no repetition after this instant; 0 = no end */
@@ -940,8 +941,8 @@ typedef struct francis_job {
  * of kind JOB that is repeated until it has succeeded, attempts_max times.
  *   ctx   a turn's: it becomes part of the turn, so that state and job are one; or francis_host_ctx
  *   job   copied
- *   call  call->data is the job's id as text, call->size its length; "" if the work of that
- *         request_id is done already. May be NULL
+ *   call  call->data is the job's id as text, call->size its length; outside of turns "" if the
+ *         work of that request_id is done already (in a turn an id that is never used). May be NULL
  * A handler that returns ERR_PERMANENT is not tried again; one that returns ERR_REJECTED lets
  * another host try, which costs no attempt. After the last attempt the job is kept among the dead
  * ones, and job_failed is told. When a job of a repetition dies the next one is due nevertheless,
@@ -953,7 +954,8 @@ FRANCIS_API francis_result francis_job_dispatch(francis_ctx *ctx, const francis_
 
 /* francis_job_cancel: forgets a job, dead or alive. One that runs is told by francis_interrupted,
  * and what it writes does not count.
- * francis_job_retry: brings a dead one back as it was, due now; call->data is its new id.
+ * francis_job_retry: brings a dead one back as it was, due now; call->data is its new id. If its
+ *   next occurrence, or another job with its request_id, lives, it comes back once, without them.
  *   ctx     a turn's: it becomes part of the turn; or francis_host_ctx
  *   job_id  as francis_job_dispatch or a list gave it
  *   call    options, error text; may be NULL
