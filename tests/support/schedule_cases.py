@@ -45,7 +45,7 @@ def zone_of(name):
     if not any(c in name for c in ",<0123456789") or name.startswith("Etc/"):
         return ZoneInfo(name)
     block = struct.pack(">4sc15x6L", b"TZif", b"2", 0, 0, 0, 0, 1, 4) + struct.pack(
-        ">lBB4s", 0, 0, 0, b"XXX\0")
+        ">lBB4s", 0, 0, 0, b"LMT\0")
     return ZoneInfo.from_file(io.BytesIO(block + block + b"\n" + name.encode() + b"\n"), key=name)
 
 
