@@ -95,7 +95,7 @@ static void due_fill(due_db *d, const char *name, unsigned count, unsigned actor
                      double per_ms)
 {
     const uint64_t step = 7368787;  /* a prime, so that none comes twice */
-    due_row        r;
+    due_row        r = { .alarm = "" };
     unsigned       i;
     bare_exec(&d->b, "pragma synchronous=off; pragma cache_size=-524288");
     bare_step(&d->b, d->b.begin);
