@@ -116,6 +116,21 @@ static int send_post(const worker *w, const char *path)
     return fd;
 }
 
+static void want_all(int fds[WORKER_IDS])
+{
+    for (int i = 0; i < all.ids; i++) {
+        char path[64];
+        (void)snprintf(path, sizeof path, "/peek/myactor/%d/get", i);
+        fds[i] = send_post(&workers[1], path);
+    }
+}
+
+static void want_none(const int fds[WORKER_IDS])
+{
+    for (int i = 0; i < all.ids; i++)
+        (void)close(fds[i]);
+}
+
 /* Stops the first worker until the second or third one has evicted it, which they do when they want
  * its actors. If it has been stopped while it had the write lock of the database it cannot be, and
  * is stopped at another moment. */
@@ -124,11 +139,7 @@ static void stop_until_evicted(void)
     int     fds[WORKER_IDS];
     int64_t until = t_ms() + WORKER_PATIENCE_MS;
     assert_int_equal(kill(workers[0].pid, SIGSTOP), 0);
-    for (int i = 0; i < all.ids; i++) {
-        char path[64];
-        (void)snprintf(path, sizeof path, "/peek/myactor/%d/get", i);
-        fds[i] = send_post(&workers[1], path);
-    }
+    want_all(fds);
     while (worker_number(&workers[1], "/status", "evictions") < 1 &&
            worker_number(&workers[2], "/status", "evictions") < 1) {
         assert_true(t_ms() < until);
@@ -137,11 +148,12 @@ static void stop_until_evicted(void)
             assert_int_equal(kill(workers[0].pid, SIGCONT), 0);
             worker_nap();
             assert_int_equal(kill(workers[0].pid, SIGSTOP), 0);
+            want_none(fds);         /* they may have been told that the database is busy */
+            want_all(fds);
         }
         worker_nap();
     }
-    for (int i = 0; i < all.ids; i++)
-        (void)close(fds[i]);
+    want_none(fds);
 }
 
 /* A worker is stopped until the others have evicted it and gone on with its actors, and continues:
