@@ -974,27 +974,27 @@ static void test_errands(void **state)
     static const struct {
         unsigned calls, files;
         int      code;
-    } faults[] = { { FAULT_WRITE, FAULT_WAL, SQLITE_IOERR_WRITE },
-                   { FAULT_WRITE, FAULT_WAL, SQLITE_FULL },
-                   { FAULT_SYNC, FAULT_WAL, SQLITE_IOERR_FSYNC },
-                   { FAULT_READ, FAULT_DB | FAULT_WAL, SQLITE_IOERR_READ },
-                   { FAULT_SHM, FAULT_DB, SQLITE_BUSY } };
+    } kinds[] = { { FAULT_WRITE, FAULT_WAL, SQLITE_IOERR_WRITE },
+                  { FAULT_WRITE, FAULT_WAL, SQLITE_FULL },
+                  { FAULT_SYNC, FAULT_WAL, SQLITE_IOERR_FSYNC },
+                  { FAULT_READ, FAULT_DB | FAULT_WAL, SQLITE_IOERR_READ },
+                  { FAULT_SHM, FAULT_DB, SQLITE_BUSY } };
     (void)state;
-    for (unsigned f = 0; f < sizeof faults / sizeof faults[0]; f++)
+    for (unsigned f = 0; f < sizeof kinds / sizeof kinds[0]; f++)
         for (int how = FAULT_ONCE; how <= FAULT_FOREVER; how++) {
             char     path[512];
             unsigned total = 0, step = t_slow() ? 13 : 4;
             (void)snprintf(path, sizeof path, "%s", t_database());
             errands_init(&errand);
             errand.usual = usual_errand;
-            for (unsigned long n = 1; n < 40 && errands_round(path, faults[f].calls,
-                                                              faults[f].files, n, how,
-                                                              faults[f].code);
+            for (unsigned long n = 1; n < 40 && errands_round(path, kinds[f].calls,
+                                                              kinds[f].files, n, how,
+                                                              kinds[f].code);
                  n += step)
                 total++;
             print_message("alarms and jobs, fault %u%s: %u failed\n", f,
                           how == FAULT_FOREVER ? " from then on" : "", total);
-            assert_true(total > 0 || faults[f].calls == FAULT_READ);
+            assert_true(total > 0 || kinds[f].calls == FAULT_READ);
         }
 }
 
