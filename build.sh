@@ -365,7 +365,7 @@ require() {
 # this Debian release, with the configuration of that package, and kept outside of the tree.
 
 mbedtls36_release=trixie
-mbedtls36_tests='cluster streams versions security net netns'   # of TLS: these run with it as well
+mbedtls36_tests='cluster streams versions security net'   # of TLS: these run with it as well
 
 mbedtls36_dir() {
     say "${XDG_CACHE_HOME:-${HOME:-}/.cache}/francis/mbedtls-3.6-$(plain_cc_target)"
@@ -860,8 +860,12 @@ is_of_tls() {
 list_tests() {
     for file in tests/test_*.c; do
         case $1-$file in
-        thread-*/test_many.c | thread-*/test_stop.c | thread-*/test_netns.c)
+        thread-*/test_many.c | thread-*/test_stop.c | thread-*/test_netns.c | \
+            thread-*/test_worker.c | address*/test_netns.c)
             continue ;;                         # of processes, and long
+        thread-*/test_schedule.c | thread-*/test_linear.c | thread-*/test_alarm_rows.c | \
+            thread-*/test_fault_disk.c | thread-*/test_fuzz.c)
+            continue ;;                         # of one thread
         mbedtls36*) is_of_tls "$file" || continue ;;
         esac
         [ ! -f "$file" ] || say "test $(basename "$file" .c | sed s/^test_//) $1"
