@@ -1083,6 +1083,7 @@ case $verb in
 install-deps)
     [ $# -gt 0 ] || set -- build examples test lint
     install_deps "$@" ;;
+deps) for deps_of in build examples test lint; do require "$deps_of"; done ;;
 deps-mbedtls36) deps_mbedtls36 ;;
 examples) examples_all ;;
 demo)
