@@ -865,8 +865,7 @@ list_tests() {
         thread-*/test_many.c | thread-*/test_stop.c | thread-*/test_netns.c | \
             thread-*/test_worker.c | address*/test_netns.c)
             continue ;;                         # of processes, and long
-        thread-*/test_schedule.c | thread-*/test_linear.c | thread-*/test_alarm_rows.c | \
-            thread-*/test_fault_disk.c | thread-*/test_fuzz.c)
+        thread-*/test_schedule.c | thread-*/test_linear.c | thread-*/test_fuzz.c)
             continue ;;                         # of one thread
         mbedtls36*) is_of_tls "$file" || continue ;;
         esac

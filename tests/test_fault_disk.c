@@ -983,7 +983,7 @@ static void test_errands(void **state)
     for (unsigned f = 0; f < sizeof kinds / sizeof kinds[0]; f++)
         for (int how = FAULT_ONCE; how <= FAULT_FOREVER; how++) {
             char     path[512];
-            unsigned total = 0, step = t_slow() ? 13 : 9;
+            unsigned total = 0, step = t_slow() ? 13 : 4;
             (void)snprintf(path, sizeof path, "%s", t_database());
             errands_init(&errand);
             errand.usual = usual_errand;
