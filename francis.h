@@ -509,15 +509,29 @@ typedef struct francis_log {        /* borrowed; sinks run on any thread and cal
     int            line;
 } francis_log;
 
-/* The world as francis sees it; a test may replace it. NULL members = the real thing. */
+struct pollfd;
+
+/* The world as francis sees it, files apart: these are SQLite's VFS's. NULL members = the real
+ * thing. With all of them, and without workers, what a host does follows from what they answer. */
 typedef struct francis_platform {
     uint32_t    version;            /* 1 */
     int64_t   (*monotonic_ns)(void *user);  /* of deadlines and time-outs; never set back */
     int64_t   (*wall_ms)(void *user);
     int       (*random)(void *data, size_t size, void *user);   /* 0 = filled */
-    int       (*net_wait)(void *const *sockets, const uint8_t *want, uint8_t *ready, size_t count,
-                          int64_t timeout_ns, void *user);  /* replaces poll() in francis_poll */
+    int       (*poll)(struct pollfd *fds, size_t count, int64_t timeout_ns, void *user);
+                                    /* as poll(); FOREVER. fds NULL: somebody just sleeps */
+    /* Sockets: all six or none, with poll, without workers. They are numbers of the platform's own,
+     * from 0 up. None of these waits: they say -EAGAIN, or what else went wrong as -errno. */
+    int       (*net_listen)(const char *address, void *user);
+    int       (*net_accept)(int listener, void *user);
+    int       (*net_connect)(const char *address, void *user);  /* begins it, names included */
+    int       (*net_read)(int socket, void *data, size_t size, void *user);     /* 0 = the end */
+    int       (*net_write)(int socket, const void *data, size_t size, void *user);
+                                    /* of size 0: how the connection is, once it is writable */
+    void      (*net_close)(int socket, void *user);
     const char *sqlite_vfs;         /* NULL = SQLite's default */
+    int64_t     process;            /* its number. Set, the system is asked nothing about processes
+                                       and their locks; 0 = getpid() */
     void       *user;
 } francis_platform;
 
@@ -1079,7 +1093,6 @@ typedef enum francis_durability {
 } francis_durability;
 
 struct sqlite3;
-struct pollfd;
 
 typedef struct francis_host_desc {
     /* where the data is: exactly one of database, sqlite */
@@ -1811,7 +1824,8 @@ static bool frn_heap_set(frn_mem *m, frn_heap *h, frn_timer *t, int64_t at_ns)
 }
 
 // >> 250 plat | needs: 210
-//    The real clock, random bytes, threads; all else asks here. A francis_platform replaces them.
+//    The real clock, random bytes, sockets, threads; all else asks here. A francis_platform
+//    replaces them.
 
 typedef struct frn_plat {
     francis_platform hooks;         /* members that are NULL mean the real thing */
@@ -1877,6 +1891,85 @@ static bool frn_plat_random(const frn_plat *p, void *data, size_t size)
         return true;
 #endif
     return frn_plat_read_urandom(data, size);
+}
+
+static int64_t frn_plat_process(const frn_plat *p)
+{
+    return p->hooks.process != 0 ? p->hooks.process : (int64_t)getpid();
+}
+
+/* Waits at most so long; FRN_NEVER. */
+static int frn_plat_poll(const frn_plat *p, struct pollfd *fds, int count, int64_t for_ns)
+{
+    const int64_t day_ns = INT64_C(86400000) * FRN_MS;
+    int           ms;
+
+    if (p->hooks.poll != NULL)
+        return p->hooks.poll(fds, (size_t)count,
+                             for_ns == FRN_NEVER ? (int64_t)FRANCIS_FOREVER : for_ns,
+                             p->hooks.user);
+    ms = for_ns > day_ns ? (for_ns == FRN_NEVER ? -1 : 86400000)
+                         : (int)((for_ns + FRN_MS - 1) / FRN_MS);
+    return poll(fds, (nfds_t)count, ms);
+}
+
+static void frn_plat_sleep(const frn_plat *p, int64_t ns)       /* less than a second */
+{
+    struct timespec t = { 0, 0 };
+
+    if (p->hooks.poll != NULL) {
+        (void)p->hooks.poll(NULL, 0, ns, p->hooks.user);
+        return;
+    }
+    t.tv_nsec = (long)ns;
+    (void)nanosleep(&t, NULL);
+}
+
+/* Whether sockets are the platform's, and not descriptors. */
+static bool frn_plat_has_net(const frn_plat *p) { return p->hooks.net_connect != NULL; }
+
+/* Bytes, or -errno. */
+static int frn_plat_net_read(const frn_plat *p, int fd, void *data, size_t size)
+{
+    ssize_t n;
+
+    if (frn_plat_has_net(p))
+        return p->hooks.net_read(fd, data, size, p->hooks.user);
+    n = recv(fd, data, size, 0);
+    return n >= 0 ? (int)n : -errno;
+}
+
+static int frn_plat_net_write(const frn_plat *p, int fd, const void *data, size_t size)
+{
+    ssize_t n;
+
+    if (frn_plat_has_net(p))
+        return p->hooks.net_write(fd, data, size, p->hooks.user);
+#if defined(MSG_NOSIGNAL)
+    n = send(fd, data, size, MSG_NOSIGNAL);
+#else
+    n = send(fd, data, size, 0);
+#endif
+    return n >= 0 ? (int)n : -errno;
+}
+
+/* How an attempt to connect has ended: 0, or an errno. */
+static int frn_plat_net_error(const frn_plat *p, int fd)
+{
+    int       error = 0;
+    socklen_t size = (socklen_t)sizeof error;
+
+    if (frn_plat_has_net(p))
+        return -p->hooks.net_write(fd, NULL, 0, p->hooks.user);
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : errno;
+}
+
+static void frn_plat_net_close(const frn_plat *p, int fd)
+{
+    if (frn_plat_has_net(p))
+        p->hooks.net_close(fd, p->hooks.user);
+    else
+        (void)close(fd);
 }
 
 /* Condition variables wait on the clock that nobody sets. */
@@ -5117,11 +5210,16 @@ static bool frn_queue_open(frn_sqlite *s, int64_t now)
 
 /* Which process has the lock that we wait for. To close this descriptor may drop such a lock of
  * another host of this process, which costs that its place and nothing else. */
-static int64_t frn_queue_holder(const frn_queue *q)
+static int64_t frn_queue_holder(const frn_sqlite *s)
 {
-    struct flock l;
-    int64_t      pid = FRN_HOLDER_UNKNOWN;
-    int          fd = open(q->is_next ? q->writer.name : q->next.name, O_RDWR | O_CLOEXEC);
+    const frn_queue *q = &s->queue;
+    struct flock     l;
+    int64_t          pid = FRN_HOLDER_UNKNOWN;
+    int              fd;
+
+    if (s->base.plat->hooks.process != 0)
+        return pid;
+    fd = open(q->is_next ? q->writer.name : q->next.name, O_RDWR | O_CLOEXEC);
 
     memset(&l, 0, sizeof l);
     l.l_type = F_WRLCK;
@@ -5137,15 +5235,16 @@ static int64_t frn_queue_holder(const frn_queue *q)
 
 /* Whether the queue does not move: the same process has the lock that we wait for at both ends of
  * a while, in which somebody else must have had his turn. */
-static bool frn_queue_stuck(frn_queue *q, int64_t now)
+static bool frn_queue_stuck(frn_sqlite *s, int64_t now)
 {
-    int64_t while_ns = FRN_QUEUE_PATIENCE_MS * FRN_MS / 2, holder;
+    frn_queue *q = &s->queue;
+    int64_t    while_ns = FRN_QUEUE_PATIENCE_MS * FRN_MS / 2, holder;
 
     if (q->since_ns == 0)
         q->since_ns = now;
     if (now < q->sample_ns || (!q->impatient && now - q->since_ns < while_ns))
         return q->impatient;
-    holder = frn_queue_holder(q);
+    holder = frn_queue_holder(s);
     q->impatient = q->sampled && holder == q->holder && now - q->sample_ns < while_ns;
     q->sampled = true;
     q->holder = holder;
@@ -5168,7 +5267,7 @@ static bool frn_queue_step(frn_sqlite *s)
         q->impatient = q->sampled = false;
         return true;
     }
-    return broken || frn_queue_stuck(q, now);
+    return broken || frn_queue_stuck(s, now);
 }
 
 /* Nobody else is registered: the files go. Who opened them meanwhile finds out by his next look. */
@@ -5184,11 +5283,19 @@ static void frn_queue_remove(frn_sqlite *s)
 //    Connections and schema. Opening waits for a locked database up to busy_timeout_ms; after that
 //    nothing in this provider sleeps, and BUSY is answered as such.
 
-static void frn_sqlite_pause(long ns)
+/* Until busy_timeout_ms is over, for those who wait here. */
+static int64_t frn_sqlite_patience(frn_sqlite *s)
 {
-    struct timespec t = { 0, 0 };
-    t.tv_nsec = ns;
-    (void)nanosleep(&t, NULL);
+    return frn_add_time(frn_plat_now_ns(s->base.plat), frn_ms_to_ns(s->desc->busy_timeout_ms));
+}
+
+/* Whether to try again: it has slept a little. */
+static bool frn_sqlite_again(frn_sqlite *s, int64_t end_ns, int64_t pause_ns)
+{
+    if (frn_plat_now_ns(s->base.plat) >= end_ns)
+        return false;
+    frn_plat_sleep(s->base.plat, pause_ns);
+    return true;
 }
 
 static bool frn_sqlite_is_busy(int rc)
@@ -5199,15 +5306,15 @@ static bool frn_sqlite_is_busy(int rc)
 /* Begins a transaction, in turn, under a deadline. frn_queue_leave must follow. */
 static int frn_sqlite_begin_patiently(frn_sqlite *s, sqlite3 *db)
 {
-    int64_t end = frn_add_time(frn_plat_clock(FRN_CLOCK), frn_ms_to_ns(s->desc->busy_timeout_ms));
+    int64_t end = frn_sqlite_patience(s);
     int     rc;
 
-    for (;;) {
+    do {
         rc = frn_queue_step(s) ? frn_sqlite_exec(s, db, "BEGIN IMMEDIATE") : SQLITE_BUSY;
-        if (!frn_sqlite_is_busy(rc) || frn_plat_clock(FRN_CLOCK) >= end)
-            return rc;
-        frn_sqlite_pause(s->queue.is_writer ? FRN_BUSY_RETRY_NS : FRN_QUEUE_RETRY_NS);
-    }
+    } while (frn_sqlite_is_busy(rc)
+             && frn_sqlite_again(s, end, s->queue.is_writer ? FRN_BUSY_RETRY_NS
+                                                            : FRN_QUEUE_RETRY_NS));
+    return rc;
 }
 
 static int frn_sqlite_on_wal(void *user, sqlite3 *db, const char *name, int pages)
@@ -5268,9 +5375,10 @@ static int frn_sqlite_journal(frn_sqlite *s, sqlite3 *db)
                                         ? "PRAGMA page_size = 1024" : "PRAGMA page_size = 4096");
     if (rc != SQLITE_OK || s->path[0] == '\0')
         return rc;
-    end = frn_add_time(frn_plat_clock(FRN_CLOCK), frn_ms_to_ns(s->desc->busy_timeout_ms));
-    while (rc = frn_sqlite_wal_on(db), frn_sqlite_is_busy(rc) && frn_plat_clock(FRN_CLOCK) < end)
-        frn_sqlite_pause(FRN_BUSY_RETRY_NS);        /* SQLite does not call its busy handler here */
+    end = frn_sqlite_patience(s);
+    do {                            /* SQLite does not call its busy handler here */
+        rc = frn_sqlite_wal_on(db);
+    } while (frn_sqlite_is_busy(rc) && frn_sqlite_again(s, end, FRN_BUSY_RETRY_NS));
     return rc;
 }
 
@@ -5575,17 +5683,15 @@ static int frn_sqlite_migrate(frn_sqlite *s, sqlite3 *db, int64_t level, int64_t
 
 static int frn_sqlite_levels(frn_sqlite *s, sqlite3 *db, int64_t *level, int64_t *ext)
 {
-    int64_t end = frn_add_time(frn_plat_clock(FRN_CLOCK), frn_ms_to_ns(s->desc->busy_timeout_ms));
+    int64_t end = frn_sqlite_patience(s);
     int     rc;
 
-    for (;;) {
+    do {
         rc = frn_sqlite_level(s, db, "migrations-version", level);
         if (rc == SQLITE_OK)
             rc = frn_sqlite_level(s, db, "ext-version", ext);
-        if (!frn_sqlite_is_busy(rc) || frn_plat_clock(FRN_CLOCK) >= end)
-            return rc;
-        frn_sqlite_pause(FRN_BUSY_RETRY_NS);
-    }
+    } while (frn_sqlite_is_busy(rc) && frn_sqlite_again(s, end, FRN_BUSY_RETRY_NS));
+    return rc;
 }
 
 /* Inside a transaction: refuses beside a host that lives, for it goes by the level that is
@@ -5835,7 +5941,8 @@ static int frn_sqlite_insert_host(frn_sqlite *s, const frn_join *join)
                                  " started, process, settled, challenge, answer, lease_ms)"
                                  " VALUES(%Q, 0, %lld, %lld, 0, 0, 0, %lld)",
                                  join->host_id, join->address, (long long)join->now_ms,
-                                 join->host_id, (long long)join->now_ms, (long long)getpid(),
+                                 join->host_id, (long long)join->now_ms,
+                                 (long long)frn_plat_process(s->base.plat),
                                  (long long)s->desc->lease_ms);
 
     for (i = 0; rc == SQLITE_OK && i < join->types_count; i++) {
@@ -7122,7 +7229,8 @@ static int64_t frn_sqlite_writer(const frn_sqlite *s)
     int64_t     process = 0;
     int         i;
 
-    if (s->path[0] == '\0' || strlen(s->path) + sizeof "-shm" > sizeof name)
+    if (s->path[0] == '\0' || strlen(s->path) + sizeof "-shm" > sizeof name
+        || s->base.plat->hooks.process != 0)
         return 0;
     (void)snprintf(name, sizeof name, "%s-shm", s->path);
     if (stat(name, &st) != 0)
@@ -9596,25 +9704,22 @@ static void frn_lane_start(frn_lane *l, frn_buf *head, frn_buf *body)
 
 enum { FRN_LINK_WAIT = 0, FRN_LINK_LOST = -1 };
 
-static int frn_link_got(frn_link *c, ssize_t n, int wait)
+static int frn_link_got(frn_link *c, int n, int wait)
 {
     if (n >= 0)
-        return (int)n;
-    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
+        return n;
+    if (n == -EAGAIN || n == -EWOULDBLOCK || n == -EINTR)
         return wait;
-    c->error = errno;
+    c->error = -n;
     return MBEDTLS_ERR_SSL_INTERNAL_ERROR;
 }
 
 static int frn_link_send(void *io, const unsigned char *data, size_t size)
 {
     frn_link *c = (frn_link *)io;
-    int       r;
-#if defined(MSG_NOSIGNAL)
-    r = frn_link_got(c, send(c->fd, data, size, MSG_NOSIGNAL), MBEDTLS_ERR_SSL_WANT_WRITE);
-#else
-    r = frn_link_got(c, send(c->fd, data, size, 0), MBEDTLS_ERR_SSL_WANT_WRITE);
-#endif
+    int       r = frn_link_got(c, frn_plat_net_write(c->net->plat, c->fd, data, size),
+                               MBEDTLS_ERR_SSL_WANT_WRITE);
+
     if (r > 0)
         (void)__atomic_add_fetch(&c->net->stats.bytes_out, (uint64_t)r, __ATOMIC_RELAXED);
     return r;
@@ -9622,7 +9727,8 @@ static int frn_link_send(void *io, const unsigned char *data, size_t size)
 
 static int frn_link_recv_socket(frn_link *c, unsigned char *data, size_t size)
 {
-    int r = frn_link_got(c, recv(c->fd, data, size, 0), MBEDTLS_ERR_SSL_WANT_READ);
+    int r = frn_link_got(c, frn_plat_net_read(c->net->plat, c->fd, data, size),
+                         MBEDTLS_ERR_SSL_WANT_READ);
 
     c->dry = r < 0;
     c->heard = c->heard || r > 0;
@@ -10421,6 +10527,35 @@ static void frn_link_secure(frn_link *c)
     frn_link_poll(c);
 }
 
+/* A socket for a connection to the peer, which the platform's has begun already; or -errno. */
+static int frn_net_socket(frn_net_peer *p, const frn_addr *a)
+{
+    const frn_plat *plat = p->net->plat;
+    int             fd, error;
+
+    if (frn_plat_has_net(plat))
+        return plat->hooks.net_connect(p->address, plat->hooks.user);
+    fd = socket(a->sa.ss_family, SOCK_STREAM, 0);
+    if (fd < 0)
+        return -errno;
+    if (frn_socket_prepare(p->net, fd))
+        return fd;
+    error = errno;
+    (void)close(fd);
+    return -error;
+}
+
+/* 0, or an errno. */
+static int frn_net_dial(frn_link *c, const frn_addr *a)
+{
+    if (frn_plat_has_net(c->net->plat)) {
+        (void)snprintf(c->remote, sizeof c->remote, "%.60s", c->peer->address);
+        return 0;
+    }
+    frn_addr_text(&a->sa, a->size, c->remote, sizeof c->remote);
+    return connect(c->fd, (const struct sockaddr *)(const void *)&a->sa, a->size) == 0 ? 0 : errno;
+}
+
 /* The next address of the peer to which a connection can at least be begun. */
 static void frn_net_peer_connect(frn_net_peer *p)
 {
@@ -10430,23 +10565,22 @@ static void frn_net_peer_connect(frn_net_peer *p)
 
     while (p->addrs_next < p->addrs_count) {
         const frn_addr *a = &p->addrs[p->addrs_next++];
-        fd = socket(a->sa.ss_family, SOCK_STREAM, 0);
-        if (fd >= 0 && frn_socket_prepare(n, fd) && (c = frn_link_new(n, fd, true)) != NULL) {
-            frn_addr_text(&a->sa, a->size, c->remote, sizeof c->remote);
+        fd = frn_net_socket(p, a);
+        if (fd >= 0 && (c = frn_link_new(n, fd, true)) != NULL) {
             frn_link_set_peer(c, p);
             p->dial = c;
-            r = connect(fd, (const struct sockaddr *)(const void *)&a->sa, a->size);
-            if (r != 0 && errno != EINPROGRESS && errno != EINTR) {
-                frn_link_over(c, false, "%s", strerror(errno));
+            r = frn_net_dial(c, a);
+            if (r != 0 && r != EINPROGRESS && r != EINTR) {
+                frn_link_over(c, false, "%s", strerror(r));
                 return;             /* the step goes on from there */
             }
             frn_link_arm(c, n->d.connect_timeout_ms);
             frn_link_poll(c);
             return;
         }
-        r = fd >= 0 && c == NULL ? ENOMEM : errno;
+        r = fd >= 0 ? ENOMEM : -fd;
         if (fd >= 0)
-            (void)close(fd);
+            frn_plat_net_close(n->plat, fd);
     }
     frn_net_peer_failed(p, r == ENOMEM ? FRANCIS_ERR_NOMEM : FRANCIS_ERR_MOVED, strerror(r));
 }
@@ -10502,6 +10636,9 @@ static void frn_net_peer_resolve(frn_net_peer *p)
 
     p->resolved = true;
     p->why_text[0] = '\0';
+    p->addrs_count = 1;
+    if (frn_plat_has_net(n->plat))
+        return;                     /* it takes names as they are */
     p->addrs_count = frn_addr_resolve(p->address, AI_NUMERICHOST, p->addrs, FRN_NET_ADDRS,
                                       p->why_text, sizeof p->why_text);
     if (p->addrs_count > 0)
@@ -11354,7 +11491,7 @@ static void frn_link_free(frn_link *c)
     if (n->d.watch != NULL && (c->read || c->write))
         n->d.watch(n->d.user, c->fd, false, false, true);
     frn_tls_free(c->tls);
-    (void)close(c->fd);
+    frn_plat_net_close(n->plat, c->fd);
     frn_link_uncount(c);
     frn_list_remove(&c->all);
     frn_list_remove(&c->dirty);
@@ -11538,11 +11675,8 @@ static void frn_link_handshake(frn_link *c)
 /* TCP has said yes or no. */
 static void frn_link_connected(frn_link *c)
 {
-    int       error = 0;
-    socklen_t size = (socklen_t)sizeof error;
+    int error = frn_plat_net_error(c->net->plat, c->fd);
 
-    if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
-        error = errno;
     if (error != 0)
         frn_link_over(c, false, "%s", strerror(error));
     else
@@ -11557,7 +11691,7 @@ static bool frn_link_is_due(const frn_link *c)
     fd.fd = c->fd;
     fd.events = (short)((c->read ? POLLIN : 0) | (c->write ? POLLOUT : 0));
     fd.revents = 0;
-    return poll(&fd, 1, 0) > 0;
+    return frn_plat_poll(c->net->plat, &fd, 1, 0) > 0;
 }
 
 enum { FRN_NOT_POLLED = -1 };
@@ -11635,25 +11769,46 @@ static bool frn_net_make_room(frn_net *n)
     return true;
 }
 
-static bool frn_net_accept_one(frn_net *n)
+/* A connection that somebody has begun, and who; or -errno. */
+static int frn_net_accept_socket(frn_net *n, char *remote, size_t size)
 {
     struct sockaddr_storage sa;
-    socklen_t               size = (socklen_t)sizeof sa;
-    frn_link               *c = NULL;
-    int                     fd = accept(n->fd, (struct sockaddr *)(void *)&sa, &size);
+    socklen_t               sa_size = (socklen_t)sizeof sa;
+    int                     fd;
+
+    if (frn_plat_has_net(n->plat)) {
+        fd = n->plat->hooks.net_accept(n->fd, n->plat->hooks.user);
+        (void)snprintf(remote, size, "socket %d", fd);
+        return fd;
+    }
+    fd = accept(n->fd, (struct sockaddr *)(void *)&sa, &sa_size);
+    if (fd < 0)
+        return -errno;
+    frn_addr_text(&sa, sa_size, remote, size);
+    if (frn_socket_prepare(n, fd))
+        return fd;
+    (void)close(fd);
+    return -ECONNABORTED;           /* it was gone already */
+}
+
+static bool frn_net_accept_one(frn_net *n)
+{
+    frn_link *c = NULL;
+    char      remote[sizeof c->remote];
+    int       fd = frn_net_accept_socket(n, remote, sizeof remote);
 
     if (fd < 0) {
-        if (errno != EAGAIN && errno != EWOULDBLOCK && errno != ECONNABORTED && errno != EINTR)
+        if (fd != -EAGAIN && fd != -EWOULDBLOCK && fd != -ECONNABORTED && fd != -EINTR)
             frn_net_accept_later(n);        /* no descriptors, or no memory */
         return false;
     }
-    if (n->links_count < n->d.connections_max && frn_socket_prepare(n, fd))
+    if (n->links_count < n->d.connections_max)
         c = frn_link_new(n, fd, false);
     if (c == NULL) {
-        (void)close(fd);
+        frn_plat_net_close(n->plat, fd);
         return true;
     }
-    frn_addr_text(&sa, size, c->remote, sizeof c->remote);
+    memcpy(c->remote, remote, sizeof remote);
     c->counted = true;
     n->shaking++;
     frn_link_secure(c);
@@ -11750,11 +11905,14 @@ static francis_result frn_net_bind(frn_net *n, const char *address, char *error,
     frn_addr a;
     char     why[FRN_NET_TEXT] = "";
 
-    if (frn_addr_resolve(address, AI_PASSIVE, &a, 1, why, sizeof why) == 0) {
+    if (frn_plat_has_net(n->plat)) {
+        n->fd = n->plat->hooks.net_listen(address, n->plat->hooks.user);
+        errno = n->fd < 0 ? -n->fd : 0;
+    } else if (frn_addr_resolve(address, AI_PASSIVE, &a, 1, why, sizeof why) == 0) {
         (void)snprintf(error, size, "cannot listen on \"%s\": %s", address, why);
         return FRANCIS_ERR_INVALID;
     }
-    if (!frn_net_bind_one(n, &a)) {
+    if (frn_plat_has_net(n->plat) ? n->fd < 0 : !frn_net_bind_one(n, &a)) {
         (void)snprintf(error, size, "cannot listen on \"%s\": %s", address, strerror(errno));
         return errno == EADDRINUSE ? FRANCIS_ERR_EXISTS : FRANCIS_ERR_INVALID;
     }
@@ -11767,7 +11925,7 @@ static void frn_net_free(frn_net *n)
     frn_mem *m = n->mem;
 
     if (n->fd >= 0)
-        (void)close(n->fd);
+        frn_plat_net_close(n->plat, n->fd);
     if (n->identity != NULL)
         frn_identity_drop(n->identity);
     if (n->resolve_cond_made)
@@ -11877,7 +12035,7 @@ static void frn_net_flush_all(frn_net *n)
         while (c->record > 0 && c->state != FRN_LINK_OVER
                && (left = end - frn_net_now(n)) > 0) {
             fd.revents = 0;
-            if (poll(&fd, 1, (int)(left / FRN_MS) + 1) <= 0)
+            if (frn_plat_poll(n->plat, &fd, 1, left) <= 0)
                 break;
             frn_link_flush(c);
         }
@@ -12791,7 +12949,9 @@ struct francis_host {
     unsigned          due_count;
     frn_list          waiters_free;
     bool              stepping;     /* without workers: somebody is inside */
-    int               wake_fds[2], poll_fd, timer_fd;
+    int               wake_fds[2], poll_fd, timer_fd;   /* -1 where there is none */
+    int               signalled;    /* atomic; instead of wake_fds, where sockets are no
+                                       descriptors */
     bool              woken, polled_by_fd;
     int64_t           armed_ns;     /* of timer_fd */
     int64_t           loop_until_ns;    /* the loop sleeps until then */
@@ -12939,6 +13099,8 @@ static bool frn_loop_set_fd(int fd)
 
 static bool frn_loop_open_wake(francis_host *h)
 {
+    if (frn_plat_has_net(&h->plat))
+        return true;
 #if FRN_EPOLL
     h->wake_fds[0] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     h->wake_fds[1] = h->wake_fds[0];
@@ -12955,6 +13117,8 @@ static bool frn_loop_open_poll(francis_host *h)
 #if FRN_EPOLL
     struct epoll_event e;
 
+    if (frn_plat_has_net(&h->plat))
+        return true;
     h->poll_fd = epoll_create1(EPOLL_CLOEXEC);
     h->timer_fd = timerfd_create(FRN_CLOCK, TFD_CLOEXEC | TFD_NONBLOCK);
     memset(&e, 0, sizeof e);
@@ -12965,6 +13129,8 @@ static bool frn_loop_open_poll(francis_host *h)
 #elif FRN_KQUEUE
     struct kevent e;
 
+    if (frn_plat_has_net(&h->plat))
+        return true;
     h->poll_fd = kqueue();
     EV_SET(&e, h->wake_fds[0], EVFILT_READ, EV_ADD, 0, 0, NULL);
     return h->poll_fd >= 0 && fcntl(h->poll_fd, F_SETFD, FD_CLOEXEC) == 0
@@ -12988,11 +13154,12 @@ static void frn_loop_close(francis_host *h)
     h->timer_fd = h->poll_fd = h->wake_fds[0] = h->wake_fds[1] = -1;
 }
 
-static void frn_loop_signal(const francis_host *h)      /* also from a signal handler */
+static void frn_loop_signal(francis_host *h)    /* also from a signal handler */
 {
     static const uint64_t one = 1;
     int                   old = errno;
 
+    FRN_STORE(&h->signalled, 1);
     if (h->wake_fds[1] >= 0 && write(h->wake_fds[1], &one, sizeof one) < 0)
         errno = old;                /* full: it is awake already */
     errno = old;
@@ -13012,7 +13179,9 @@ static void frn_loop_drain(francis_host *h, bool woken)     /* else it is known 
     char drain[64];
 
     h->woken = h->woken && !woken;
-    while (woken && read(h->wake_fds[0], drain, sizeof drain) > 0
+    if (woken)
+        FRN_STORE(&h->signalled, 0);
+    while (woken && h->wake_fds[0] >= 0 && read(h->wake_fds[0], drain, sizeof drain) > 0
            && h->wake_fds[0] != h->wake_fds[1])
         continue;
     if (h->polled_by_fd && h->timer_fd >= 0 && read(h->timer_fd, drain, 8) == 8)
@@ -19091,7 +19260,7 @@ static void frn_busy_look(francis_host *h, int64_t now)
         h->busy_logged_ns = now;
         frn_log(&h->log, FRN_LOG_database_busy, FRANCIS_ERR_LOCKED, NULL, NULL, "%s", text);
     }
-    if (h->desc.kill_stuck_host && b.process > 0 && b.process != (int64_t)getpid()
+    if (h->desc.kill_stuck_host && b.process > 0 && b.process != frn_plat_process(&h->plat)
         && b.host_id[0] != '\0'
         && now - h->stuck_since_ns >= frn_ms_to_ns(h->desc.health_deadline_ms)) {
         frn_stuck_kill(h, &b);
@@ -19663,6 +19832,12 @@ static int64_t frn_wait_until(const francis_host *h)    /* when a step has somet
     return due < next ? due : next;
 }
 
+/* The same, for a host whose sockets are no descriptors: nothing else tells that it was woken. */
+static int64_t frn_wait_until_woken(const francis_host *h)
+{
+    return h->wake_fds[0] < 0 && FRN_LOAD(&h->signalled) ? 0 : frn_wait_until(h);
+}
+
 enum { FRN_POLL_MAX = 320 };        /* descriptors: the wake-up, listeners, connections */
 
 /* Waits for the wake descriptor, sockets or the clock. Lock held, given up meanwhile. */
@@ -19670,34 +19845,28 @@ static void frn_loop_wait(francis_host *h, int64_t until_ns)
 {
     struct pollfd p[FRN_POLL_MAX];
     int64_t       for_ns = until_ns == FRN_NEVER ? FRN_NEVER : until_ns - frn_now_ns(h);
-    bool          stepping = h->stepping;
-    int           ms, n = 1;
+    bool          stepping = h->stepping, woken = h->wake_fds[0] < 0;
+    int           n = woken ? 0 : 1, at = n;
 
-    p[0].revents = POLLIN;
     if (for_ns < 0)
         for_ns = 0;
     h->loop_until_ns = until_ns;
     h->stepping = false;            /* whoever comes meanwhile must wake us */
     frn_unlock(h);
-    if (h->plat.hooks.net_wait != NULL) {
-        (void)h->plat.hooks.net_wait(NULL, NULL, NULL, 0, for_ns, h->plat.hooks.user);
-    } else {
-        p[0].fd = h->wake_fds[0];
-        p[0].events = POLLIN;
-        p[0].revents = 0;
-        if (h->net != NULL)
-            n += frn_net_pollfds(h->net, p + 1, FRN_POLL_MAX - 1);
-        ms = for_ns > INT64_C(86400000) * FRN_MS ? (for_ns == FRN_NEVER ? -1 : 86400000)
-                                                 : (int)((for_ns + FRN_MS - 1) / FRN_MS);
-        (void)poll(p, (nfds_t)n, ms);
-        if (h->net != NULL)
-            frn_net_step(h->net, p + 1, n - 1);
-    }
+    p[0].fd = h->wake_fds[0];
+    p[0].events = POLLIN;
+    p[0].revents = 0;
+    if (h->net != NULL)
+        n += frn_net_pollfds(h->net, p + at, FRN_POLL_MAX - at);
+    (void)frn_plat_poll(&h->plat, p, n, for_ns);
+    woken = woken || p[0].revents != 0;
+    if (h->net != NULL)
+        frn_net_step(h->net, p + at, n - at);
     frn_lock(h);
     h->net_stepped = h->net != NULL;
     h->stepping = stepping;
     h->loop_until_ns = 0;
-    frn_loop_drain(h, p[0].revents != 0);
+    frn_loop_drain(h, woken);
 }
 
 /* Without workers, on behalf of a blocking call. */
@@ -19706,7 +19875,7 @@ static void frn_drive(francis_host *h, const frn_call *c)
     h->net_stepped = c->state == FRN_CALL_REMOTE;   /* to wait is to look at its socket */
     while (!frn_call_over(c)) {
         frn_step(h);
-        if (!frn_call_over(c) && frn_wait_until(h) > frn_now_ns(h))
+        if (!frn_call_over(c) && frn_wait_until_woken(h) > frn_now_ns(h))
             frn_loop_wait(h, frn_wait_until(h));
     }
 }
@@ -23363,6 +23532,20 @@ static bool frn_prefix_valid(const char *prefix)
     return i <= FRN_PREFIX_MAX;
 }
 
+/* What is missing beside sockets; NULL = nothing. */
+static const char *frn_platform_fault(const francis_host_desc *d)
+{
+    const francis_platform *p = d->platform;
+    int has = (p->net_listen != NULL) + (p->net_accept != NULL) + (p->net_connect != NULL)
+            + (p->net_read != NULL) + (p->net_write != NULL) + (p->net_close != NULL);
+
+    if (has == 0)
+        return NULL;
+    if (has != 6 || p->poll == NULL)
+        return "but not all of poll, listen, accept, connect, read, write and close";
+    return d->workers == FRANCIS_NO_WORKERS ? NULL : "and the host has workers";
+}
+
 static francis_result frn_desc_check(francis_host *h, const francis_host_desc *d)
 {
     const char *fault = NULL;
@@ -23390,6 +23573,8 @@ static francis_result frn_desc_check(francis_host *h, const francis_host_desc *d
     if (d->platform != NULL && d->platform->version != 1)
         return frn_host_fail(h, FRANCIS_ERR_INVALID, "platform->version is %u, not 1",
                              (unsigned)d->platform->version);
+    if (d->platform != NULL && (fault = frn_platform_fault(d)) != NULL)
+        return frn_host_fail(h, FRANCIS_ERR_INVALID, "platform has sockets %s", fault);
     return frn_desc_check_numbers(h, d);
 }
 
@@ -23897,7 +24082,7 @@ static void frn_host_begin(francis_host *h)
     frn_unlock(h);
 }
 
-static void frn_host_on_wake(void *user) { frn_loop_signal((const francis_host *)user); }
+static void frn_host_on_wake(void *user) { frn_loop_signal((francis_host *)user); }
 
 /* Mirrors what the network polls in the descriptor for other people's loops. */
 static void frn_host_on_watch(void *user, int fd, bool read, bool write, bool gone)
@@ -23955,7 +24140,7 @@ static francis_result frn_host_listen(francis_host *h, char *error, size_t error
     d.idle_close_ms = FRANCIS_SECONDS(60);
     d.threads = h->threads;
     d.wake = frn_host_on_wake;
-    d.watch = h->threads ? NULL : frn_host_on_watch;
+    d.watch = h->threads || frn_plat_has_net(&h->plat) ? NULL : frn_host_on_watch;
     d.user = h;
     return frn_net_open(&h->net, &d, error, error_size);
 }
@@ -24227,7 +24412,7 @@ static francis_result frn_poll(francis_host *h, int64_t timeout_ms)
         return FRANCIS_ERR_WOULD_BLOCK;
     h->stepping = true;
     end = frn_add_time(frn_now_ns(h), frn_ms_to_ns(timeout_ms));
-    until = frn_wait_until(h);
+    until = frn_wait_until_woken(h);
     if (until > h->clock_ns && timeout_ms != 0)
         frn_loop_wait(h, until < end ? until : end);
     else

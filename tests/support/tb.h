@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdatomic.h>
 
 /* -- one test, in one of the two modes --------------------------------------------------------- */
@@ -756,15 +757,12 @@ T_UNUSED static void tb_clock_move(tb_clock *c, int64_t ns)
     c->wall_ms += c->monotonic_ns / 1000000 - ms;
 }
 
-T_UNUSED static int tb_clock_wait(void *const *sockets, const uint8_t *want, uint8_t *ready,
-                                  size_t count, int64_t timeout_ns, void *user)
+T_UNUSED static int tb_clock_poll(struct pollfd *fds, size_t count, int64_t timeout_ns, void *user)
 {
     tb_clock *c = (tb_clock *)user;
-    (void)sockets;
-    (void)want;
     c->waits++;
-    if (count > 0 && ready != NULL)
-        memset(ready, 0, count);
+    for (size_t i = 0; i < count; i++)
+        fds[i].revents = 0;
     if (timeout_ns > 0)
         tb_clock_move(c, timeout_ns);
     return 0;
@@ -780,7 +778,7 @@ T_UNUSED static void tb_clock_set(tb_clock *c, francis_host_desc *desc)
     c->platform.monotonic_ns = tb_clock_monotonic;
     c->platform.wall_ms      = tb_clock_wall;
     c->platform.random       = tb_clock_random;
-    c->platform.net_wait     = tb_clock_wait;
+    c->platform.poll         = tb_clock_poll;
     c->platform.user         = c;
     desc->platform           = &c->platform;
     desc->workers            = FRANCIS_NO_WORKERS;
