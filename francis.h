@@ -1262,6 +1262,171 @@ FRANCIS_API francis_result francis_ca_pem(const char *cluster_key, char *pem_out
 FRANCIS_API int         francis_version_number(void);
 FRANCIS_API const char *francis_build_info(void);
 
+// >> 180 pub.sim
+
+#ifdef FRANCIS_SIM
+
+/* A world that is made up: hosts whose clocks, network, disks and memory are simulated, all in one
+ * thread. What happens in it follows from its seed and from what the program does, and from nothing
+ * else, so a run that went wrong can be repeated; and an hour in it takes moments.
+ * docs/testing-your-actors.md shows how actors are tested with it.
+ *
+ *     francis_sim *w = NULL;
+ *     francis_sim_open(&w, &(francis_sim_desc){ .seed = 7 });
+ *     int a = francis_sim_host(w, 0, &desc, types);
+ *     francis_sim_start(w, a);
+ *     francis_invoke(francis_sim_ctx(w, a), "counter", "x", "increment", NULL, 0, &call);
+ *     francis_sim_kill(w, a);                     // what was acknowledged is there afterwards
+ *     francis_sim_start(w, a);
+ *     francis_sim_close(w);
+ *
+ * Time passes in francis_sim_run and francis_sim_until, in blocking calls, and while the disk is
+ * busy; never by itself. Nothing here is thread-safe: a world belongs to the thread that made it.
+ * Functions that wait in virtual time (W) are not for handlers and callbacks. */
+typedef struct francis_sim francis_sim;
+
+enum { FRANCIS_SIM_ALL = -1 };      /* in place of the number of a host */
+
+/* How bad the world is. Chances are of a million; 0 = never. */
+typedef struct francis_sim_faults {
+    /* between hosts. Connections are streams, as TCP makes them: nothing is lost on them but time,
+       until they end */
+    uint32_t latency_us, jitter_us; /* of each piece, one way; jitter: up to so much more */
+    uint32_t bytes_per_ms;          /* of each connection and direction; 0 = no limit */
+    uint32_t net_split;             /* a read or a write takes only a part */
+    uint32_t net_loss;              /* a piece is lost, and sent again after 200 ms or a multiple */
+    uint32_t net_stall;             /* nothing moves for up to 5 s, in one direction */
+    uint32_t net_reset;             /* a write ends the connection, for both */
+    /* of files */
+    uint32_t sync_us;               /* a sync takes up to so long */
+    uint32_t disk_stall;            /* a write or a sync takes up to 2 s */
+    uint32_t read_error, write_error;
+    uint32_t sync_error;            /* and part of what should be safe by then never will be */
+    uint32_t disk_full;             /* a write finds no room */
+    uint32_t read_damage;           /* one bit of what is read is not what was written */
+    /* of the process */
+    uint32_t step_us;               /* a step of a host takes up to so long; 20 */
+    uint32_t no_memory;             /* an allocation fails */
+} francis_sim_faults;
+
+typedef struct francis_sim_desc {
+    uint64_t    seed;
+    bool        tls;                /* real TLS, a hundred times as slow, and what goes over the
+                                       wire is not in the hash; else hosts are believed who they
+                                       say they are */
+    francis_sim_faults faults;      /* of all hosts, from the start */
+    int64_t     wall_ms;            /* the time of day at the start; 2030 */
+    const char *replay;             /* the command that repeats a run, without the seed that is put
+                                       behind it; NULL = none */
+    uint32_t    trace_lines;        /* so many of the last ones are reported; 60 */
+    bool        verbose;            /* each line is reported when it comes */
+    void      (*on_report)(const char *line, void *user);   /* NULL = to stderr */
+    void       *user;
+} francis_sim_desc;
+
+/* francis_sim_open: a world with one disk, number 0, and no host. Returns OK, INVALID, NOMEM.
+ * francis_sim_close: kills what runs, frees all. NULL is ignored. */
+FRANCIS_API francis_result francis_sim_open(francis_sim **world_out, const francis_sim_desc *desc);
+FRANCIS_API void           francis_sim_close(francis_sim *w);
+
+/* francis_sim_disk: one more disk, of a machine of its own, which can lose its power.
+ * francis_sim_host: one more host, which does not run yet.
+ *   disk   where its files are. Hosts that name the same database there share it
+ *   desc   as of francis_open. workers, platform and on_alloc are the world's; on_log gets records
+ *          as usual. What it points to is not copied and must stay
+ *   types  its actor types, up to one with .type NULL; they must stay
+ * Both return the number, from 0 up, or -1 without memory. */
+FRANCIS_API int francis_sim_disk(francis_sim *w);
+FRANCIS_API int francis_sim_host(francis_sim *w, int disk, const francis_host_desc *desc,
+                                 const francis_actor_desc *types);
+
+/* francis_sim_start: opens, registers, starts (W). What these return; USAGE: it runs already.
+ * francis_sim_stop: closes it as francis_close does (W).
+ * francis_sim_kill: its process ends, now: the next thing it wants of the world fails, and so does
+ * all that follows. Calls that were under way on it get no answer and are not to be used again.
+ * francis_sim_power_cut: the same for all hosts of a disk, and what was not synced may be lost, in
+ * any order and in parts.
+ * francis_sim_pause: it does nothing until francis_sim_resume; its clock goes on. */
+FRANCIS_API francis_result francis_sim_start(francis_sim *w, int host);
+FRANCIS_API void           francis_sim_stop(francis_sim *w, int host);
+FRANCIS_API void           francis_sim_kill(francis_sim *w, int host);
+FRANCIS_API void           francis_sim_power_cut(francis_sim *w, int disk);
+FRANCIS_API void           francis_sim_pause(francis_sim *w, int host);
+FRANCIS_API void           francis_sim_resume(francis_sim *w, int host);
+
+/* francis_sim_running: the host, to be called as any other; NULL while it does not run. It may be
+ * gone after all that waits. francis_sim_ctx: its francis_host_ctx. */
+FRANCIS_API francis_host *francis_sim_running(francis_sim *w, int host);
+FRANCIS_API francis_ctx  *francis_sim_ctx(francis_sim *w, int host);
+
+/* francis_sim_link: whether what one host sends reaches another one. Cut links lose nothing of a
+ * connection: it comes when they are up again, if both have waited. FRANCIS_SIM_ALL for all.
+ * francis_sim_faults_set: replaces the rates of a host, of its own network, files and memory.
+ * francis_sim_clock: sets its time of day by so much, and lets it drift from now on. The clock of
+ * time-outs does not go by it: hosts of one machine share that.
+ * francis_sim_disk_room: the disk is full when its files have so many bytes; FOREVER = never. */
+FRANCIS_API void francis_sim_link(francis_sim *w, int from, int to, bool up);
+FRANCIS_API void francis_sim_faults_set(francis_sim *w, int host, const francis_sim_faults *faults);
+FRANCIS_API void francis_sim_clock(francis_sim *w, int host, int64_t step_ms, int64_t drift_ppm);
+FRANCIS_API void francis_sim_disk_room(francis_sim *w, int disk, int64_t bytes);
+
+typedef enum francis_sim_event {
+    FRANCIS_SIM_READ,               /* of a file */
+    FRANCIS_SIM_WRITE,
+    FRANCIS_SIM_SYNC,
+    FRANCIS_SIM_ALLOC,              /* an allocation */
+    FRANCIS_SIM_SEND,               /* a write to a connection */
+    FRANCIS_SIM_EVENTS
+} francis_sim_event;
+
+typedef enum francis_sim_action {
+    FRANCIS_SIM_FAIL,               /* it fails, and once */
+    FRANCIS_SIM_FULL,               /* the same, for a write: there is no room */
+    FRANCIS_SIM_KILL,               /* the process ends in it */
+    FRANCIS_SIM_POWER_CUT           /* the power of the disk's machine goes in it */
+} francis_sim_action;
+
+/* francis_sim_after: the n-th call of this kind of a host from now on, counted from 1, does not end
+ * well. One for each kind; n = 0 takes it back.
+ * francis_sim_events: how many calls of this kind it has made; of all its lives. */
+FRANCIS_API void francis_sim_after(francis_sim *w, int host, francis_sim_event event, uint64_t n,
+                                   francis_sim_action action);
+FRANCIS_API uint64_t francis_sim_events(francis_sim *w, int host, francis_sim_event event);
+
+/* francis_sim_run: lets so much time pass (W).
+ * francis_sim_until: until condition(user) is true (W). OK; DEADLINE: not within max_ms.
+ * francis_sim_spend: inside a handler: it takes so long, and the rest of the world goes on.
+ * francis_sim_at: calls run(user) in so long, beside whatever happens then; it must not wait. OK,
+ * NOMEM.
+ * francis_sim_now_ms: since the world was made. */
+FRANCIS_API void           francis_sim_run(francis_sim *w, int64_t ms);
+FRANCIS_API francis_result francis_sim_until(francis_sim *w, bool (*condition)(void *user),
+                                             void *user, int64_t max_ms);
+FRANCIS_API void           francis_sim_spend(francis_ctx *ctx, int64_t ms);
+FRANCIS_API francis_result francis_sim_at(francis_sim *w, int64_t in_ms, void (*run)(void *user),
+                                          void *user);
+FRANCIS_API int64_t        francis_sim_now_ms(const francis_sim *w);
+
+/* francis_sim_random: below a bound, for what the test itself chooses; 0 for a bound of 0.
+ * francis_sim_note: a line in the trace. It counts for the hash.
+ * francis_sim_fail: the test has found something. The first time the seed, the command that repeats
+ * the run and the trace are reported.
+ * francis_sim_failed: whether it was, or a host has leaked memory.
+ * francis_sim_hash: of all that happened so far. A run that is repeated has the same.
+ * francis_sim_vfs: the name of an SQLite VFS that shows the files of a disk, without faults, for
+ * sqlite3_open_v2 beside the hosts, or when they are gone. Close what you opened before the world.
+ */
+FRANCIS_API uint64_t    francis_sim_random(francis_sim *w, uint64_t below);
+FRANCIS_API void        francis_sim_note(francis_sim *w, const char *format, ...)
+    FRANCIS_PRINTF(2, 3);
+FRANCIS_API void        francis_sim_fail(francis_sim *w, const char *format, ...)
+    FRANCIS_PRINTF(2, 3);
+FRANCIS_API bool        francis_sim_failed(const francis_sim *w);
+FRANCIS_API uint64_t    francis_sim_hash(const francis_sim *w);
+FRANCIS_API const char *francis_sim_vfs(francis_sim *w, int disk);
+
+#endif /* FRANCIS_SIM */
+
 #ifdef __cplusplus
 }
 #endif
@@ -1829,6 +1994,7 @@ static bool frn_heap_set(frn_mem *m, frn_heap *h, frn_timer *t, int64_t at_ns)
 
 typedef struct frn_plat {
     francis_platform hooks;         /* members that are NULL mean the real thing */
+    bool             plain;         /* a simulation without TLS, see section 512 */
 } frn_plat;
 
 static int64_t frn_plat_clock(clockid_t id)
@@ -8420,6 +8586,8 @@ static int frn_trust_add(frn_trust *t, const char *secret, size_t size)
     frn_der  der;
     int      rc;
 
+    if (t->plat->plain)
+        return 0;
     memset(&other, 0, sizeof other);
     frn_key_init(&other);
     key = t->keys == 0 ? &t->signer : &other;
@@ -8521,6 +8689,7 @@ typedef struct frn_identity {
     mbedtls_x509_crt   cert;
     const char        *protocols[2];    /* mbedTLS wants a list that it could change */
     mbedtls_ssl_config client, server;
+    char               id[FRN_HOST_ID_SIZE];
 } frn_identity;
 
 static void frn_identity_keep(frn_identity *i)
@@ -8587,8 +8756,12 @@ static int frn_identity_make(frn_identity *i, const char *host_id, int64_t now_m
 {
     frn_trust *t = i->trust;
     frn_der    der;
-    int        rc = frn_key_generate(&i->key, t->plat);
+    int        rc;
 
+    memcpy(i->id, host_id, strlen(host_id) + 1);
+    if (t->plat->plain)
+        return 0;
+    rc = frn_key_generate(&i->key, t->plat);
     if (rc == 0)
         rc = frn_cert_of_host(&der, &i->key, &t->signer, host_id, now_ms - FRN_CLOCK_SLACK_MS,
                               now_ms + lifetime_ms + FRN_CLOCK_SLACK_MS, t->plat);
@@ -8639,7 +8812,9 @@ static francis_result frn_identity_new(frn_trust *t, const char *host_id, int64_
 }
 
 // >> 512 security.tls | needs: 509
-//    One connection: its TLS, and the judgement of who is at the other end.
+//    One connection: its TLS, and the judgement of who is at the other end. In a simulation there
+//    may be no TLS: each side says who it is, and is believed. That is compiled in with FRANCIS_SIM
+//    only, and keeps to the records of TLS: one is there as a whole or not at all.
 
 /* A handshake of ours takes less than 1.5 KiB each way. Without a bound a stranger could send many
  * certificates that all look like each other's issuer, and have each pair of them tried. */
@@ -8657,7 +8832,108 @@ typedef struct frn_tls {
     char                 expected[FRN_HOST_ID_SIZE + 1];     /* cut, it is longer than any id */
     char                 peer[FRN_HOST_ID_SIZE];
     char                 fault[160];
+    struct frn_plain    *plain;         /* NULL = it is TLS */
 } frn_tls;
+
+#ifdef FRANCIS_SIM
+enum { FRN_PLAIN_HEADER = 2, FRN_PLAIN_MAX = 16384 };
+
+typedef struct frn_plain {
+    bool          said, heard;          /* who we are, and who the peer is */
+    size_t        out_at, out_size;     /* of a record that the socket has not taken in full */
+    size_t        in_at, in_size;       /* in_at: of the whole record, what has been read */
+    unsigned char out[FRN_PLAIN_HEADER + FRN_PLAIN_MAX], in[FRN_PLAIN_HEADER + FRN_PLAIN_MAX];
+} frn_plain;
+
+/* All of it, once; to be repeated with the same bytes until it says so. */
+static int frn_plain_write(frn_tls *t, const void *data, size_t size)
+{
+    frn_plain *p = t->plain;
+    int        n;
+
+    if (p->out_size == 0) {
+        p->out[0] = (unsigned char)(size >> 8);
+        p->out[1] = (unsigned char)size;
+        memcpy(p->out + FRN_PLAIN_HEADER, data, size);
+        p->out_at = 0;
+        p->out_size = FRN_PLAIN_HEADER + size;
+    }
+    while (p->out_at < p->out_size) {
+        n = t->send(t->io, p->out + p->out_at, p->out_size - p->out_at);
+        if (n <= 0)
+            return n < 0 ? n : MBEDTLS_ERR_SSL_WANT_WRITE;
+        p->out_at += (size_t)n;
+    }
+    p->out_size = 0;
+    return (int)size;
+}
+
+/* Of a record that is there as a whole; 0 = the peer has ended. */
+static int frn_plain_read(frn_tls *t, unsigned char *data, size_t size)
+{
+    frn_plain *p = t->plain;
+    size_t     want = FRN_PLAIN_HEADER;
+    int        n;
+
+    for (;;) {
+        if (p->in_size >= FRN_PLAIN_HEADER)
+            want = FRN_PLAIN_HEADER + (size_t)p->in[0] * 256 + p->in[1];
+        if (want > sizeof p->in)
+            return MBEDTLS_ERR_SSL_INVALID_RECORD;
+        if (p->in_size >= FRN_PLAIN_HEADER && p->in_size == want)
+            break;
+        n = t->recv(t->io, p->in + p->in_size, want - p->in_size);
+        if (n <= 0)
+            return n;
+        p->in_size += (size_t)n;
+    }
+    if (p->in_at == 0)
+        p->in_at = FRN_PLAIN_HEADER;
+    if (size > want - p->in_at)
+        size = want - p->in_at;
+    memcpy(data, p->in + p->in_at, size);
+    p->in_at += size;
+    if (p->in_at == want)
+        p->in_at = p->in_size = 0;
+    return (int)size;
+}
+
+static int frn_plain_hear(frn_tls *t)
+{
+    char id[FRN_HOST_ID_SIZE];
+    int  n = frn_plain_read(t, (unsigned char *)id, sizeof id - 1);
+
+    if (n <= 0)
+        return n == 0 ? MBEDTLS_ERR_SSL_CONN_EOF : n;
+    id[n] = '\0';
+    if (t->pinned && strcmp(id, t->expected) != 0) {
+        (void)snprintf(t->fault, sizeof t->fault, "it is host %s, expected was %s", id,
+                       t->expected);
+        return MBEDTLS_ERR_SSL_INVALID_RECORD;
+    }
+    memcpy(t->peer, id, (size_t)n + 1);
+    t->plain->heard = true;
+    return 0;
+}
+
+/* Who has dialled speaks first. */
+static int frn_plain_shake(frn_tls *t)
+{
+    frn_plain *p = t->plain;
+    int        rc = 0;
+
+    if (t->server && !p->heard)
+        rc = frn_plain_hear(t);
+    if (rc == 0 && !p->said) {
+        rc = frn_plain_write(t, t->identity->id, strlen(t->identity->id));
+        p->said = rc > 0;
+        rc = rc > 0 ? 0 : rc;
+    }
+    if (rc == 0 && !p->heard)
+        rc = frn_plain_hear(t);
+    return rc;
+}
+#endif
 
 static int frn_tls_send(void *user, const unsigned char *data, size_t size)
 {
@@ -8799,6 +9075,9 @@ static void frn_tls_free(frn_tls *t)
         return;
     i = t->identity;
     mbedtls_ssl_free(t->ssl);
+#ifdef FRANCIS_SIM
+    frn_mem_free(i->trust->mem, t->plain, sizeof(frn_plain));
+#endif
     frn_mem_free(i->trust->mem, t, sizeof *t);
     frn_identity_drop(i);
 }
@@ -8822,6 +9101,15 @@ static frn_tls *frn_tls_new(frn_identity *i, bool server, const char *expected_i
     t->pinned = expected_id != NULL;
     (void)snprintf(t->expected, sizeof t->expected, "%s", expected_id != NULL ? expected_id : "");
     mbedtls_ssl_init(t->ssl);
+#ifdef FRANCIS_SIM
+    if (i->trust->plat->plain) {
+        t->plain = (frn_plain *)frn_mem_alloc(i->trust->mem, sizeof *t->plain);
+        if (t->plain != NULL)
+            return t;
+        frn_tls_free(t);
+        return NULL;
+    }
+#endif
     mbedtls_ssl_set_verify(t->ssl, frn_tls_verify, t);
     mbedtls_ssl_set_bio(t->ssl, t, frn_tls_send, frn_tls_recv, NULL);
     if (mbedtls_ssl_setup(t->ssl, server ? &i->server : &i->client) == 0 &&
@@ -8831,13 +9119,56 @@ static frn_tls *frn_tls_new(frn_identity *i, bool server, const char *expected_i
     return NULL;
 }
 
-static mbedtls_ssl_context *frn_tls_ssl(frn_tls *t)
+/* These four answer as the functions of mbedTLS of that name. */
+static int frn_tls_handshake(frn_tls *t)
 {
-    return t->ssl;
+#ifdef FRANCIS_SIM
+    if (t->plain != NULL)
+        return frn_plain_shake(t);
+#endif
+    return mbedtls_ssl_handshake(t->ssl);
+}
+
+static int frn_tls_read(frn_tls *t, unsigned char *data, size_t size)
+{
+#ifdef FRANCIS_SIM
+    if (t->plain != NULL)
+        return frn_plain_read(t, data, size);
+#endif
+    return mbedtls_ssl_read(t->ssl, data, size);
+}
+
+static int frn_tls_write(frn_tls *t, const unsigned char *data, size_t size)
+{
+#ifdef FRANCIS_SIM
+    if (t->plain != NULL)
+        return frn_plain_write(t, data, size);
+#endif
+    return mbedtls_ssl_write(t->ssl, data, size);
+}
+
+static void frn_tls_close_notify(frn_tls *t)
+{
+#ifdef FRANCIS_SIM
+    if (t->plain != NULL)
+        return;
+#endif
+    (void)mbedtls_ssl_close_notify(t->ssl);
+}
+
+static int frn_tls_room(frn_tls *t)     /* for the bytes of a record; once the handshake is over */
+{
+#ifdef FRANCIS_SIM
+    if (t->plain != NULL)
+        return FRN_PLAIN_MAX;
+#endif
+    return mbedtls_ssl_get_max_out_record_payload(t->ssl);
 }
 
 static const char *frn_tls_peer(const frn_tls *t)   /* "" until the handshake is over */
 {
+    if (t->plain != NULL)
+        return t->peer;
     return frn_mbed_open(t->ssl) ? t->peer : "";
 }
 
@@ -9768,7 +10099,7 @@ static int frn_link_recv(void *io, unsigned char *data, size_t size)
 /* 1 = done. Without the lock, with c->busy. */
 static int frn_link_shake(frn_link *c)
 {
-    int r = mbedtls_ssl_handshake(frn_tls_ssl(c->tls));
+    int r = frn_tls_handshake(c->tls);
 
     c->shake_write = r == MBEDTLS_ERR_SSL_WANT_WRITE;
     if (r == 0)
@@ -9789,7 +10120,7 @@ static int frn_link_read(frn_link *c, unsigned char *data, size_t size)
     int r = 0;
 
     do {
-        r = mbedtls_ssl_read(frn_tls_ssl(c->tls), data, size);
+        r = frn_tls_read(c->tls, data, size);
     } while (FRN_LINK_AGAIN(r));
     if (r > 0)
         return r;
@@ -9801,7 +10132,7 @@ static int frn_link_read(frn_link *c, unsigned char *data, size_t size)
 /* All of it or nothing: what TLS has formed waits there, and the same call is made again. */
 static int frn_link_write(frn_link *c, const unsigned char *data, size_t size)
 {
-    int r = mbedtls_ssl_write(frn_tls_ssl(c->tls), data, size);
+    int r = frn_tls_write(c->tls, data, size);
 
     if (r > 0)
         return (size_t)r == size ? r : FRN_LINK_LOST;
@@ -9811,7 +10142,7 @@ static int frn_link_write(frn_link *c, const unsigned char *data, size_t size)
 }
 
 /* TLS's own goodbye, for whoever listens in between; the peers go by GOAWAY. */
-static void frn_link_bye(frn_link *c) { (void)mbedtls_ssl_close_notify(frn_tls_ssl(c->tls)); }
+static void frn_link_bye(frn_link *c) { frn_tls_close_notify(c->tls); }
 
 /* What it is polled for follows from its state. */
 static void frn_link_poll(frn_link *c)
@@ -10711,7 +11042,7 @@ static void frn_link_greet(frn_link *c)
     frn_net      *n = c->net;
     frn_net_peer *p;
     const char   *id = frn_tls_peer(c->tls);
-    int           room = mbedtls_ssl_get_max_out_record_payload(frn_tls_ssl(c->tls));
+    int           room = frn_tls_room(c->tls);
 
     c->state = FRN_LINK_GREETING;
     c->record_max = FRN_FRAME_MAX;
@@ -23452,6 +23783,10 @@ FRANCIS_API void francis_list_free(francis_list *list)
 // >> 840 api.host | needs: 700 410
 //    Public bodies for the life of a host.
 
+#ifdef FRANCIS_SIM
+static bool frn_sim_is_plain(const francis_platform *platform);
+#endif
+
 #define FRN_DEFAULT(field, value) ((field) = (field) == 0 ? (value) : (field))
 
 enum {
@@ -23633,6 +23968,9 @@ static bool frn_host_copy_desc(francis_host *h, const francis_host_desc *desc)
     h->desc.cluster_key = h->desc.cluster_keys_old = NULL;  /* secrets are not kept in this form */
     h->lease_ns = frn_ms_to_ns(h->desc.lease_ms);
     h->plat.hooks = h->platform;
+#ifdef FRANCIS_SIM
+    h->plat.plain = desc->platform != NULL && frn_sim_is_plain(desc->platform);
+#endif
     h->log.mem = &h->mem;
     h->log.plat = &h->plat;
     h->log.sink = desc->on_log != NULL ? desc->on_log : frn_log_stderr;
@@ -24578,5 +24916,2420 @@ FRANCIS_API francis_outcome_kind francis_outcome(francis_result r)
 }
 
 FRANCIS_API bool francis_retryable(francis_result r) { return frn_result_find(r)->retry; }
+
+#ifdef FRANCIS_SIM
+
+// >> 900 sim | needs: 850
+//    A simulated world. Everything runs in one thread: a host that waits, for a socket or for its
+//    disk, calls back into the world, which lets others go on from there, deeper on the same stack.
+//    Only what waits in frn_loop_wait is entered anew meanwhile. A process that has been killed
+//    unwinds as a ghost: it gets errors for all it asks, time flies for it, nobody sees it any
+//    more, and what it wrote into the shared memory of logs meanwhile is taken back.
+
+enum {
+    FRN_SIM_LINE    = 200,          /* of the trace */
+    FRN_SIM_SECTOR  = 512,          /* what a power cut leaves as a whole */
+    FRN_SIM_WINDOW  = 65536,        /* bytes of a connection that nobody has read */
+    FRN_SIM_RETRY_MS = 200,         /* a piece that is lost is sent again */
+    FRN_SIM_MILLION = 1000000
+};
+
+typedef struct frn_sim_file {
+    frn_list       link;            /* disk->files, once it has a name; of the removed: ->removed */
+    frn_list       handles;
+    char          *name;
+    unsigned char *data, *safe;     /* as all see it; as it is after a power cut */
+    unsigned char *dirty;           /* of each sector: what is safe differs, a sync would change
+                                       that */
+    size_t         cap, size, safe_size;
+    uint32_t       number, refs;    /* refs: names and handles */
+    bool           synced;          /* once: it will be there after a power cut */
+    unsigned char **regions;        /* the shared memory of a log */
+    int            regions_count, region_size;
+    unsigned char *copy;            /* of it, while a ghost has its way */
+} frn_sim_file;
+
+typedef struct frn_sim_disk {
+    frn_list             link, files, removed;
+    struct frn_sim_proc *outside;   /* the tests themselves */
+    int64_t              room, used;
+    uint32_t             files_made;
+    bool                 off;       /* just now, while its processes end */
+    bool                 haunted;   /* a ghost has its way: .copy of files is to be restored */
+} frn_sim_disk;
+
+typedef struct frn_sim_handle {     /* an sqlite3_file */
+    sqlite3_file         base;
+    frn_list             link;      /* file->handles */
+    struct frn_sim_proc *proc;
+    frn_sim_file        *file;
+    int                  level;     /* of its lock */
+    unsigned             shared, exclusive;     /* locks of the log, as bits */
+    bool                 mapped;
+} frn_sim_handle;
+
+typedef enum frn_sim_state { FRN_SIM_DIALS, FRN_SIM_LISTENS, FRN_SIM_OPEN, FRN_SIM_BROKEN }
+    frn_sim_state;
+
+typedef struct frn_sim_socket {
+    frn_list             link;      /* of its process, or the backlog of a listener */
+    frn_list             all;       /* world->sockets */
+    int                  number;
+    frn_sim_state        state;
+    struct frn_sim_proc *proc;
+    struct frn_sim_slot *slot;      /* also once the process is gone */
+    struct frn_sim_socket *peer;    /* NULL = gone */
+    char                 address[FRANCIS_NAME_SIZE];    /* a listener's */
+    frn_list             backlog;
+    unsigned char       *in;
+    size_t               in_size, in_cap;
+    size_t               unread;    /* bytes sent to it: on their way, and in .in */
+    bool                 ended;     /* the other side sends no more, once .in is read */
+    int                  error;     /* why it is BROKEN */
+    int64_t              last_ns;   /* when what it has sent last arrives */
+    int64_t              busy_ns;   /* when its link takes the next byte */
+    frn_list             order;     /* pieces of the stream that it has sent */
+    frn_list             held;      /* pieces that wait for the link to come up */
+    bool                 closed;    /* its owner has; it is there for what is on its way */
+    uint32_t             pieces;    /* on their way from it */
+} frn_sim_socket;
+
+typedef enum frn_sim_kind { FRN_SIM_DATA, FRN_SIM_END, FRN_SIM_RESET, FRN_SIM_DIAL, FRN_SIM_ANSWER,
+                            FRN_SIM_USER } frn_sim_kind;
+
+typedef struct frn_sim_piece {      /* what happens at a moment */
+    frn_timer       timer;
+    frn_list        link;           /* world->pieces, or held by a socket */
+    frn_list        order;          /* from->order: a stream keeps its order */
+    frn_sim_kind    kind;
+    frn_sim_socket *from;           /* and to from->peer */
+    int             error;          /* ANSWER */
+    void          (*run)(void *user);
+    void           *user;
+    size_t          size;           /* of the bytes behind it */
+} frn_sim_piece;
+
+typedef struct frn_sim_aim {
+    uint64_t           left;        /* 0 = none */
+    francis_sim_action action;
+} frn_sim_aim;
+
+typedef struct frn_sim_slot {       /* a host, whether it runs or not */
+    francis_sim              *world;
+    int                       number;
+    frn_sim_disk             *disk;
+    const francis_host_desc  *given;
+    francis_host_desc         desc;
+    const francis_actor_desc *types;
+    struct frn_sim_proc      *proc;     /* NULL = it does not run */
+    francis_sim_faults        faults;
+    bool                      paused;
+    int64_t                   wall_ms;  /* by which its time of day is wrong, */
+    int64_t                   drift_ppm, drift_from_ns;     /* and how it goes on */
+    frn_sim_aim               aims[FRANCIS_SIM_EVENTS];
+    uint64_t                  events[FRANCIS_SIM_EVENTS];
+    unsigned                  lives;
+    bool                     *cut;      /* links to others, by their number */
+    size_t                    cut_count;
+} frn_sim_slot;
+
+typedef struct frn_sim_proc {       /* one life of a host */
+    frn_list         link;          /* world->procs */
+    francis_sim     *world;
+    frn_sim_slot    *slot;          /* NULL: the tests themselves, on a disk */
+    frn_sim_disk    *disk;
+    francis_host    *host;
+    francis_platform platform;
+    sqlite3_vfs      vfs;
+    char             vfs_name[48];
+    uint64_t         random;
+    frn_list         sockets;
+    bool             up;            /* it has started */
+    bool             dead;
+    unsigned         frames, busy;  /* of it on the stack; of these such that cannot be entered */
+    bool             ready;         /* something has come to a socket */
+    int64_t          free_ns;       /* the step before takes until then */
+    int64_t          ghost_ns;      /* by which its clock is ahead, once it is dead */
+    uint64_t         bytes;         /* of memory */
+    int              number;
+} frn_sim_proc;
+
+struct francis_sim {
+    frn_mem          mem;
+    francis_sim_desc desc;
+    int64_t          now_ns;
+    uint64_t         hash;
+    uint64_t         steps, net, disk, user;    /* streams of random numbers */
+    frn_list         disks, procs, pieces, sockets;
+    frn_sim_slot   **slots;
+    size_t           slots_count;
+    frn_heap         heap;
+    frn_sim_proc    *waiter;        /* the innermost one that waits */
+    unsigned         depth;         /* of steps */
+    int              next_socket, next_proc;
+    bool             failed;
+    char           (*trace)[FRN_SIM_LINE];
+    uint64_t         lines;
+};
+
+/* ---- chance, hash, trace ---- */
+
+static uint64_t frn_sim_next(uint64_t *stream)
+{
+    uint64_t z = (*stream += UINT64_C(0x9E3779B97F4A7C15));
+
+    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
+    return z ^ (z >> 31);
+}
+
+static uint64_t frn_sim_below(uint64_t *stream, uint64_t bound)
+{
+    return bound == 0 ? 0 : frn_sim_next(stream) % bound;
+}
+
+static bool frn_sim_chance(uint64_t *stream, uint32_t of_a_million)
+{
+    return of_a_million != 0 && frn_sim_below(stream, FRN_SIM_MILLION) < of_a_million;
+}
+
+static void frn_sim_hash(francis_sim *w, uint64_t word)
+{
+    w->hash = (w->hash ^ word) * UINT64_C(0x9fb21c651e98df25);
+    w->hash ^= w->hash >> 29;
+}
+
+static void frn_sim_hash_bytes(francis_sim *w, const void *data, size_t size)
+{
+    const unsigned char *p = (const unsigned char *)data;
+    uint64_t             word = 0;
+    size_t               i;
+
+    for (i = 0; i < size; i++) {    /* the same whatever the order of bytes in a word */
+        word = word << 8 | p[i];
+        if (i % 8 == 7)
+            frn_sim_hash(w, word);
+    }
+    frn_sim_hash(w, word ^ (uint64_t)size << 56);
+}
+
+static void frn_sim_print(const francis_sim *w, const char *line)
+{
+    if (w->desc.on_report != NULL) {
+        w->desc.on_report(line, w->desc.user);
+        return;
+    }
+#if !FRANCIS_NO_STDIO
+    fprintf(stderr, "%s\n", line);
+#endif
+}
+
+/* A line of the trace: when, who (NULL = the world), what. */
+static void frn_sim_trace(francis_sim *w, const frn_sim_slot *slot, const char *format, ...)
+    FRANCIS_PRINTF(3, 4);
+
+static void frn_sim_trace(francis_sim *w, const frn_sim_slot *slot, const char *format, ...)
+{
+    char   *line = w->trace[w->lines++ % w->desc.trace_lines];
+    int     n;
+    va_list args;
+
+    n = snprintf(line, FRN_SIM_LINE, "%6lld.%06lld ", (long long)(w->now_ns / (1000 * FRN_MS)),
+                 (long long)(w->now_ns / 1000 % 1000000));
+    if (slot != NULL)
+        n += snprintf(line + n, (size_t)(FRN_SIM_LINE - n), "host %d: ", slot->number);
+    va_start(args, format);
+    (void)vsnprintf(line + n, (size_t)(FRN_SIM_LINE - n), format, args);
+    va_end(args);
+    frn_sim_hash_bytes(w, line, strlen(line));
+    if (w->desc.verbose)
+        frn_sim_print(w, line);
+}
+
+static void frn_sim_report(francis_sim *w, const char *what)
+{
+    char     line[FRN_SIM_LINE + 80];
+    uint64_t i, from = w->lines > w->desc.trace_lines ? w->lines - w->desc.trace_lines : 0;
+
+    (void)snprintf(line, sizeof line, "francis_sim: seed %llu: %s",
+                   (unsigned long long)w->desc.seed, what);
+    for (i = from; i < w->lines && !w->desc.verbose; i++)
+        frn_sim_print(w, w->trace[i % w->desc.trace_lines]);
+    frn_sim_print(w, line);
+    if (w->desc.replay == NULL)
+        return;
+    (void)snprintf(line, sizeof line, "francis_sim: to repeat it: %.160s %llu", w->desc.replay,
+                   (unsigned long long)w->desc.seed);
+    frn_sim_print(w, line);
+}
+
+FRANCIS_API void francis_sim_fail(francis_sim *w, const char *format, ...)
+{
+    char    what[FRN_SIM_LINE];
+    bool    first = !w->failed;
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    w->failed = true;
+    frn_sim_trace(w, NULL, "FAILED: %.160s", what);
+    if (first)
+        frn_sim_report(w, what);
+}
+
+// >> 910 sim.time | needs: 900
+//    Who goes on next, and when.
+
+static void frn_sim_net_arrive(francis_sim *w, frn_sim_piece *p);
+static void frn_sim_unghost(francis_sim *w);
+static bool frn_sim_sockets_ready(frn_sim_proc *p);
+
+static bool frn_sim_piece_set(francis_sim *w, frn_sim_piece *p, int64_t at_ns)
+{
+    if (!frn_heap_set(&w->mem, &w->heap, &p->timer, at_ns))
+        return false;
+    frn_list_remove(&p->link);
+    frn_list_push(&w->pieces, &p->link);
+    return true;
+}
+
+static frn_sim_piece *frn_sim_piece_new(francis_sim *w, frn_sim_kind kind, frn_sim_socket *from,
+                                        const void *data, size_t size)
+{
+    frn_sim_piece *p = (frn_sim_piece *)frn_mem_alloc(&w->mem, sizeof *p + size);
+
+    if (p == NULL)
+        return NULL;
+    frn_list_init(&p->link);
+    frn_list_init(&p->order);
+    p->kind = kind;
+    p->from = from;
+    p->size = size;
+    if (size > 0)
+        memcpy(FRN_TAIL(p), data, size);
+    if (from != NULL)
+        from->pieces++;
+    return p;
+}
+
+static void frn_sim_piece_free(francis_sim *w, frn_sim_piece *p)
+{
+    frn_heap_remove(&w->heap, &p->timer);
+    frn_list_remove(&p->link);
+    frn_list_remove(&p->order);
+    if (p->from != NULL)
+        p->from->pieces--;
+    frn_mem_free(&w->mem, p, sizeof *p + p->size);
+}
+
+/* Whether francis_poll may be called on it now: nothing of it is on the stack, or it is in the
+ * midst of waiting and somebody else's wait lies above. */
+static bool frn_sim_may_step(const francis_sim *w, const frn_sim_proc *p)
+{
+    if (!p->up || p->dead || p->slot->paused || p->busy > 0)
+        return false;
+    return p->frames == 0 || (p->host->loop_until_ns != 0 && p != w->waiter);
+}
+
+static int64_t frn_sim_due_ns(francis_sim *w, frn_sim_proc *p)
+{
+    int64_t at = 0;
+
+    if (!p->ready) {
+        frn_lock(p->host);
+        at = frn_wait_until_woken(p->host);
+        frn_unlock(p->host);
+    }
+    if (at < p->free_ns)
+        at = p->free_ns;
+    return at < w->now_ns ? w->now_ns : at;
+}
+
+static void frn_sim_step_proc(francis_sim *w, frn_sim_proc *p)
+{
+    uint32_t       us = p->slot->faults.step_us;
+    francis_result r;
+
+    frn_sim_hash(w, (uint64_t)w->now_ns << 8 ^ (uint64_t)p->number);
+    p->ready = false;
+    p->frames++;
+    w->depth++;
+    r = francis_poll(p->host, 0);
+    w->depth--;
+    p->frames--;
+    p->free_ns = w->now_ns + 1000
+               + (int64_t)frn_sim_below(&w->steps, (us != 0 ? us : 20u) * UINT64_C(1000));
+    if (p->dead)
+        return;
+    p->ready = p->ready || frn_sim_sockets_ready(p);
+    if (r == FRANCIS_ERR_STOPPED && p->frames == 0)
+        p->up = false;              /* by itself; francis_sim_stop closes it */
+}
+
+static void frn_sim_step_piece(francis_sim *w, frn_sim_piece *p)
+{
+    if (p->kind != FRN_SIM_USER) {
+        frn_sim_net_arrive(w, p);
+        return;
+    }
+    w->depth++;
+    p->run(p->user);
+    w->depth--;
+    frn_sim_piece_free(w, p);
+}
+
+/* What is next, once, but nothing after the limit. false = there was nothing; it is that late. */
+static bool frn_sim_step(francis_sim *w, int64_t limit_ns)
+{
+    frn_sim_proc *next = NULL;
+    frn_list     *l;
+    int64_t       at = w->heap.count > 0 ? w->heap.items[1]->at_ns : FRN_NEVER;
+
+    frn_sim_unghost(w);
+    if (at < w->now_ns)
+        at = w->now_ns;
+    for (l = w->procs.next; l != &w->procs; l = l->next) {
+        frn_sim_proc *p = FRN_OF(frn_sim_proc, link, l);
+        int64_t       due = frn_sim_may_step(w, p) ? frn_sim_due_ns(w, p) : FRN_NEVER;
+        if (due < at) {
+            at = due;
+            next = p;
+        }
+    }
+    if (at > limit_ns || at == FRN_NEVER) {
+        if (limit_ns > w->now_ns && limit_ns != FRN_NEVER)
+            w->now_ns = limit_ns;
+        return false;
+    }
+    w->now_ns = at;
+    if (next != NULL) {
+        frn_sim_step_proc(w, next);
+        return true;
+    }
+    {
+        frn_timer *timer = w->heap.items[1];
+        frn_heap_remove(&w->heap, timer);
+        frn_sim_step_piece(w, FRN_OF(frn_sim_piece, timer, timer));
+    }
+    return true;
+}
+
+/* One step of the world while a process waits. false = nothing will ever happen. */
+static bool frn_sim_wait_step(frn_sim_proc *p, int64_t until_ns)
+{
+    francis_sim *w = p->world;
+    bool         paused = p->slot->paused;
+
+    if (paused && w->now_ns >= until_ns)
+        until_ns = FRN_NEVER;       /* until it is resumed */
+    if (frn_sim_step(w, until_ns) || until_ns != FRN_NEVER)
+        return true;
+    if (!paused)
+        return false;
+    p->slot->paused = false;
+    frn_sim_trace(w, p->slot, "goes on, since nobody is left to wake it");
+    return true;
+}
+
+/* A process waits, on its own stack: the world goes on. busy: it must not be entered meanwhile. A
+ * host that is paused stays here. */
+static void frn_sim_wait(frn_sim_proc *p, int64_t until_ns, bool busy,
+                         bool (*enough)(frn_sim_proc *p))
+{
+    francis_sim  *w = p->world;
+    frn_sim_proc *waiter = w->waiter;
+
+    p->frames++;
+    p->busy += busy ? 1u : 0u;
+    w->waiter = p;
+    while (!p->dead && (p->slot->paused || (w->now_ns < until_ns
+                                            && (enough == NULL || !enough(p)))))
+        if (!frn_sim_wait_step(p, until_ns))
+            break;
+    w->waiter = waiter;
+    p->busy -= busy ? 1u : 0u;
+    p->frames--;
+}
+
+// >> 920 sim.disk | needs: 910
+//    Files. All that is written is seen at once by all; a power cut leaves what was synced, and of
+//    the rest some sectors, as they were or as they are or half of each.
+
+static frn_sim_file *frn_sim_file_find(frn_sim_disk *d, const char *name)
+{
+    frn_list *l;
+
+    for (l = d->files.next; l != &d->files; l = l->next)
+        if (strcmp(FRN_OF(frn_sim_file, link, l)->name, name) == 0)
+            return FRN_OF(frn_sim_file, link, l);
+    return NULL;
+}
+
+static void frn_sim_regions_free(francis_sim *w, frn_sim_file *f)
+{
+    int i;
+
+    frn_mem_free(&w->mem, f->copy, (size_t)f->regions_count * (size_t)f->region_size);
+    f->copy = NULL;
+    for (i = 0; i < f->regions_count; i++)
+        frn_mem_free(&w->mem, f->regions[i], (size_t)f->region_size);
+    frn_mem_free(&w->mem, f->regions, (size_t)f->regions_count * sizeof *f->regions);
+    f->regions = NULL;
+    f->regions_count = 0;
+}
+
+static void frn_sim_file_drop(francis_sim *w, frn_sim_file *f)
+{
+    if (--f->refs > 0)
+        return;
+    frn_list_remove(&f->link);
+    frn_sim_regions_free(w, f);
+    frn_mem_free(&w->mem, f->data, f->cap);
+    frn_mem_free(&w->mem, f->safe, f->cap);
+    frn_mem_free(&w->mem, f->dirty, f->cap / FRN_SIM_SECTOR);
+    frn_mem_strfree(&w->mem, f->name);
+    frn_mem_free(&w->mem, f, sizeof *f);
+}
+
+static frn_sim_file *frn_sim_file_new(francis_sim *w, frn_sim_disk *d, const char *name)
+{
+    frn_sim_file *f = (frn_sim_file *)frn_mem_alloc(&w->mem, sizeof *f);
+
+    if (f == NULL || (f->name = frn_mem_strdup(&w->mem, name)) == NULL) {
+        frn_mem_free(&w->mem, f, sizeof *f);
+        return NULL;
+    }
+    frn_list_init(&f->handles);
+    f->number = ++d->files_made;
+    f->refs = 1;
+    frn_list_push(&d->files, &f->link);
+    return f;
+}
+
+static unsigned char *frn_sim_grow(francis_sim *w, unsigned char *old, size_t before, size_t size)
+{
+    unsigned char *p = (unsigned char *)frn_mem_resize(&w->mem, old, before, size);
+
+    if (p != NULL)
+        memset(p + before, 0, size - before);
+    return p;
+}
+
+static bool frn_sim_file_grow(francis_sim *w, frn_sim_file *f, size_t size)
+{
+    size_t         cap = f->cap == 0 ? 16 * FRN_SIM_SECTOR : f->cap;
+    unsigned char *p;
+
+    while (cap < size)
+        cap *= 2;
+    if (cap == f->cap)
+        return true;
+    if ((p = frn_sim_grow(w, f->data, f->cap, cap)) == NULL)
+        return false;
+    f->data = p;
+    if ((p = frn_sim_grow(w, f->safe, f->cap, cap)) == NULL)
+        return false;
+    f->safe = p;
+    p = frn_sim_grow(w, f->dirty, f->cap / FRN_SIM_SECTOR, cap / FRN_SIM_SECTOR);
+    if (p == NULL)
+        return false;
+    f->dirty = p;
+    f->cap = cap;
+    return true;
+}
+
+static void frn_sim_file_resize(frn_sim_disk *d, frn_sim_file *f, size_t size)
+{
+    size_t i;
+
+    if (size < f->size) {
+        memset(f->data + size, 0, f->size - size);
+        for (i = size / FRN_SIM_SECTOR; i * FRN_SIM_SECTOR < f->size; i++)
+            f->dirty[i] = 1;
+    }
+    d->used += (int64_t)size - (int64_t)f->size;
+    f->size = size;
+}
+
+static void frn_sim_file_put(frn_sim_file *f, size_t at, const void *data, size_t size)
+{
+    size_t i;
+
+    memcpy(f->data + at, data, size);
+    for (i = at / FRN_SIM_SECTOR; i * FRN_SIM_SECTOR < at + size; i++)
+        f->dirty[i] = 1;
+}
+
+/* failed: of what is not safe, a part is taken to be so and is not. */
+static void frn_sim_file_sync(francis_sim *w, frn_sim_file *f, bool failed)
+{
+    size_t i;
+
+    for (i = 0; i < f->cap / FRN_SIM_SECTOR; i++) {
+        if (f->dirty[i] && (!failed || frn_sim_below(&w->disk, 2) == 0))
+            memcpy(f->safe + i * FRN_SIM_SECTOR, f->data + i * FRN_SIM_SECTOR, FRN_SIM_SECTOR);
+        f->dirty[i] = 0;
+    }
+    if (!failed) {
+        f->safe_size = f->size;
+        f->synced = true;
+    }
+}
+
+/* What a power cut leaves of a sector that was not synced. */
+static void frn_sim_sector_cut(francis_sim *w, frn_sim_file *f, size_t sector)
+{
+    unsigned char *is = f->data + sector * FRN_SIM_SECTOR, *was = f->safe + sector * FRN_SIM_SECTOR;
+    size_t         i, part = (size_t)frn_sim_below(&w->disk, FRN_SIM_SECTOR);
+
+    switch (frn_sim_below(&w->disk, 8)) {
+    case 0:                         /* torn */
+        memcpy(was, is, part);
+        break;
+    case 1:                         /* torn, and the rest of it is anything */
+        for (i = 0; i < FRN_SIM_SECTOR; i++)
+            if (is[i] != was[i])
+                was[i] = i < part ? is[i] : (unsigned char)frn_sim_next(&w->disk);
+        break;
+    case 2:
+    case 3:
+    case 4:                         /* it was written */
+        memcpy(was, is, FRN_SIM_SECTOR);
+        break;
+    default:                        /* it was not */
+        break;
+    }
+}
+
+static void frn_sim_file_cut(francis_sim *w, frn_sim_disk *d, frn_sim_file *f)
+{
+    size_t i, size = f->safe_size;
+
+    for (i = 0; i < f->cap / FRN_SIM_SECTOR; i++)
+        if (f->dirty[i])
+            frn_sim_sector_cut(w, f, i);
+    if (f->size != f->safe_size && frn_sim_below(&w->disk, 2) == 0)
+        size = f->size;
+    d->used += (int64_t)size - (int64_t)f->size;
+    if (f->cap > 0) {
+        memset(f->safe + size, 0, f->cap - size);
+        memcpy(f->data, f->safe, f->cap);
+        memset(f->dirty, 0, f->cap / FRN_SIM_SECTOR);
+    }
+    f->size = f->safe_size = size;
+    f->synced = true;
+}
+
+/* Its name goes; open handles keep it. A power cut may bring it back. */
+static void frn_sim_file_remove(francis_sim *w, frn_sim_disk *d, frn_sim_file *f)
+{
+    frn_list *l, *next;
+
+    for (l = d->removed.next; l != &d->removed; l = next) {     /* only the last one of a name */
+        frn_sim_file *old = FRN_OF(frn_sim_file, link, l);
+        next = l->next;
+        if (strcmp(old->name, f->name) == 0) {
+            frn_list_remove(&old->link);
+            frn_sim_file_drop(w, old);
+        }
+    }
+    d->used -= (int64_t)f->size;
+    frn_list_remove(&f->link);
+    frn_list_push(&d->removed, &f->link);
+}
+
+static void frn_sim_disk_cut(francis_sim *w, frn_sim_disk *d)
+{
+    frn_list *l, *next, all;
+
+    frn_list_init(&all);
+    frn_list_move(&all, &d->removed);
+    while ((l = frn_list_pop(&all)) != NULL) {      /* a name that was removed, and not for good */
+        frn_sim_file *f = FRN_OF(frn_sim_file, link, l);
+        bool          back = f->synced && frn_sim_file_find(d, f->name) == NULL
+                          && frn_sim_below(&w->disk, 2) == 0;
+        if (back) {
+            frn_list_push(&d->files, l);
+            d->used += (int64_t)f->size;
+        } else {
+            frn_sim_file_drop(w, f);
+        }
+    }
+    for (l = d->files.next; l != &d->files; l = next) {
+        frn_sim_file *f = FRN_OF(frn_sim_file, link, l);
+        next = l->next;
+        if (!f->synced && frn_sim_below(&w->disk, 2) == 0) {
+            d->used -= (int64_t)f->size;
+            frn_list_remove(&f->link);
+            frn_sim_file_drop(w, f);
+        } else {
+            frn_sim_file_cut(w, d, f);
+        }
+    }
+}
+
+/* Code of a dead process is about to run. */
+static void frn_sim_ghost(frn_sim_proc *p)
+{
+    frn_sim_disk *d = p->disk;
+    frn_list     *l;
+    int           i;
+
+    if (d->haunted)
+        return;
+    d->haunted = true;
+    for (l = d->files.next; l != &d->files; l = l->next) {
+        frn_sim_file *f = FRN_OF(frn_sim_file, link, l);
+        size_t        size = (size_t)f->region_size;
+        if (f->regions_count == 0)
+            continue;
+        f->copy = (unsigned char *)frn_mem_alloc(&p->world->mem, (size_t)f->regions_count * size);
+        for (i = 0; f->copy != NULL && i < f->regions_count; i++)
+            memcpy(f->copy + (size_t)i * size, f->regions[i], size);
+    }
+}
+
+static void frn_sim_restore(francis_sim *w, frn_sim_file *f)
+{
+    size_t size = (size_t)f->region_size;
+    int    i;
+
+    if (f->copy == NULL)
+        return;
+    for (i = 0; i < f->regions_count; i++)
+        memcpy(f->regions[i], f->copy + (size_t)i * size, size);
+    frn_mem_free(&w->mem, f->copy, (size_t)f->regions_count * size);
+    f->copy = NULL;
+}
+
+/* Code of others is. */
+static void frn_sim_unghost(francis_sim *w)
+{
+    frn_list *l, *at;
+
+    for (l = w->disks.next; l != &w->disks; l = l->next) {
+        frn_sim_disk *d = FRN_OF(frn_sim_disk, link, l);
+        for (at = d->files.next; d->haunted && at != &d->files; at = at->next)
+            frn_sim_restore(w, FRN_OF(frn_sim_file, link, at));
+        d->haunted = false;
+    }
+}
+
+// >> 930 sim.vfs | needs: 920
+//    The VFS of a process: files of its disk, its faults, its locks.
+
+static void frn_sim_die(frn_sim_proc *p, const char *how);
+static void frn_sim_power_off(francis_sim *w, frn_sim_disk *d);
+
+/* One of the calls that are counted. false = it is to fail, with *full for want of room. */
+static bool frn_sim_count(frn_sim_proc *p, francis_sim_event event, bool *full)
+{
+    frn_sim_slot *s = p->slot;
+    frn_sim_aim  *aim;
+
+    *full = false;
+    if (s == NULL)
+        return true;
+    s->events[event]++;
+    aim = &s->aims[event];
+    if (aim->left == 0 || --aim->left > 0)
+        return true;
+    *full = aim->action == FRANCIS_SIM_FULL;
+    if (aim->action == FRANCIS_SIM_KILL)
+        frn_sim_die(p, "is killed in the midst of a call");
+    else if (aim->action == FRANCIS_SIM_POWER_CUT)
+        frn_sim_power_off(p->world, p->disk);
+    else
+        frn_sim_trace(p->world, s, "a call of kind %d fails, as asked for", (int)event);
+    return false;
+}
+
+static bool frn_sim_enter(frn_sim_proc *p, uint64_t what, uint64_t a, uint64_t b)
+{
+    francis_sim *w = p->world;
+
+    if (p->dead) {
+        frn_sim_ghost(p);
+        return false;
+    }
+    frn_sim_unghost(w);
+    if (p->slot != NULL) {
+        frn_sim_hash(w, what << 56 ^ (uint64_t)p->number << 48 ^ a);
+        frn_sim_hash(w, b);
+    }
+    return true;
+}
+
+/* Time in which the disk is busy. false = the process has died meanwhile. */
+static bool frn_sim_disk_busy(frn_sim_proc *p, uint32_t us)
+{
+    francis_sim *w = p->world;
+    int64_t      ns = (int64_t)frn_sim_below(&w->disk, (uint64_t)us * 1000);
+
+    if (frn_sim_chance(&w->disk, p->slot->faults.disk_stall)) {
+        ns += (int64_t)frn_sim_below(&w->disk, 2000) * FRN_MS;
+        frn_sim_trace(w, p->slot, "its disk stalls for %lld ms", (long long)(ns / FRN_MS));
+    }
+    if (ns > 0 || p->slot->paused)
+        frn_sim_wait(p, w->now_ns + ns, true, NULL);
+    if (p->dead)
+        frn_sim_ghost(p);
+    return !p->dead;
+}
+
+static int frn_sim_x_close(sqlite3_file *file)
+{
+    frn_sim_handle *h = (frn_sim_handle *)file;
+    frn_sim_file   *f = h->file;
+    frn_list       *l;
+    bool            mapped = false;
+
+    frn_list_remove(&h->link);
+    for (l = f->handles.next; l != &f->handles; l = l->next)
+        mapped = mapped || FRN_OF(frn_sim_handle, link, l)->mapped;
+    if (!mapped)
+        frn_sim_regions_free(h->proc->world, f);
+    frn_sim_file_drop(h->proc->world, f);
+    h->base.pMethods = NULL;
+    return SQLITE_OK;
+}
+
+static int frn_sim_x_read(sqlite3_file *file, void *data, int size, sqlite3_int64 at)
+{
+    frn_sim_handle *h = (frn_sim_handle *)file;
+    frn_sim_proc   *p = h->proc;
+    frn_sim_file   *f = h->file;
+    francis_sim    *w = p->world;
+    size_t          n = 0;
+    bool            full;
+
+    if (!frn_sim_enter(p, 1, (uint64_t)at, (uint64_t)f->number << 32 | (uint64_t)size))
+        return SQLITE_IOERR_READ;
+    if (!frn_sim_count(p, FRANCIS_SIM_READ, &full))
+        return SQLITE_IOERR_READ;
+    if (p->slot != NULL && frn_sim_chance(&w->disk, p->slot->faults.read_error)) {
+        frn_sim_trace(w, p->slot, "cannot read %s at %lld", f->name, (long long)at);
+        return SQLITE_IOERR_READ;
+    }
+    if ((uint64_t)at < f->size)
+        n = f->size - (size_t)at < (size_t)size ? f->size - (size_t)at : (size_t)size;
+    if (n > 0)
+        memcpy(data, f->data + at, n);
+    if (n > 0 && p->slot != NULL && frn_sim_chance(&w->disk, p->slot->faults.read_damage)) {
+        ((unsigned char *)data)[frn_sim_below(&w->disk, n)] ^= (unsigned char)(
+            1u << frn_sim_below(&w->disk, 8));
+        frn_sim_trace(w, p->slot, "reads %s at %lld wrongly", f->name, (long long)at);
+    }
+    memset((unsigned char *)data + n, 0, (size_t)size - n);
+    return n == (size_t)size ? SQLITE_OK : SQLITE_IOERR_SHORT_READ;
+}
+
+static int frn_sim_put(frn_sim_handle *h, const void *data, size_t size, size_t at)
+{
+    frn_sim_disk *d = h->proc->disk;
+    frn_sim_file *f = h->file;
+
+    if (at + size > f->size && d->room >= 0
+        && d->used + (int64_t)(at + size - f->size) > d->room) {
+        frn_sim_trace(h->proc->world, h->proc->slot, "no room for %s", f->name);
+        return SQLITE_FULL;
+    }
+    if (!frn_sim_file_grow(h->proc->world, f, at + size))
+        return SQLITE_IOERR_NOMEM;
+    if (at + size > f->size)
+        frn_sim_file_resize(d, f, at + size);
+    frn_sim_file_put(f, at, data, size);
+    return SQLITE_OK;
+}
+
+static int frn_sim_x_write(sqlite3_file *file, const void *data, int size, sqlite3_int64 at)
+{
+    frn_sim_handle           *h = (frn_sim_handle *)file;
+    frn_sim_proc             *p = h->proc;
+    francis_sim              *w = p->world;
+    const francis_sim_faults *faults = p->slot != NULL ? &p->slot->faults : NULL;
+    bool                      full;
+
+    if (!frn_sim_enter(p, 2, (uint64_t)at, (uint64_t)h->file->number << 32 | (uint64_t)size))
+        return SQLITE_IOERR_WRITE;
+    if (faults == NULL)
+        return frn_sim_put(h, data, (size_t)size, (size_t)at);
+    if (!frn_sim_count(p, FRANCIS_SIM_WRITE, &full)) {
+        if (p->dead && frn_sim_below(&w->disk, 2) == 0)     /* it was given to the system before */
+            (void)frn_sim_put(h, data, (size_t)frn_sim_below(&w->disk, (uint64_t)size + 1),
+                              (size_t)at);
+        return full ? SQLITE_FULL : SQLITE_IOERR_WRITE;
+    }
+    if (frn_sim_chance(&w->disk, faults->disk_full)) {
+        frn_sim_trace(w, p->slot, "finds no room for %s at %lld", h->file->name, (long long)at);
+        return SQLITE_FULL;
+    }
+    if (frn_sim_chance(&w->disk, faults->write_error)) {
+        (void)frn_sim_put(h, data, (size_t)frn_sim_below(&w->disk, (uint64_t)size), (size_t)at);
+        frn_sim_trace(w, p->slot, "cannot write %s at %lld", h->file->name, (long long)at);
+        return SQLITE_IOERR_WRITE;
+    }
+    if (faults->disk_stall != 0 && !frn_sim_disk_busy(p, 0))
+        return SQLITE_IOERR_WRITE;
+    return frn_sim_put(h, data, (size_t)size, (size_t)at);
+}
+
+static int frn_sim_x_truncate(sqlite3_file *file, sqlite3_int64 size)
+{
+    frn_sim_handle *h = (frn_sim_handle *)file;
+
+    if (!frn_sim_enter(h->proc, 3, (uint64_t)size, h->file->number))
+        return SQLITE_IOERR_TRUNCATE;
+    if ((uint64_t)size < h->file->size)
+        frn_sim_file_resize(h->proc->disk, h->file, (size_t)size);
+    return SQLITE_OK;
+}
+
+static int frn_sim_x_sync(sqlite3_file *file, int flags)
+{
+    frn_sim_handle *h = (frn_sim_handle *)file;
+    frn_sim_proc   *p = h->proc;
+    francis_sim    *w = p->world;
+    bool            full;
+
+    (void)flags;
+    if (!frn_sim_enter(p, 4, h->file->number, 0))
+        return SQLITE_IOERR_FSYNC;
+    if (p->slot == NULL) {
+        frn_sim_file_sync(w, h->file, false);
+        return SQLITE_OK;
+    }
+    if (!frn_sim_disk_busy(p, p->slot->faults.sync_us))
+        return SQLITE_IOERR_FSYNC;
+    if (!frn_sim_count(p, FRANCIS_SIM_SYNC, &full)
+        || frn_sim_chance(&w->disk, p->slot->faults.sync_error)) {
+        if (!p->dead) {
+            frn_sim_file_sync(w, h->file, true);
+            frn_sim_trace(w, p->slot, "cannot sync %s", h->file->name);
+        }
+        return SQLITE_IOERR_FSYNC;
+    }
+    frn_sim_file_sync(w, h->file, false);
+    return SQLITE_OK;
+}
+
+static int frn_sim_x_size(sqlite3_file *file, sqlite3_int64 *size)
+{
+    *size = (sqlite3_int64)((frn_sim_handle *)file)->file->size;
+    return SQLITE_OK;
+}
+
+/* The highest lock on the file that others have. */
+static int frn_sim_others(const frn_sim_handle *h)
+{
+    const frn_list *l;
+    int             level = SQLITE_LOCK_NONE;
+
+    for (l = h->file->handles.next; l != &h->file->handles; l = l->next) {
+        const frn_sim_handle *other = FRN_OF(const frn_sim_handle, link, l);
+        if (other != h && other->level > level)
+            level = other->level;
+    }
+    return level;
+}
+
+static int frn_sim_x_lock(sqlite3_file *file, int level)
+{
+    frn_sim_handle *h = (frn_sim_handle *)file;
+    int             others;
+
+    if (!frn_sim_enter(h->proc, 5, (uint64_t)level, h->file->number))
+        return SQLITE_IOERR_LOCK;
+    if (level <= h->level)
+        return SQLITE_OK;
+    others = frn_sim_others(h);
+    if (level == SQLITE_LOCK_SHARED ? others >= SQLITE_LOCK_PENDING
+                                    : others >= SQLITE_LOCK_RESERVED)
+        return SQLITE_BUSY;
+    if (level == SQLITE_LOCK_EXCLUSIVE && others >= SQLITE_LOCK_SHARED) {
+        h->level = SQLITE_LOCK_PENDING;
+        return SQLITE_BUSY;
+    }
+    h->level = level;
+    return SQLITE_OK;
+}
+
+static int frn_sim_x_unlock(sqlite3_file *file, int level)
+{
+    frn_sim_handle *h = (frn_sim_handle *)file;
+
+    if (frn_sim_enter(h->proc, 6, (uint64_t)level, h->file->number) && h->level > level)
+        h->level = level;
+    return SQLITE_OK;
+}
+
+static int frn_sim_x_check(sqlite3_file *file, int *held)
+{
+    frn_sim_handle *h = (frn_sim_handle *)file;
+
+    if (!frn_sim_enter(h->proc, 7, 0, h->file->number))
+        return SQLITE_IOERR_CHECKRESERVEDLOCK;
+    *held = h->level >= SQLITE_LOCK_RESERVED || frn_sim_others(h) >= SQLITE_LOCK_RESERVED;
+    return SQLITE_OK;
+}
+
+static int frn_sim_x_control(sqlite3_file *file, int op, void *arg)
+{
+    const frn_sim_handle *h = (frn_sim_handle *)file;
+
+    switch (op) {
+    case SQLITE_FCNTL_HAS_MOVED:
+        *(int *)arg = frn_sim_file_find(h->proc->disk, h->file->name) != h->file;
+        return SQLITE_OK;
+    case SQLITE_FCNTL_POWERSAFE_OVERWRITE:
+        *(int *)arg = 1;
+        return SQLITE_OK;
+    default:
+        return SQLITE_NOTFOUND;
+    }
+}
+
+static int frn_sim_x_sector(sqlite3_file *file)
+{
+    (void)file;
+    return 4096;
+}
+
+static int frn_sim_x_device(sqlite3_file *file)
+{
+    (void)file;
+    return SQLITE_IOCAP_POWERSAFE_OVERWRITE;
+}
+
+/* Who comes when nobody who lives has it finds it empty. */
+static void frn_sim_attach(frn_sim_handle *h)
+{
+    frn_sim_file   *f = h->file;
+    const frn_list *l;
+    int             i;
+
+    for (l = f->handles.next; l != &f->handles; l = l->next) {
+        const frn_sim_handle *other = FRN_OF(const frn_sim_handle, link, l);
+        if (other->mapped && !other->proc->dead)
+            break;
+    }
+    for (i = 0; l == &f->handles && i < f->regions_count; i++)
+        memset(f->regions[i], 0, (size_t)f->region_size);
+    h->mapped = true;
+}
+
+static int frn_sim_x_shm_map(sqlite3_file *file, int region, int size, int extend,
+                             void volatile **out)
+{
+    frn_sim_handle *h = (frn_sim_handle *)file;
+    frn_sim_file   *f = h->file;
+    francis_sim    *w = h->proc->world;
+    unsigned char **more, *one;
+    size_t          count = (size_t)f->regions_count;
+
+    *out = NULL;
+    if (!frn_sim_enter(h->proc, 8, (uint64_t)region, f->number))
+        return SQLITE_IOERR_SHMMAP;
+    if (!h->mapped)
+        frn_sim_attach(h);
+    while (f->regions_count <= region) {
+        if (!extend)
+            return SQLITE_OK;
+        one = (unsigned char *)frn_mem_alloc(&w->mem, (size_t)size);
+        more = (unsigned char **)frn_mem_resize(&w->mem, f->regions, count * sizeof *more,
+                                                (count + 1) * sizeof *more);
+        if (more != NULL) {
+            f->regions = more;
+            f->regions[count] = one;
+        }
+        if (more == NULL || one == NULL) {
+            frn_mem_free(&w->mem, one, (size_t)size);
+            return SQLITE_IOERR_NOMEM;
+        }
+        f->regions_count++;
+        f->region_size = size;
+        count++;
+    }
+    *out = f->regions[region];
+    return SQLITE_OK;
+}
+
+static int frn_sim_x_shm_lock(sqlite3_file *file, int at, int count, int flags)
+{
+    frn_sim_handle *h = (frn_sim_handle *)file;
+    const frn_list *l;
+    unsigned        bits = ((1u << count) - 1u) << at;
+
+    if (!frn_sim_enter(h->proc, 9, bits, (uint64_t)flags))
+        return (flags & SQLITE_SHM_UNLOCK) != 0 ? SQLITE_OK : SQLITE_IOERR_SHMLOCK;
+    if ((flags & SQLITE_SHM_UNLOCK) != 0) {
+        if ((flags & SQLITE_SHM_SHARED) != 0)
+            h->shared &= ~bits;
+        else
+            h->exclusive &= ~bits;
+        return SQLITE_OK;
+    }
+    for (l = h->file->handles.next; l != &h->file->handles; l = l->next) {
+        const frn_sim_handle *other = FRN_OF(const frn_sim_handle, link, l);
+        unsigned              taken = other->exclusive;
+        if ((flags & SQLITE_SHM_EXCLUSIVE) != 0)
+            taken |= other->shared;
+        if (other != h && (taken & bits) != 0)
+            return SQLITE_BUSY;
+    }
+    if ((flags & SQLITE_SHM_SHARED) != 0)
+        h->shared |= bits;
+    else
+        h->exclusive |= bits;
+    return SQLITE_OK;
+}
+
+static void frn_sim_x_shm_barrier(sqlite3_file *file) { (void)file; }
+
+static int frn_sim_x_shm_unmap(sqlite3_file *file, int forget)
+{
+    frn_sim_handle *h = (frn_sim_handle *)file;
+    const frn_list *l;
+    bool            mapped = false;
+
+    (void)forget;
+    h->mapped = false;
+    h->shared = h->exclusive = 0;
+    for (l = h->file->handles.next; l != &h->file->handles; l = l->next)
+        mapped = mapped || FRN_OF(const frn_sim_handle, link, l)->mapped;
+    if (!mapped)
+        frn_sim_regions_free(h->proc->world, h->file);
+    return SQLITE_OK;
+}
+
+static const sqlite3_io_methods frn_sim_methods = {
+    2, frn_sim_x_close, frn_sim_x_read, frn_sim_x_write, frn_sim_x_truncate, frn_sim_x_sync,
+    frn_sim_x_size, frn_sim_x_lock, frn_sim_x_unlock, frn_sim_x_check, frn_sim_x_control,
+    frn_sim_x_sector, frn_sim_x_device, frn_sim_x_shm_map, frn_sim_x_shm_lock,
+    frn_sim_x_shm_barrier, frn_sim_x_shm_unmap, NULL, NULL
+};
+
+static frn_sim_proc *frn_sim_of(sqlite3_vfs *vfs) { return (frn_sim_proc *)vfs->pAppData; }
+
+static int frn_sim_x_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags,
+                          int *flags_out)
+{
+    frn_sim_handle *h = (frn_sim_handle *)file;
+    frn_sim_proc   *p = frn_sim_of(vfs);
+    frn_sim_file   *f;
+    char            temporary[32];
+
+    memset(h, 0, sizeof *h);
+    if (!frn_sim_enter(p, 10, (uint64_t)flags, 0))
+        return SQLITE_CANTOPEN;
+    if (name == NULL) {
+        (void)snprintf(temporary, sizeof temporary, "temporary-%u", p->disk->files_made);
+        name = temporary;
+        flags |= SQLITE_OPEN_CREATE | SQLITE_OPEN_DELETEONCLOSE;
+    }
+    f = frn_sim_file_find(p->disk, name);
+    if (f == NULL && (flags & SQLITE_OPEN_CREATE) == 0)
+        return SQLITE_CANTOPEN;
+    if (f == NULL)
+        f = frn_sim_file_new(p->world, p->disk, name);
+    if (f == NULL)
+        return SQLITE_NOMEM;
+    f->refs++;
+    frn_list_push(&f->handles, &h->link);
+    if ((flags & SQLITE_OPEN_DELETEONCLOSE) != 0) {
+        frn_list_remove(&f->link);  /* it has no name */
+        f->refs--;
+    }
+    h->file = f;
+    h->proc = p;
+    h->base.pMethods = &frn_sim_methods;
+    if (flags_out != NULL)
+        *flags_out = flags;
+    return SQLITE_OK;
+}
+
+static int frn_sim_x_delete(sqlite3_vfs *vfs, const char *name, int sync)
+{
+    frn_sim_proc *p = frn_sim_of(vfs);
+    frn_sim_file *f;
+
+    if (!frn_sim_enter(p, 11, (uint64_t)sync, 0))
+        return SQLITE_IOERR_DELETE;
+    f = frn_sim_file_find(p->disk, name);
+    if (f == NULL)
+        return SQLITE_IOERR_DELETE_NOENT;
+    frn_sim_file_remove(p->world, p->disk, f);
+    if (sync)
+        f->synced = false;          /* it will not come back */
+    return SQLITE_OK;
+}
+
+static int frn_sim_x_access(sqlite3_vfs *vfs, const char *name, int flags, int *out)
+{
+    frn_sim_proc       *p = frn_sim_of(vfs);
+    const frn_sim_file *f;
+
+    if (!frn_sim_enter(p, 12, (uint64_t)flags, 0))
+        return SQLITE_IOERR_ACCESS;
+    f = frn_sim_file_find(p->disk, name);
+    *out = f != NULL && (flags != SQLITE_ACCESS_EXISTS || f->size > 0);
+    return SQLITE_OK;
+}
+
+/* Without a '/', so that nobody looks where on the real disk that might be. */
+static int frn_sim_x_path(sqlite3_vfs *vfs, const char *name, int size, char *out)
+{
+    (void)vfs;
+    while (*name == '/')
+        name++;
+    return snprintf(out, (size_t)size, "%s", name) < size ? SQLITE_OK : SQLITE_CANTOPEN;
+}
+
+static int frn_sim_x_random(sqlite3_vfs *vfs, int size, char *out)
+{
+    int i;
+
+    for (i = 0; i < size; i++)
+        out[i] = (char)frn_sim_next(&frn_sim_of(vfs)->random);
+    return size;
+}
+
+static int frn_sim_x_sleep(sqlite3_vfs *vfs, int us)
+{
+    frn_sim_proc *p = frn_sim_of(vfs);
+
+    if (frn_sim_enter(p, 13, (uint64_t)us, 0) && p->slot != NULL)
+        frn_sim_wait(p, p->world->now_ns + (int64_t)us * 1000, true, NULL);
+    if (p->dead)
+        frn_sim_ghost(p);
+    return us;
+}
+
+static int64_t frn_sim_wall_ms(void *user);
+
+static int frn_sim_x_time(sqlite3_vfs *vfs, sqlite3_int64 *out)
+{
+    *out = INT64_C(210866760000000) + frn_sim_wall_ms(frn_sim_of(vfs));
+    return SQLITE_OK;
+}
+
+static int frn_sim_x_day(sqlite3_vfs *vfs, double *out)
+{
+    *out = 2440587.5 + (double)frn_sim_wall_ms(frn_sim_of(vfs)) / 86400000.0;
+    return SQLITE_OK;
+}
+
+static int frn_sim_x_error(sqlite3_vfs *vfs, int size, char *out)
+{
+    (void)vfs;
+    if (size > 0)
+        out[0] = '\0';
+    return 0;
+}
+
+static bool frn_sim_vfs_open(frn_sim_proc *p)
+{
+    sqlite3_vfs *v = &p->vfs;
+
+    (void)snprintf(p->vfs_name, sizeof p->vfs_name, "francis-sim-%p", (void *)p);
+    v->iVersion = 2;
+    v->szOsFile = (int)sizeof(frn_sim_handle);
+    v->mxPathname = 512;
+    v->zName = p->vfs_name;
+    v->pAppData = p;
+    v->xOpen = frn_sim_x_open;
+    v->xDelete = frn_sim_x_delete;
+    v->xAccess = frn_sim_x_access;
+    v->xFullPathname = frn_sim_x_path;
+    v->xRandomness = frn_sim_x_random;
+    v->xSleep = frn_sim_x_sleep;
+    v->xCurrentTime = frn_sim_x_day;
+    v->xGetLastError = frn_sim_x_error;
+    v->xCurrentTimeInt64 = frn_sim_x_time;
+    return sqlite3_vfs_register(v, 0) == SQLITE_OK;
+}
+
+/* What dies with a process. */
+static void frn_sim_locks_drop(frn_sim_proc *p)
+{
+    frn_list *f, *l;
+    int       removed;
+
+    for (removed = 0; removed < 2; removed++) {
+        frn_list *files = removed ? &p->disk->removed : &p->disk->files;
+        for (f = files->next; f != files; f = f->next) {
+            frn_sim_file *file = FRN_OF(frn_sim_file, link, f);
+            for (l = file->handles.next; l != &file->handles; l = l->next) {
+                frn_sim_handle *h = FRN_OF(frn_sim_handle, link, l);
+                if (h->proc != p)
+                    continue;
+                h->level = SQLITE_LOCK_NONE;
+                h->shared = h->exclusive = 0;
+            }
+        }
+    }
+}
+
+// >> 940 sim.net | needs: 930
+//    Connections. What is written to one arrives in pieces, each at its moment, in order. A dial, its
+//    answer and the end of a connection are pieces as well.
+
+static bool frn_sim_link_up(const frn_sim_slot *from, const frn_sim_slot *to)
+{
+    size_t i = (size_t)to->number;
+    return i >= from->cut_count || !from->cut[i];
+}
+
+static frn_sim_socket *frn_sim_socket_new(frn_sim_proc *p, frn_sim_state state)
+{
+    francis_sim    *w = p->world;
+    frn_sim_socket *s = (frn_sim_socket *)frn_mem_alloc(&w->mem, sizeof *s);
+
+    if (s == NULL)
+        return NULL;
+    frn_list_init(&s->backlog);
+    frn_list_init(&s->held);
+    frn_list_init(&s->order);
+    s->number = ++w->next_socket;
+    s->state = state;
+    s->proc = p;
+    s->slot = p->slot;
+    frn_list_push(&p->sockets, &s->link);
+    frn_list_push(&w->sockets, &s->all);
+    return s;
+}
+
+static frn_sim_socket *frn_sim_socket_of(const frn_sim_proc *p, int number)
+{
+    frn_list *l;
+
+    for (l = p->sockets.next; l != &p->sockets; l = l->next)
+        if (FRN_OF(frn_sim_socket, link, l)->number == number)
+            return FRN_OF(frn_sim_socket, link, l);
+    return NULL;
+}
+
+/* Once its owner has closed it, nothing is on its way from it, and its peer is gone, too. */
+static void frn_sim_socket_free(francis_sim *w, frn_sim_socket *s)
+{
+    if (!s->closed || s->pieces > 0 || !frn_list_empty(&s->held))
+        return;
+    if (s->peer != NULL) {
+        frn_sim_socket *peer = s->peer;
+        peer->peer = s->peer = NULL;
+        if (peer->closed)
+            frn_sim_socket_free(w, peer);
+    }
+    frn_list_remove(&s->link);
+    frn_list_remove(&s->all);
+    frn_mem_free(&w->mem, s->in, s->in_cap);
+    frn_mem_free(&w->mem, s, sizeof *s);
+}
+
+static void frn_sim_socket_poke(frn_sim_socket *s)
+{
+    if (s->proc != NULL)
+        s->proc->ready = true;
+}
+
+static void frn_sim_socket_break(frn_sim_socket *s, int error)
+{
+    if (s->state == FRN_SIM_BROKEN)
+        return;
+    s->state = FRN_SIM_BROKEN;
+    s->error = error;
+    s->in_size = 0;
+    frn_sim_socket_poke(s);
+}
+
+/* Sends a piece off, or holds it while its link is cut. */
+static void frn_sim_send(francis_sim *w, frn_sim_piece *p)
+{
+    frn_sim_socket           *s = p->from;
+    const francis_sim_faults *f = &s->slot->faults;
+    int64_t                   at = w->now_ns + (int64_t)f->latency_us * 1000;
+
+    if (f->bytes_per_ms > 0 && p->size > 0) {
+        s->busy_ns = s->busy_ns > w->now_ns ? s->busy_ns : w->now_ns;
+        s->busy_ns += (int64_t)p->size * FRN_MS / (int64_t)f->bytes_per_ms;
+        at += s->busy_ns - w->now_ns;
+    }
+    at += (int64_t)frn_sim_below(&w->net, (uint64_t)f->jitter_us * 1000);
+    if (frn_sim_chance(&w->net, f->net_loss))
+        at += (FRN_SIM_RETRY_MS * FRN_MS) << frn_sim_below(&w->net, 4);
+    if (frn_sim_chance(&w->net, f->net_stall)) {
+        at += (int64_t)frn_sim_below(&w->net, 5000) * FRN_MS;
+        frn_sim_trace(w, s->slot, "what it sends on socket %d stalls", s->number);
+    }
+    if (at <= s->last_ns)
+        at = s->last_ns + 1;        /* a stream keeps its order */
+    s->last_ns = at;
+    if (!frn_sim_piece_set(w, p, at))
+        frn_sim_piece_free(w, p);
+}
+
+static void frn_sim_send_kind(francis_sim *w, frn_sim_socket *s, frn_sim_kind kind, int error)
+{
+    frn_sim_piece *p = frn_sim_piece_new(w, kind, s, NULL, 0);
+
+    if (p == NULL)
+        return;
+    p->error = error;
+    if (kind == FRN_SIM_END || kind == FRN_SIM_RESET)
+        frn_list_push(&s->order, &p->order);
+    frn_sim_send(w, p);
+}
+
+/* The other side of a connection is told that this one is gone. */
+static void frn_sim_socket_close(francis_sim *w, frn_sim_socket *s)
+{
+    frn_list *l;
+
+    while ((l = frn_list_pop(&s->backlog)) != NULL)
+        frn_sim_socket_close(w, FRN_OF(frn_sim_socket, link, l));
+    if (s->state == FRN_SIM_OPEN)
+        frn_sim_send_kind(w, s, s->in_size > 0 ? FRN_SIM_RESET : FRN_SIM_END, 0);
+    s->closed = true;
+    s->proc = NULL;
+    s->address[0] = '\0';
+    frn_list_remove(&s->link);
+    frn_list_init(&s->link);
+    frn_sim_socket_free(w, s);
+}
+
+static frn_sim_socket *frn_sim_listener(francis_sim *w, const char *address)
+{
+    frn_list *l;
+
+    for (l = w->sockets.next; l != &w->sockets; l = l->next) {
+        frn_sim_socket *s = FRN_OF(frn_sim_socket, all, l);
+        if (s->state == FRN_SIM_LISTENS && !s->closed
+            && (strcmp(s->address, address) == 0
+                || (s->slot->desc.address != NULL && strcmp(s->slot->desc.address, address) == 0)))
+            return s;
+    }
+    return NULL;
+}
+
+/* The slot that such an address belongs to, whether it runs or not. */
+static frn_sim_slot *frn_sim_addressed(const francis_sim *w, const char *address)
+{
+    size_t i;
+
+    for (i = 0; i < w->slots_count; i++)
+        if (w->slots[i]->desc.address != NULL
+            && strcmp(w->slots[i]->desc.address, address) == 0)
+            return w->slots[i];
+    return NULL;
+}
+
+/* Somebody is at the door. */
+static void frn_sim_arrive_dial(francis_sim *w, frn_sim_socket *from)
+{
+    frn_sim_socket *listener = frn_sim_listener(w, from->address), *s = NULL;
+
+    if (listener != NULL)
+        s = frn_sim_socket_new(listener->proc, FRN_SIM_OPEN);
+    if (s == NULL) {
+        frn_sim_send_kind(w, from, FRN_SIM_ANSWER, ECONNREFUSED);
+        return;
+    }
+    s->peer = from;
+    from->peer = s;
+    frn_list_remove(&s->link);
+    frn_list_push(&listener->backlog, &s->link);
+    frn_sim_socket_poke(listener);
+    frn_sim_send_kind(w, from, FRN_SIM_ANSWER, 0);
+}
+
+static void frn_sim_arrive_answer(francis_sim *w, frn_sim_socket *s, int error)
+{
+    if (s->state != FRN_SIM_DIALS)
+        return;
+    if (error != 0) {
+        frn_sim_socket_break(s, error);
+        return;
+    }
+    s->state = FRN_SIM_OPEN;
+    frn_sim_socket_poke(s);
+    if (s->closed)                  /* nobody waits for it any more */
+        frn_sim_send_kind(w, s, FRN_SIM_END, 0);
+}
+
+static void frn_sim_arrive_data(francis_sim *w, frn_sim_socket *to, const frn_sim_piece *p)
+{
+    size_t         need = to->in_size + p->size;
+    unsigned char *more = to->in;
+
+    if (need > to->in_cap)
+        more = (unsigned char *)frn_mem_resize(&w->mem, to->in, to->in_cap, need);
+    if (more == NULL) {
+        frn_sim_socket_break(to, ECONNRESET);
+        return;
+    }
+    to->in = more;
+    to->in_cap = need > to->in_cap ? need : to->in_cap;
+    memcpy(to->in + to->in_size, FRN_TAIL(p), p->size);
+    to->in_size = need;
+    frn_sim_socket_poke(to);
+}
+
+/* Of an established connection. Who writes to one that is closed hears that it is. */
+static void frn_sim_arrive_on(francis_sim *w, frn_sim_piece *p)
+{
+    frn_sim_socket *from = p->from, *to = from->peer;
+
+    if (to == NULL || to->closed || to->state != FRN_SIM_OPEN) {
+        if (p->kind == FRN_SIM_DATA && to != NULL && to->closed)
+            frn_sim_socket_break(from, ECONNRESET);
+        return;
+    }
+    if (p->kind == FRN_SIM_DATA)
+        frn_sim_arrive_data(w, to, p);
+    else if (p->kind == FRN_SIM_END)
+        to->ended = true;
+    else
+        frn_sim_socket_break(to, ECONNRESET);
+    frn_sim_socket_poke(to);
+}
+
+/* Whether the piece has to wait for its link, or for ever. */
+static bool frn_sim_piece_blocked(francis_sim *w, const frn_sim_piece *p)
+{
+    const frn_sim_slot *from = p->from->slot;
+    const frn_sim_slot *to = p->from->peer != NULL ? p->from->peer->slot
+                                                   : frn_sim_addressed(w, p->from->address);
+
+    if (to == NULL || to == from)
+        return false;
+    if (p->kind == FRN_SIM_DIAL || p->kind == FRN_SIM_ANSWER)   /* takes both ways */
+        return !frn_sim_link_up(from, to) || !frn_sim_link_up(to, from);
+    return !frn_sim_link_up(from, to);
+}
+
+/* It is time for a piece of a stream: for the first one, whichever that is. The other one arrives
+ * when that would have. */
+static frn_sim_piece *frn_sim_first(francis_sim *w, frn_sim_piece *p)
+{
+    frn_sim_piece *first = frn_list_empty(&p->order) ? p
+                         : FRN_OF(frn_sim_piece, order, p->from->order.next);
+
+    if (first == p)
+        return p;
+    if (first->timer.index != 0) {
+        (void)frn_sim_piece_set(w, p, first->timer.at_ns);
+        frn_heap_remove(&w->heap, &first->timer);
+    } else {
+        frn_list_remove(&p->link);
+        frn_list_push(&p->from->held, &p->link);
+    }
+    return first;
+}
+
+static void frn_sim_net_arrive(francis_sim *w, frn_sim_piece *p)
+{
+    frn_sim_socket *from = p->from;
+
+    if (frn_sim_piece_blocked(w, p)) {
+        frn_list_remove(&p->link);
+        frn_list_push(&from->held, &p->link);
+        return;
+    }
+    p = frn_sim_first(w, p);
+    frn_sim_hash(w, (uint64_t)w->now_ns << 16 ^ (uint64_t)from->number << 3 ^ (uint64_t)p->kind);
+    if (p->kind == FRN_SIM_DIAL)
+        frn_sim_arrive_dial(w, from);
+    else if (p->kind == FRN_SIM_ANSWER)
+        frn_sim_arrive_answer(w, from, p->error);
+    else
+        frn_sim_arrive_on(w, p);
+    frn_sim_piece_free(w, p);
+    frn_sim_socket_free(w, from);
+}
+
+/* A link has come up: what waited is sent again. */
+static void frn_sim_release(francis_sim *w, frn_sim_socket *s)
+{
+    frn_list  all;
+    frn_list *l;
+
+    frn_list_init(&all);
+    frn_list_move(&all, &s->held);
+    while ((l = frn_list_pop(&all)) != NULL)
+        frn_sim_send(w, FRN_OF(frn_sim_piece, link, l));
+}
+
+static void frn_sim_release_all(francis_sim *w)
+{
+    frn_list *l;
+
+    for (l = w->sockets.next; l != &w->sockets; l = l->next)
+        frn_sim_release(w, FRN_OF(frn_sim_socket, all, l));
+}
+
+/* ---- what francis_platform asks for ---- */
+
+static bool frn_sim_readable(const frn_sim_socket *s)
+{
+    if (s->state == FRN_SIM_LISTENS)
+        return !frn_list_empty(&s->backlog);
+    return s->state == FRN_SIM_BROKEN || (s->state == FRN_SIM_OPEN && (s->in_size > 0 || s->ended));
+}
+
+static bool frn_sim_writable(const frn_sim_socket *s)
+{
+    return s->state == FRN_SIM_BROKEN
+        || (s->state == FRN_SIM_OPEN && (s->peer == NULL || s->peer->unread < FRN_SIM_WINDOW));
+}
+
+static int frn_sim_net_listen(const char *address, void *user)
+{
+    frn_sim_proc   *p = (frn_sim_proc *)user;
+    frn_sim_socket *s;
+
+    if (!frn_sim_enter(p, 20, 0, 0))
+        return -EIO;
+    if (frn_sim_listener(p->world, address) != NULL)
+        return -EADDRINUSE;
+    s = frn_sim_socket_new(p, FRN_SIM_LISTENS);
+    if (s == NULL)
+        return -ENOMEM;
+    (void)snprintf(s->address, sizeof s->address, "%s", address);
+    return s->number;
+}
+
+static int frn_sim_net_connect(const char *address, void *user)
+{
+    frn_sim_proc   *p = (frn_sim_proc *)user;
+    frn_sim_socket *s;
+
+    if (!frn_sim_enter(p, 21, 0, 0))
+        return -EIO;
+    s = frn_sim_socket_new(p, FRN_SIM_DIALS);
+    if (s == NULL)
+        return -ENOMEM;
+    (void)snprintf(s->address, sizeof s->address, "%s", address);
+    frn_sim_trace(p->world, p->slot, "dials %s, socket %d", address, s->number);
+    frn_sim_send_kind(p->world, s, FRN_SIM_DIAL, 0);
+    return s->number;
+}
+
+static int frn_sim_net_accept(int listener, void *user)
+{
+    frn_sim_proc   *p = (frn_sim_proc *)user;
+    frn_sim_socket *s;
+    frn_list       *l;
+
+    if (!frn_sim_enter(p, 22, (uint64_t)listener, 0))
+        return -EIO;
+    s = frn_sim_socket_of(p, listener);
+    l = s != NULL ? frn_list_pop(&s->backlog) : NULL;
+    if (l == NULL)
+        return -EAGAIN;
+    frn_list_push(&p->sockets, l);
+    return FRN_OF(frn_sim_socket, link, l)->number;
+}
+
+/* Some bytes, or how many of them. */
+static size_t frn_sim_part(frn_sim_proc *p, size_t size)
+{
+    if (size > 1 && frn_sim_chance(&p->world->net, p->slot->faults.net_split))
+        return 1 + (size_t)frn_sim_below(&p->world->net, size - 1);
+    return size;
+}
+
+static int frn_sim_net_read(int number, void *data, size_t size, void *user)
+{
+    frn_sim_proc   *p = (frn_sim_proc *)user;
+    frn_sim_socket *s;
+
+    if (!frn_sim_enter(p, 23, (uint64_t)number, size))
+        return -ECONNRESET;
+    s = frn_sim_socket_of(p, number);
+    if (s == NULL || s->state == FRN_SIM_BROKEN)
+        return s == NULL ? -EBADF : -s->error;
+    if (s->in_size == 0)
+        return s->ended ? 0 : -EAGAIN;
+    size = frn_sim_part(p, size < s->in_size ? size : s->in_size);
+    memcpy(data, s->in, size);
+    s->in_size -= size;
+    s->unread -= size;
+    memmove(s->in, s->in + size, s->in_size);
+    if (s->peer != NULL)
+        frn_sim_socket_poke(s->peer);
+    return (int)size;
+}
+
+static int frn_sim_net_write(int number, const void *data, size_t size, void *user)
+{
+    frn_sim_proc   *p = (frn_sim_proc *)user;
+    francis_sim    *w = p->world;
+    frn_sim_socket *s;
+    frn_sim_piece  *piece;
+    bool            full;
+
+    if (!frn_sim_enter(p, 24, (uint64_t)number, size))
+        return -ECONNRESET;
+    s = frn_sim_socket_of(p, number);
+    if (s == NULL || s->state == FRN_SIM_BROKEN)
+        return s == NULL ? -EBADF : -s->error;
+    if (s->state != FRN_SIM_OPEN)
+        return -EAGAIN;
+    if (size == 0)
+        return 0;
+    if (s->peer == NULL)
+        return -EPIPE;
+    if (!frn_sim_count(p, FRANCIS_SIM_SEND, &full)
+        || frn_sim_chance(&w->net, p->slot->faults.net_reset)) {
+        frn_sim_trace(w, p->slot, "socket %d breaks", number);
+        if (frn_sim_below(&w->net, 4) != 0)     /* else the other side does not hear of it */
+            frn_sim_send_kind(w, s, FRN_SIM_RESET, 0);
+        frn_sim_socket_break(s, ECONNRESET);
+        return -ECONNRESET;
+    }
+    if (s->peer->unread >= FRN_SIM_WINDOW)
+        return -EAGAIN;
+    if (size > FRN_SIM_WINDOW - s->peer->unread)
+        size = FRN_SIM_WINDOW - s->peer->unread;
+    size = frn_sim_part(p, size);
+    piece = frn_sim_piece_new(w, FRN_SIM_DATA, s, data, size);
+    if (piece == NULL)
+        return -ENOMEM;
+    frn_list_push(&s->order, &piece->order);
+    s->peer->unread += size;
+    if (!w->desc.tls)
+        frn_sim_hash_bytes(w, data, size);
+    frn_sim_send(w, piece);
+    return (int)size;
+}
+
+static void frn_sim_net_close(int number, void *user)
+{
+    frn_sim_proc   *p = (frn_sim_proc *)user;
+    frn_sim_socket *s = frn_sim_socket_of(p, number);
+
+    if (frn_sim_enter(p, 25, (uint64_t)number, 0) && s != NULL)
+        frn_sim_socket_close(p->world, s);
+}
+
+/* Whether a host has something to do for one of its sockets. */
+static bool frn_sim_sockets_ready(frn_sim_proc *p)
+{
+    struct pollfd   fds[FRN_POLL_MAX];
+    frn_sim_socket *s;
+    int             i, n = p->host->net != NULL ? frn_net_pollfds(p->host->net, fds, FRN_POLL_MAX)
+                                                : 0;
+
+    for (i = 0; i < n && i < FRN_POLL_MAX; i++) {
+        s = frn_sim_socket_of(p, fds[i].fd);
+        if (s != NULL && (((fds[i].events & POLLIN) != 0 && frn_sim_readable(s))
+                          || ((fds[i].events & POLLOUT) != 0 && frn_sim_writable(s))))
+            return true;
+    }
+    return false;
+}
+
+static int frn_sim_fill(const frn_sim_proc *p, struct pollfd *fds, size_t count)
+{
+    size_t i;
+    int    n = 0;
+
+    for (i = 0; i < count; i++) {
+        const frn_sim_socket *s = frn_sim_socket_of(p, fds[i].fd);
+        fds[i].revents = 0;
+        if (s == NULL)
+            continue;
+        if ((fds[i].events & POLLIN) != 0 && frn_sim_readable(s))
+            fds[i].revents |= POLLIN;
+        if ((fds[i].events & POLLOUT) != 0 && frn_sim_writable(s))
+            fds[i].revents |= POLLOUT;
+        if (s->state == FRN_SIM_BROKEN)
+            fds[i].revents |= POLLERR;
+        n += fds[i].revents != 0;
+    }
+    return n;
+}
+
+static bool frn_sim_has_news(frn_sim_proc *p)
+{
+    return p->ready || FRN_LOAD(&p->host->signalled) != 0;
+}
+
+/* Time flies for those who are dead. */
+static void frn_sim_ghost_wait(frn_sim_proc *p, int64_t timeout_ns)
+{
+    p->ghost_ns = frn_add_time(p->ghost_ns, timeout_ns < 0 ? 1000 * FRN_MS : timeout_ns);
+    if (timeout_ns < 0 && p->host != NULL) {
+        p->host->desc.stop_timeout_ms = 1;
+        FRN_STORE(&p->host->stop_asked, 1);
+    }
+    frn_sim_ghost(p);
+}
+
+static int frn_sim_poll(struct pollfd *fds, size_t count, int64_t timeout_ns, void *user)
+{
+    frn_sim_proc *p = (frn_sim_proc *)user;
+    francis_sim  *w = p->world;
+    int64_t       until = timeout_ns < 0 ? FRN_NEVER : frn_add_time(w->now_ns, timeout_ns);
+    int           n = 0;
+
+    if (!p->dead && fds != NULL)
+        n = frn_sim_fill(p, fds, count);
+    if (n > 0 || (timeout_ns == 0 && !p->dead))
+        return n;
+    if (!p->dead) {
+        p->ready = false;
+        frn_sim_wait(p, until, fds == NULL || p->host == NULL || p->host->loop_until_ns == 0,
+                     fds == NULL ? NULL : frn_sim_has_news);
+    }
+    if (p->dead) {
+        frn_sim_ghost_wait(p, timeout_ns);
+        return 0;
+    }
+    return fds != NULL ? frn_sim_fill(p, fds, count) : 0;
+}
+
+// >> 950 sim.process | needs: 940
+//    A life of a host.
+
+static int64_t frn_sim_monotonic_ns(void *user)
+{
+    const frn_sim_proc *p = (const frn_sim_proc *)user;
+    return 1000 * FRN_MS + p->world->now_ns + p->ghost_ns;
+}
+
+static int64_t frn_sim_wall_ms(void *user)
+{
+    const frn_sim_proc *p = (const frn_sim_proc *)user;
+    const francis_sim  *w = p->world;
+    int64_t             ms = w->desc.wall_ms + (w->now_ns + p->ghost_ns) / FRN_MS;
+
+    if (p->slot != NULL)
+        ms += p->slot->wall_ms
+            + (w->now_ns - p->slot->drift_from_ns) / FRN_MS * p->slot->drift_ppm / 1000000;
+    return ms;
+}
+
+static int frn_sim_random(void *data, size_t size, void *user)
+{
+    frn_sim_proc  *p = (frn_sim_proc *)user;
+    unsigned char *out = (unsigned char *)data;
+    size_t         i;
+
+    for (i = 0; i < size; i++)
+        out[i] = (unsigned char)(frn_sim_next(&p->random) >> 32);
+    return 0;
+}
+
+static void *frn_sim_alloc(void *old, size_t size_old, size_t size_new, void *user)
+{
+    frn_sim_proc *p = (frn_sim_proc *)user;
+    void         *out;
+    bool          full;
+
+    if (size_new > size_old && p->host != NULL && !p->dead
+        && (!frn_sim_count(p, FRANCIS_SIM_ALLOC, &full)
+            || frn_sim_chance(&p->random, p->slot->faults.no_memory)))
+        return NULL;
+    out = frn_mem_resize(&p->world->mem, old, size_old, size_new);
+    if (out != NULL || size_new == 0)
+        p->bytes += (uint64_t)size_new - (uint64_t)size_old;
+    return out;
+}
+
+static void frn_sim_on_log(const francis_log *record, void *user)
+{
+    frn_sim_proc            *p = (frn_sim_proc *)user;
+    const francis_host_desc *given = p->slot->given;
+    francis_log_level        level = given->log_level == FRANCIS_LOG_DEFAULT ? FRANCIS_LOG_WARNING
+                                                                             : given->log_level;
+
+    if (!p->dead)
+        frn_sim_trace(p->world, p->slot, "%s: %.140s", record->name, record->message);
+    if (given->on_log != NULL && record->level <= level && !p->dead)
+        given->on_log(record, given->log_user);
+}
+
+static frn_sim_proc *frn_sim_proc_new(francis_sim *w, frn_sim_disk *d, frn_sim_slot *slot)
+{
+    frn_sim_proc *p = (frn_sim_proc *)frn_mem_alloc(&w->mem, sizeof *p);
+
+    if (p == NULL)
+        return NULL;
+    p->world = w;
+    p->disk = d;
+    p->slot = slot;
+    p->number = ++w->next_proc;
+    p->random = frn_sim_next(&w->steps);
+    frn_list_init(&p->sockets);
+    frn_list_init(&p->link);
+    if (!frn_sim_vfs_open(p)) {
+        frn_mem_free(&w->mem, p, sizeof *p);
+        return NULL;
+    }
+    return p;
+}
+
+static void frn_sim_proc_free(frn_sim_proc *p)
+{
+    francis_sim *w = p->world;
+
+    (void)sqlite3_vfs_unregister(&p->vfs);
+    frn_list_remove(&p->link);
+    frn_mem_free(&w->mem, p, sizeof *p);
+}
+
+static void frn_sim_proc_desc(frn_sim_proc *p, francis_host_desc *desc)
+{
+    francis_platform *f = &p->platform;
+
+    *desc = *p->slot->given;
+    f->version = 1;
+    f->monotonic_ns = frn_sim_monotonic_ns;
+    f->wall_ms = frn_sim_wall_ms;
+    f->random = frn_sim_random;
+    f->poll = frn_sim_poll;
+    f->net_listen = frn_sim_net_listen;
+    f->net_accept = frn_sim_net_accept;
+    f->net_connect = frn_sim_net_connect;
+    f->net_read = frn_sim_net_read;
+    f->net_write = frn_sim_net_write;
+    f->net_close = frn_sim_net_close;
+    f->sqlite_vfs = p->vfs_name;
+    f->process = p->number;
+    f->user = p;
+    desc->platform = f;
+    desc->workers = FRANCIS_NO_WORKERS;
+    desc->on_alloc = frn_sim_alloc;
+    desc->alloc_user = p;
+    desc->on_log = frn_sim_on_log;
+    desc->log_user = p;
+    if (desc->log_level < FRANCIS_LOG_INFO)
+        desc->log_level = FRANCIS_LOG_INFO;     /* for the trace */
+}
+
+static bool frn_sim_is_plain(const francis_platform *platform)
+{
+    return platform->net_connect == frn_sim_net_connect
+        && !((const frn_sim_proc *)platform->user)->world->desc.tls;
+}
+
+/* It is gone for all others at once. What of it is on the stack goes on as a ghost. */
+static void frn_sim_die(frn_sim_proc *p, const char *how)
+{
+    francis_sim *w = p->world;
+
+    if (p->dead)
+        return;
+    frn_sim_trace(w, p->slot, "%s", how);
+    p->dead = true;
+    p->up = false;
+    p->slot->proc = NULL;
+    p->slot->paused = false;
+    frn_sim_locks_drop(p);
+    while (!frn_list_empty(&p->sockets)) {
+        frn_sim_socket *s = FRN_OF(frn_sim_socket, link, p->sockets.next);
+        if (p->disk->off && s->state == FRN_SIM_OPEN)
+            s->state = FRN_SIM_BROKEN;          /* without power nobody is told */
+        frn_sim_socket_close(w, s);
+    }
+}
+
+static void frn_sim_power_off(francis_sim *w, frn_sim_disk *d)
+{
+    frn_list *l, *next;
+
+    frn_sim_trace(w, NULL, "the power goes");
+    d->off = true;
+    for (l = w->procs.next; l != &w->procs; l = next) {
+        frn_sim_proc *p = FRN_OF(frn_sim_proc, link, l);
+        next = l->next;
+        if (p->disk == d)
+            frn_sim_die(p, "has no power");
+    }
+    d->off = false;
+    frn_sim_disk_cut(w, d);
+}
+
+static void frn_sim_leak_check(frn_sim_proc *p)
+{
+    if (p->bytes != 0)
+        francis_sim_fail(p->world, "host %d has leaked %llu bytes", p->slot->number,
+                         (unsigned long long)p->bytes);
+}
+
+/* Closes the hosts of dead processes, once nothing of them is on the stack. */
+static void frn_sim_bury(francis_sim *w)
+{
+    frn_list *l, *next;
+
+    if (w->depth > 0)
+        return;
+    for (l = w->procs.next; l != &w->procs; l = next) {
+        frn_sim_proc *p = FRN_OF(frn_sim_proc, link, l);
+        next = l->next;
+        if (!p->dead || p->frames > 0)
+            continue;
+        frn_sim_ghost(p);
+        if (p->host != NULL) {
+            p->host->phase = FRN_HOST_STOPPED;  /* nobody is asked, nobody is told */
+            francis_close(p->host);
+        }
+        p->host = NULL;
+        frn_sim_unghost(w);
+        frn_sim_leak_check(p);
+        frn_sim_proc_free(p);
+    }
+}
+
+static frn_sim_slot *frn_sim_slot_at(const francis_sim *w, int host)
+{
+    return host >= 0 && (size_t)host < w->slots_count ? w->slots[host] : NULL;
+}
+
+static francis_result frn_sim_begin(frn_sim_proc *p)
+{
+    frn_sim_slot             *s = p->slot;
+    const francis_actor_desc *type;
+    francis_result            r;
+
+    frn_sim_proc_desc(p, &s->desc);
+    r = francis_open(&p->host, &s->desc);
+    for (type = s->types; r == FRANCIS_OK && type != NULL && type->type != NULL; type++)
+        r = francis_register(p->host, type);
+    if (r == FRANCIS_OK)
+        r = francis_start(p->host);
+    return r;
+}
+
+FRANCIS_API francis_result francis_sim_start(francis_sim *w, int host)
+{
+    frn_sim_slot  *s = frn_sim_slot_at(w, host);
+    frn_sim_proc  *p;
+    francis_result r;
+
+    frn_sim_unghost(w);
+    frn_sim_bury(w);
+    if (s != NULL && s->proc != NULL && !s->proc->up && s->proc->frames == 0)
+        francis_sim_stop(w, host);  /* it has ended by itself */
+    if (s == NULL || s->proc != NULL)
+        return FRANCIS_ERR_USAGE;
+    p = frn_sim_proc_new(w, s->disk, s);
+    if (p == NULL)
+        return FRANCIS_ERR_NOMEM;
+    frn_list_push(&w->procs, &p->link);
+    s->proc = p;
+    s->lives++;
+    frn_sim_trace(w, s, "starts, process %d", p->number);
+    p->frames++;
+    p->busy++;
+    r = frn_sim_begin(p);
+    p->busy--;
+    p->frames--;
+    if (p->dead)
+        return r != FRANCIS_OK ? r : (francis_result)FRANCIS_ERR_STOPPED;
+    p->up = r == FRANCIS_OK;
+    if (p->up)
+        return r;
+    frn_sim_trace(w, s, "cannot start: %s: %.150s", francis_result_name(r),
+                  francis_host_error(p->host));
+    francis_sim_stop(w, host);
+    return r;
+}
+
+/* A process that ends by itself. */
+static void frn_sim_end(frn_sim_proc *p)
+{
+    francis_sim *w = p->world;
+
+    p->frames++;
+    francis_close(p->host);
+    p->frames--;
+    p->host = NULL;
+    frn_sim_leak_check(p);
+    if (!p->dead)
+        frn_sim_die(p, "has ended");
+    frn_sim_unghost(w);
+    frn_sim_proc_free(p);
+}
+
+FRANCIS_API void francis_sim_stop(francis_sim *w, int host)
+{
+    frn_sim_slot *s = frn_sim_slot_at(w, host);
+
+    frn_sim_unghost(w);
+    frn_sim_bury(w);
+    if (s == NULL || s->proc == NULL)
+        return;
+    frn_sim_trace(w, s, "is stopped");
+    s->paused = false;
+    frn_sim_end(s->proc);
+}
+
+FRANCIS_API void francis_sim_kill(francis_sim *w, int host)
+{
+    frn_sim_slot *s = frn_sim_slot_at(w, host);
+
+    if (s != NULL && s->proc != NULL)
+        frn_sim_die(s->proc, "is killed");
+}
+
+static frn_sim_disk *frn_sim_disk_at(const francis_sim *w, int disk)
+{
+    frn_list *l;
+
+    for (l = w->disks.next; l != &w->disks; l = l->next)
+        if (disk-- == 0)
+            return FRN_OF(frn_sim_disk, link, l);
+    return NULL;
+}
+
+FRANCIS_API void francis_sim_power_cut(francis_sim *w, int disk)
+{
+    frn_sim_disk *d = frn_sim_disk_at(w, disk);
+
+    if (d != NULL)
+        frn_sim_power_off(w, d);
+}
+
+// >> 960 sim.api | needs: 950
+//    Public bodies for worlds.
+
+FRANCIS_API int francis_sim_disk(francis_sim *w)
+{
+    frn_sim_disk *d = (frn_sim_disk *)frn_mem_alloc(&w->mem, sizeof *d);
+    frn_list     *l;
+    int           n = 0;
+
+    if (d == NULL)
+        return -1;
+    frn_list_init(&d->files);
+    frn_list_init(&d->removed);
+    d->room = FRANCIS_FOREVER;
+    d->outside = frn_sim_proc_new(w, d, NULL);
+    if (d->outside == NULL) {
+        frn_mem_free(&w->mem, d, sizeof *d);
+        return -1;
+    }
+    for (l = w->disks.next; l != &w->disks; l = l->next)
+        n++;
+    frn_list_push(&w->disks, &d->link);
+    return n;
+}
+
+static void frn_sim_desc_defaults(francis_sim_desc *d)
+{
+    if (d->wall_ms == 0)
+        d->wall_ms = INT64_C(1893456000000);    /* 2030 */
+    if (d->trace_lines == 0)
+        d->trace_lines = 60;
+}
+
+FRANCIS_API francis_result francis_sim_open(francis_sim **world_out, const francis_sim_desc *desc)
+{
+    frn_mem      mem;
+    francis_sim *w;
+    uint64_t     seed;
+
+    if (world_out == NULL || desc == NULL)
+        return FRANCIS_ERR_INVALID;
+    memset(&mem, 0, sizeof mem);
+    *world_out = w = (francis_sim *)frn_mem_alloc(&mem, sizeof *w);
+    if (w == NULL)
+        return FRANCIS_ERR_NOMEM;
+    w->mem = mem;
+    w->desc = *desc;
+    frn_sim_desc_defaults(&w->desc);
+    frn_list_init(&w->disks);
+    frn_list_init(&w->procs);
+    frn_list_init(&w->pieces);
+    frn_list_init(&w->sockets);
+    seed = desc->seed;
+    w->hash = frn_sim_next(&seed);
+    w->steps = frn_sim_next(&seed);
+    w->net = frn_sim_next(&seed);
+    w->disk = frn_sim_next(&seed);
+    w->user = frn_sim_next(&seed);
+    w->trace = (char (*)[FRN_SIM_LINE])frn_mem_alloc(&w->mem,
+                                                     w->desc.trace_lines * sizeof *w->trace);
+#if defined(SQLITE_TESTCTRL_PRNG_SEED)
+    (void)sqlite3_test_control(SQLITE_TESTCTRL_PRNG_SEED, (int)(desc->seed | 1), (sqlite3 *)NULL);
+#endif
+    if (w->trace != NULL && francis_sim_disk(w) == 0)
+        return FRANCIS_OK;
+    francis_sim_close(w);
+    *world_out = NULL;
+    return FRANCIS_ERR_NOMEM;
+}
+
+static void frn_sim_disk_free(francis_sim *w, frn_sim_disk *d)
+{
+    frn_list *l;
+
+    frn_list_move(&d->files, &d->removed);
+    while ((l = frn_list_pop(&d->files)) != NULL) {
+        frn_list_init(l);
+        frn_sim_file_drop(w, FRN_OF(frn_sim_file, link, l));
+    }
+    frn_sim_proc_free(d->outside);
+    frn_list_remove(&d->link);
+    frn_mem_free(&w->mem, d, sizeof *d);
+}
+
+static void frn_sim_slot_free(francis_sim *w, frn_sim_slot *s)
+{
+    frn_mem_free(&w->mem, s->cut, s->cut_count * sizeof *s->cut);
+    frn_mem_free(&w->mem, s, sizeof *s);
+}
+
+FRANCIS_API void francis_sim_close(francis_sim *w)
+{
+    size_t  i;
+    frn_mem mem;
+
+    if (w == NULL)
+        return;
+    for (i = 0; i < w->slots_count; i++)
+        francis_sim_kill(w, (int)i);
+    frn_sim_bury(w);
+    while (!frn_list_empty(&w->pieces))
+        frn_sim_piece_free(w, FRN_OF(frn_sim_piece, link, w->pieces.next));
+    while (!frn_list_empty(&w->sockets)) {
+        frn_sim_socket *s = FRN_OF(frn_sim_socket, all, w->sockets.next);
+        while (!frn_list_empty(&s->held))
+            frn_sim_piece_free(w, FRN_OF(frn_sim_piece, link, s->held.next));
+        s->closed = true;
+        frn_sim_socket_free(w, s);
+    }
+    while (!frn_list_empty(&w->disks))
+        frn_sim_disk_free(w, FRN_OF(frn_sim_disk, link, w->disks.next));
+    for (i = 0; i < w->slots_count; i++)
+        frn_sim_slot_free(w, w->slots[i]);
+    frn_mem_free(&w->mem, w->slots, w->slots_count * sizeof(frn_sim_slot *));
+    frn_mem_free(&w->mem, w->heap.items, w->heap.cap * sizeof *w->heap.items);
+    frn_mem_free(&w->mem, w->trace, w->desc.trace_lines * sizeof *w->trace);
+    mem = w->mem;
+    frn_mem_free(&mem, w, sizeof *w);
+}
+
+FRANCIS_API int francis_sim_host(francis_sim *w, int disk, const francis_host_desc *desc,
+                                 const francis_actor_desc *types)
+{
+    frn_sim_disk  *d = frn_sim_disk_at(w, disk);
+    frn_sim_slot  *s = (frn_sim_slot *)frn_mem_alloc(&w->mem, sizeof *s);
+    frn_sim_slot **more;
+    size_t         n = w->slots_count;
+
+    more = s == NULL || d == NULL ? NULL
+        : (frn_sim_slot **)frn_mem_resize(&w->mem, w->slots, n * sizeof *more,
+                                          (n + 1) * sizeof *more);
+    if (more == NULL) {
+        frn_mem_free(&w->mem, s, sizeof *s);
+        return -1;
+    }
+    s->world = w;
+    s->number = (int)n;
+    s->disk = d;
+    s->given = desc;
+    s->desc = *desc;
+    s->types = types;
+    s->faults = w->desc.faults;
+    more[n] = s;
+    w->slots = more;
+    w->slots_count = n + 1;
+    return s->number;
+}
+
+FRANCIS_API void francis_sim_pause(francis_sim *w, int host)
+{
+    frn_sim_slot *s = frn_sim_slot_at(w, host);
+
+    if (s == NULL || s->proc == NULL || s->paused)
+        return;
+    s->paused = true;
+    frn_sim_trace(w, s, "is paused");
+}
+
+FRANCIS_API void francis_sim_resume(francis_sim *w, int host)
+{
+    frn_sim_slot *s = frn_sim_slot_at(w, host);
+
+    if (s == NULL || !s->paused)
+        return;
+    s->paused = false;
+    frn_sim_trace(w, s, "goes on");
+}
+
+FRANCIS_API francis_host *francis_sim_running(francis_sim *w, int host)
+{
+    const frn_sim_slot *s = frn_sim_slot_at(w, host);
+    return s != NULL && s->proc != NULL && s->proc->up ? s->proc->host : NULL;
+}
+
+FRANCIS_API francis_ctx *francis_sim_ctx(francis_sim *w, int host)
+{
+    return francis_host_ctx(francis_sim_running(w, host));
+}
+
+static void frn_sim_cut(francis_sim *w, frn_sim_slot *from, size_t to, bool cut)
+{
+    bool *more;
+
+    if (to >= from->cut_count && cut) {
+        more = (bool *)frn_mem_resize(&w->mem, from->cut, from->cut_count * sizeof *more,
+                                      w->slots_count * sizeof *more);
+        if (more == NULL)
+            return;
+        memset(more + from->cut_count, 0, (w->slots_count - from->cut_count) * sizeof *more);
+        from->cut = more;
+        from->cut_count = w->slots_count;
+    }
+    if (to < from->cut_count)
+        from->cut[to] = cut;
+}
+
+FRANCIS_API void francis_sim_link(francis_sim *w, int from, int to, bool up)
+{
+    size_t a, b;
+
+    for (a = 0; a < w->slots_count; a++)
+        for (b = 0; b < w->slots_count; b++)
+            if ((from == FRANCIS_SIM_ALL || (size_t)from == a)
+                && (to == FRANCIS_SIM_ALL || (size_t)to == b))
+                frn_sim_cut(w, w->slots[a], b, !up);
+    frn_sim_trace(w, NULL, "from %d to %d the link is %s", from, to, up ? "up" : "cut");
+    if (up)
+        frn_sim_release_all(w);
+}
+
+FRANCIS_API void francis_sim_faults_set(francis_sim *w, int host, const francis_sim_faults *faults)
+{
+    size_t i;
+
+    for (i = 0; i < w->slots_count; i++)
+        if (host == FRANCIS_SIM_ALL || (size_t)host == i)
+            w->slots[i]->faults = *faults;
+    if (host == FRANCIS_SIM_ALL)
+        w->desc.faults = *faults;
+}
+
+FRANCIS_API void francis_sim_clock(francis_sim *w, int host, int64_t step_ms, int64_t drift_ppm)
+{
+    frn_sim_slot *s = frn_sim_slot_at(w, host);
+
+    if (s == NULL)
+        return;
+    s->wall_ms += step_ms + (w->now_ns - s->drift_from_ns) / FRN_MS * s->drift_ppm / 1000000;
+    s->drift_ppm = drift_ppm;
+    s->drift_from_ns = w->now_ns;
+    frn_sim_trace(w, s, "its clock is set by %lld ms, and drifts by %lld ppm", (long long)step_ms,
+                  (long long)drift_ppm);
+}
+
+FRANCIS_API void francis_sim_disk_room(francis_sim *w, int disk, int64_t bytes)
+{
+    frn_sim_disk *d = frn_sim_disk_at(w, disk);
+
+    if (d == NULL)
+        return;
+    d->room = bytes;
+    frn_sim_trace(w, NULL, "disk %d has room for %lld bytes", disk, (long long)bytes);
+}
+
+FRANCIS_API void francis_sim_after(francis_sim *w, int host, francis_sim_event event, uint64_t n,
+                                   francis_sim_action action)
+{
+    frn_sim_slot *s = frn_sim_slot_at(w, host);
+
+    if (s == NULL || (unsigned)event >= FRANCIS_SIM_EVENTS)
+        return;
+    s->aims[event].left = n;
+    s->aims[event].action = action;
+}
+
+FRANCIS_API uint64_t francis_sim_events(francis_sim *w, int host, francis_sim_event event)
+{
+    const frn_sim_slot *s = frn_sim_slot_at(w, host);
+    return s == NULL || (unsigned)event >= FRANCIS_SIM_EVENTS ? 0 : s->events[event];
+}
+
+FRANCIS_API void francis_sim_run(francis_sim *w, int64_t ms)
+{
+    int64_t until = frn_add_time(w->now_ns, frn_ms_to_ns(ms));
+
+    frn_sim_bury(w);
+    while (frn_sim_step(w, until))
+        frn_sim_bury(w);
+}
+
+FRANCIS_API francis_result francis_sim_until(francis_sim *w, bool (*condition)(void *user),
+                                             void *user, int64_t max_ms)
+{
+    int64_t until = frn_add_time(w->now_ns, frn_ms_to_ns(max_ms));
+
+    frn_sim_bury(w);
+    while (!condition(user)) {
+        if (!frn_sim_step(w, until))
+            return condition(user) ? FRANCIS_OK : (francis_result)FRANCIS_ERR_DEADLINE;
+        frn_sim_bury(w);
+    }
+    return FRANCIS_OK;
+}
+
+FRANCIS_API void francis_sim_spend(francis_ctx *ctx, int64_t ms)
+{
+    frn_sim_proc *p = (frn_sim_proc *)ctx->host->platform.user;
+
+    if (!p->dead)
+        frn_sim_wait(p, frn_add_time(p->world->now_ns, frn_ms_to_ns(ms)), true, NULL);
+    if (p->dead)
+        frn_sim_ghost_wait(p, frn_ms_to_ns(ms));
+}
+
+FRANCIS_API francis_result francis_sim_at(francis_sim *w, int64_t in_ms, void (*run)(void *user),
+                                          void *user)
+{
+    frn_sim_piece *p = frn_sim_piece_new(w, FRN_SIM_USER, NULL, NULL, 0);
+
+    if (p == NULL)
+        return FRANCIS_ERR_NOMEM;
+    p->run = run;
+    p->user = user;
+    if (frn_sim_piece_set(w, p, frn_add_time(w->now_ns, frn_ms_to_ns(in_ms))))
+        return FRANCIS_OK;
+    frn_sim_piece_free(w, p);
+    return FRANCIS_ERR_NOMEM;
+}
+
+FRANCIS_API int64_t francis_sim_now_ms(const francis_sim *w) { return w->now_ns / FRN_MS; }
+
+FRANCIS_API uint64_t francis_sim_random(francis_sim *w, uint64_t below)
+{
+    return frn_sim_below(&w->user, below);
+}
+
+FRANCIS_API void francis_sim_note(francis_sim *w, const char *format, ...)
+{
+    char    line[FRN_SIM_LINE];
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    frn_sim_trace(w, NULL, "%.170s", line);
+}
+
+FRANCIS_API bool francis_sim_failed(const francis_sim *w) { return w->failed; }
+
+FRANCIS_API uint64_t francis_sim_hash(const francis_sim *w) { return w->hash; }
+
+FRANCIS_API const char *francis_sim_vfs(francis_sim *w, int disk)
+{
+    const frn_sim_disk *d = frn_sim_disk_at(w, disk);
+    return d != NULL ? d->outside->vfs_name : NULL;
+}
+
+#endif /* FRANCIS_SIM */
 
 #endif /* FRANCIS_IMPLEMENTATION */

@@ -481,7 +481,7 @@ static void truncation(void **state)
         raw_put(r, FRN_FRAME_DATA, 0, 1, NULL, 0, 100);
         nets_until(b->chunk_bytes == 100 * (uint64_t)(how + 1));
         if (how == 0)               /* TLS says goodbye, nobody else */
-            (void)mbedtls_ssl_close_notify(frn_tls_ssl(r->tls));
+            (void)mbedtls_ssl_close_notify(r->tls->ssl);
         if (how == 1)
             (void)shutdown(r->fd, SHUT_WR);
         if (how != 1) {
@@ -812,7 +812,7 @@ static void renewal(void **state)
         host                   *c = host_new("c", NULL);
         const mbedtls_x509_crt *seen;
         works(c, b);
-        seen = mbedtls_ssl_get_peer_cert(frn_tls_ssl(only_link(c)->tls));
+        seen = mbedtls_ssl_get_peer_cert(only_link(c)->tls->ssl);
         assert_non_null(seen);
         assert_int_equal(seen->raw.len, fresh->cert.raw.len);
         assert_memory_equal(seen->raw.p, fresh->cert.raw.p, seen->raw.len);

@@ -62,13 +62,13 @@ static void end_step(end *e)
     if (!end_waits(e->rc) || e->heard)
         return;
     if (!e->open) {
-        e->rc = mbedtls_ssl_handshake(frn_tls_ssl(e->tls));
+        e->rc = mbedtls_ssl_handshake(e->tls->ssl);
         e->open = e->rc == 0;
-        if (e->open && mbedtls_ssl_write(frn_tls_ssl(e->tls), &byte, 1) != 1)
+        if (e->open && mbedtls_ssl_write(e->tls->ssl, &byte, 1) != 1)
             e->rc = -1;
         return;
     }
-    e->rc = mbedtls_ssl_read(frn_tls_ssl(e->tls), &byte, 1);
+    e->rc = mbedtls_ssl_read(e->tls->ssl, &byte, 1);
     if (FRN_LINK_AGAIN(e->rc))
         e->rc = 0;
     e->heard = e->rc == 1 && byte == 7;
@@ -108,10 +108,10 @@ static void meet_go(void)
     (void)snprintf(met.client_of, sizeof met.client_of, "%s", frn_tls_peer(met.ends[0].tls));
     (void)snprintf(met.server_of, sizeof met.server_of, "%s", frn_tls_peer(met.ends[1].tls));
     (void)snprintf(met.version, sizeof met.version, "%s",
-                   mbedtls_ssl_get_version(frn_tls_ssl(met.ends[0].tls)));
+                   mbedtls_ssl_get_version(met.ends[0].tls->ssl));
     if (met.client)
         (void)snprintf(met.suite, sizeof met.suite, "%s",
-                       mbedtls_ssl_get_ciphersuite(frn_tls_ssl(met.ends[0].tls)));
+                       mbedtls_ssl_get_ciphersuite(met.ends[0].tls->ssl));
 }
 
 static void meet_end(void)
@@ -935,9 +935,9 @@ static void renewal(void **state)
     frn_identity_drop(old);         /* its connection has it still */
     frn_trust_free(t);              /* and so has the new one */
     b->ahead_ms = FRANCIS_HOURS(30);
-    assert_int_equal(mbedtls_ssl_write(frn_tls_ssl(met.ends[0].tls),
+    assert_int_equal(mbedtls_ssl_write(met.ends[0].tls->ssl,
                                        (const unsigned char *)"ping", 4), 4);
-    assert_int_equal(mbedtls_ssl_read(frn_tls_ssl(met.ends[1].tls), (unsigned char *)text,
+    assert_int_equal(mbedtls_ssl_read(met.ends[1].tls->ssl, (unsigned char *)text,
                                       sizeof text), 4);
     assert_string_equal(text, "ping");
     assert_string_equal(frn_tls_peer(met.ends[1].tls), "host-1");

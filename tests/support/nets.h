@@ -353,7 +353,7 @@ static int raw_socket(host *h, int receive_bytes)
 
 static bool raw_fill(raw *r)        /* what has come; false = nothing */
 {
-    int n = mbedtls_ssl_read(frn_tls_ssl(r->tls), r->in + r->size, sizeof r->in - r->size);
+    int n = mbedtls_ssl_read(r->tls->ssl, r->in + r->size, sizeof r->in - r->size);
 
     if (n > 0)
         r->size += (size_t)n;
@@ -409,7 +409,7 @@ static void raw_write(raw *r, const unsigned char *data, size_t size)
     int64_t end = t_ms() + 60000;
 
     while (size > 0 && !r->over) {
-        int n = mbedtls_ssl_write(frn_tls_ssl(r->tls), data, size);
+        int n = mbedtls_ssl_write(r->tls->ssl, data, size);
         if (n > 0) {
             data += n;
             size -= (size_t)n;
@@ -474,7 +474,7 @@ static void raw_put_window(raw *r, uint32_t lane, uint32_t more)
 
 static bool raw_shake_step(raw *r)  /* true = it has ended, well or not */
 {
-    int n = mbedtls_ssl_handshake(frn_tls_ssl(r->tls));
+    int n = mbedtls_ssl_handshake(r->tls->ssl);
 
     if (n == 0)
         return true;
