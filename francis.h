@@ -25471,10 +25471,18 @@ static void frn_sim_file_sync(francis_sim *w, frn_sim_file *f, bool failed)
             memcpy(f->safe + i * FRN_SIM_SECTOR, f->data + i * FRN_SIM_SECTOR, FRN_SIM_SECTOR);
         f->dirty[i] = 0;
     }
-    if (!failed) {
+    if (!failed)
         f->safe_size = f->size;
-        f->synced = true;
-    }
+}
+
+/* The first sync of a file is one of its directory as well: what has been removed stays so. */
+static void frn_sim_directory_sync(frn_sim_disk *d, frn_sim_file *f)
+{
+    frn_list *l;
+
+    for (l = d->removed.next; !f->synced && l != &d->removed; l = l->next)
+        FRN_OF(frn_sim_file, link, l)->synced = false;
+    f->synced = true;
 }
 
 /* What a power cut leaves of a sector that was not synced. */
@@ -25811,6 +25819,7 @@ static int frn_sim_x_sync(sqlite3_file *file, int flags)
         return SQLITE_IOERR_FSYNC;
     }
     frn_sim_file_sync(w, h->file, false);
+    frn_sim_directory_sync(p->disk, h->file);
     return SQLITE_OK;
 }
 
@@ -26873,7 +26882,10 @@ static void frn_sim_bury(francis_sim *w)
             continue;
         frn_sim_ghost(p);
         if (p->host != NULL) {
-            p->host->phase = FRN_HOST_STOPPED;  /* nobody is asked, nobody is told */
+            frn_lock(p->host);
+            frn_host_empty_out(p->host);        /* nobody is asked, nobody is told */
+            p->host->phase = FRN_HOST_STOPPED;
+            frn_unlock(p->host);
             francis_close(p->host);
         }
         p->host = NULL;
