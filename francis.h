@@ -1396,15 +1396,16 @@ FRANCIS_API uint64_t francis_sim_events(francis_sim *w, int host, francis_sim_ev
 /* francis_sim_run: lets so much time pass (W).
  * francis_sim_until: until condition(user) is true (W). OK; DEADLINE: not within max_ms.
  * francis_sim_spend: inside a handler: it takes so long, and the rest of the world goes on.
- * francis_sim_at: calls run(user) in so long, beside whatever happens then; it must not wait. OK,
- * NOMEM.
+ * francis_sim_at: calls run(user) in so long; it must not wait. With a host as a part of its
+ * program, which may call it: not before it is done with what it does then, its disk included. With
+ * FRANCIS_SIM_ALL beside whatever happens. OK, NOMEM.
  * francis_sim_now_ms: since the world was made. */
 FRANCIS_API void           francis_sim_run(francis_sim *w, int64_t ms);
 FRANCIS_API francis_result francis_sim_until(francis_sim *w, bool (*condition)(void *user),
                                              void *user, int64_t max_ms);
 FRANCIS_API void           francis_sim_spend(francis_ctx *ctx, int64_t ms);
-FRANCIS_API francis_result francis_sim_at(francis_sim *w, int64_t in_ms, void (*run)(void *user),
-                                          void *user);
+FRANCIS_API francis_result francis_sim_at(francis_sim *w, int host, int64_t in_ms,
+                                          void (*run)(void *user), void *user);
 FRANCIS_API int64_t        francis_sim_now_ms(const francis_sim *w);
 
 /* francis_sim_random: below a bound, for what the test itself chooses; 0 for a bound of 0.
@@ -20163,12 +20164,6 @@ static int64_t frn_wait_until(const francis_host *h)    /* when a step has somet
     return due < next ? due : next;
 }
 
-/* The same, for a host whose sockets are no descriptors: nothing else tells that it was woken. */
-static int64_t frn_wait_until_woken(const francis_host *h)
-{
-    return h->wake_fds[0] < 0 && FRN_LOAD(&h->signalled) ? 0 : frn_wait_until(h);
-}
-
 enum { FRN_POLL_MAX = 320 };        /* descriptors: the wake-up, listeners, connections */
 
 /* Waits for the wake descriptor, sockets or the clock. Lock held, given up meanwhile. */
@@ -20179,8 +20174,8 @@ static void frn_loop_wait(francis_host *h, int64_t until_ns)
     bool          stepping = h->stepping, woken = h->wake_fds[0] < 0;
     int           n = woken ? 0 : 1, at = n;
 
-    if (for_ns < 0)
-        for_ns = 0;
+    if (for_ns < 0 || (woken && FRN_LOAD(&h->signalled)))
+        for_ns = 0;                 /* nothing that is polled tells that it was woken */
     h->loop_until_ns = until_ns;
     h->stepping = false;            /* whoever comes meanwhile must wake us */
     frn_unlock(h);
@@ -20206,7 +20201,7 @@ static void frn_drive(francis_host *h, const frn_call *c)
     h->net_stepped = c->state == FRN_CALL_REMOTE;   /* to wait is to look at its socket */
     while (!frn_call_over(c)) {
         frn_step(h);
-        if (!frn_call_over(c) && frn_wait_until_woken(h) > frn_now_ns(h))
+        if (!frn_call_over(c) && frn_wait_until(h) > frn_now_ns(h))
             frn_loop_wait(h, frn_wait_until(h));
     }
 }
@@ -24750,7 +24745,7 @@ static francis_result frn_poll(francis_host *h, int64_t timeout_ms)
         return FRANCIS_ERR_WOULD_BLOCK;
     h->stepping = true;
     end = frn_add_time(frn_now_ns(h), frn_ms_to_ns(timeout_ms));
-    until = frn_wait_until_woken(h);
+    until = frn_wait_until(h);
     if (until > h->clock_ns && timeout_ms != 0)
         frn_loop_wait(h, until < end ? until : end);
     else
@@ -24931,6 +24926,7 @@ enum {
     FRN_SIM_SECTOR  = 512,          /* what a power cut leaves as a whole */
     FRN_SIM_WINDOW  = 65536,        /* bytes of a connection that nobody has read */
     FRN_SIM_RETRY_MS = 200,         /* a piece that is lost is sent again */
+    FRN_SIM_AGAIN_US = 50,          /* a program waits for its host */
     FRN_SIM_MILLION = 1000000
 };
 
@@ -25004,6 +25000,7 @@ typedef struct frn_sim_piece {      /* what happens at a moment */
     frn_sim_kind    kind;
     frn_sim_socket *from;           /* and to from->peer */
     int             error;          /* ANSWER */
+    struct frn_sim_slot *slot;      /* USER: whose program it is; NULL = nobody's */
     void          (*run)(void *user);
     void           *user;
     size_t          size;           /* of the bytes behind it */
@@ -25236,9 +25233,9 @@ static int64_t frn_sim_due_ns(francis_sim *w, frn_sim_proc *p)
 {
     int64_t at = 0;
 
-    if (!p->ready) {
+    if (!p->ready && !FRN_LOAD(&p->host->signalled)) {
         frn_lock(p->host);
-        at = frn_wait_until_woken(p->host);
+        at = frn_wait_until(p->host);
         frn_unlock(p->host);
     }
     if (at < p->free_ns)
@@ -25269,8 +25266,15 @@ static void frn_sim_step_proc(francis_sim *w, frn_sim_proc *p)
 
 static void frn_sim_step_piece(francis_sim *w, frn_sim_piece *p)
 {
+    frn_sim_proc *proc = p->slot != NULL ? p->slot->proc : NULL;
+
     if (p->kind != FRN_SIM_USER) {
         frn_sim_net_arrive(w, p);
+        return;
+    }
+    if (proc != NULL && (proc->slot->paused || proc->busy > 0
+                         || (proc->frames > 0 && proc->host->loop_until_ns == 0))) {
+        (void)frn_sim_piece_set(w, p, w->now_ns + FRN_SIM_AGAIN_US * 1000);
         return;
     }
     w->depth++;
@@ -27299,13 +27303,14 @@ FRANCIS_API void francis_sim_spend(francis_ctx *ctx, int64_t ms)
         frn_sim_ghost_wait(p, frn_ms_to_ns(ms));
 }
 
-FRANCIS_API francis_result francis_sim_at(francis_sim *w, int64_t in_ms, void (*run)(void *user),
-                                          void *user)
+FRANCIS_API francis_result francis_sim_at(francis_sim *w, int host, int64_t in_ms,
+                                          void (*run)(void *user), void *user)
 {
     frn_sim_piece *p = frn_sim_piece_new(w, FRN_SIM_USER, NULL, NULL, 0);
 
     if (p == NULL)
         return FRANCIS_ERR_NOMEM;
+    p->slot = frn_sim_slot_at(w, host);
     p->run = run;
     p->user = user;
     if (frn_sim_piece_set(w, p, frn_add_time(w->now_ns, frn_ms_to_ns(in_ms))))

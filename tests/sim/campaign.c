@@ -405,7 +405,8 @@ static void client_go(void *user)
 static void client_think(client *k)
 {
     campaign *c = k->world;
-    if (francis_sim_at(c->sim, 1 + (int64_t)pick(c, c->think_ms), client_go, k) != FRANCIS_OK)
+    if (francis_sim_at(c->sim, k->host, 1 + (int64_t)pick(c, c->think_ms), client_go, k) !=
+        FRANCIS_OK)
         francis_sim_fail(c->sim, "no memory");
 }
 
@@ -464,7 +465,7 @@ static void host_pause(campaign *c, int host)
         return;
     c->member[host].paused = true;
     francis_sim_pause(c->sim, host);
-    (void)francis_sim_at(c->sim, ms, resume, &c->member[host]);
+    (void)francis_sim_at(c->sim, FRANCIS_SIM_ALL, ms, resume, &c->member[host]);
 }
 
 static void room(void *user)
@@ -529,7 +530,7 @@ static void mischief(campaign *c)
     case 13:
         if (pick(c, 3) == 0) {
             francis_sim_disk_room(c->sim, 0, (int64_t)pick(c, 400000));
-            (void)francis_sim_at(c->sim, (int64_t)pick(c, 3000), room, c);
+            (void)francis_sim_at(c->sim, FRANCIS_SIM_ALL, (int64_t)pick(c, 3000), room, c);
         }
         break;
     }
@@ -573,7 +574,7 @@ static void draw_types(campaign *c)
         t->idle_timeout_ms = pick(c, 2) == 0 ? 1 + (int64_t)pick(c, 3000) : 0;
         t->requests_kept_ms = FRANCIS_HOURS(24);
         t->requests_kept_max = OPS_MAX;
-        if (pick(c, 4) == 0)
+        if (t->idle_timeout_ms != 0 && pick(c, 2) == 0)
             t->concurrency_max = 1 + pick(c, c->actors);
     }
 }
@@ -700,8 +701,13 @@ static void read_all(campaign *c)
         char           id[16];
         francis_result r;
         id_of(a, id);
-        r = francis_invoke(francis_sim_ctx(c->sim, (int)pick(c, c->hosts)), kinds[kind_of(c, a)],
-                           id, "read", &in, sizeof in, &call);
+        for (int tries = 0;; tries++) {     /* others may have to hibernate before */
+            r = francis_invoke(francis_sim_ctx(c->sim, (int)pick(c, c->hosts)),
+                               kinds[kind_of(c, a)], id, "read", &in, sizeof in, &call);
+            if (!francis_retryable(r) || tries == 100)
+                break;
+            francis_sim_run(c->sim, 100);
+        }
         if (r != FRANCIS_OK)
             francis_sim_fail(c->sim, "actor %u cannot be read: %s: %.100s", a,
                              francis_result_name(r), call.error);
