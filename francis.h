@@ -26595,6 +26595,8 @@ static int frn_sim_net_write(int number, const void *data, size_t size, void *us
         return -EPIPE;
     if (!frn_sim_count(p, FRANCIS_SIM_SEND, &full)
         || frn_sim_chance(&w->net, p->slot->faults.net_reset)) {
+        if (p->dead)
+            return -ECONNRESET;
         frn_sim_trace(w, p->slot, "socket %d breaks", number);
         if (frn_sim_below(&w->net, 4) != 0)     /* else the other side does not hear of it */
             frn_sim_send_kind(w, s, FRN_SIM_RESET, 0);
