@@ -24925,6 +24925,7 @@ enum {
     FRN_SIM_LINE    = 200,          /* of the trace */
     FRN_SIM_SECTOR  = 512,          /* what a power cut leaves as a whole */
     FRN_SIM_WINDOW  = 65536,        /* bytes of a connection that nobody has read */
+    FRN_SIM_BOOT_MS = 1000,         /* since when machines run, as the world begins */
     FRN_SIM_RETRY_MS = 200,         /* a piece that is lost is sent again */
     FRN_SIM_AGAIN_US = 50,          /* a program waits for its host */
     FRN_SIM_MILLION = 1000000
@@ -25238,6 +25239,8 @@ static int64_t frn_sim_due_ns(francis_sim *w, frn_sim_proc *p)
         at = frn_wait_until(p->host);
         frn_unlock(p->host);
     }
+    if (at != FRN_NEVER)            /* by its own clock */
+        at -= FRN_SIM_BOOT_MS * FRN_MS;
     if (at < p->free_ns)
         at = p->free_ns;
     return at < w->now_ns ? w->now_ns : at;
@@ -26711,7 +26714,7 @@ static int frn_sim_poll(struct pollfd *fds, size_t count, int64_t timeout_ns, vo
 static int64_t frn_sim_monotonic_ns(void *user)
 {
     const frn_sim_proc *p = (const frn_sim_proc *)user;
-    return 1000 * FRN_MS + p->world->now_ns + p->ghost_ns;
+    return FRN_SIM_BOOT_MS * FRN_MS + p->world->now_ns + p->ghost_ns;
 }
 
 static int64_t frn_sim_wall_ms(void *user)
