@@ -1301,7 +1301,8 @@ typedef struct francis_sim_faults {
     uint32_t sync_us;               /* a sync takes up to so long */
     uint32_t disk_stall;            /* a write or a sync takes up to 2 s */
     uint32_t read_error, write_error;
-    uint32_t sync_error;            /* and part of what should be safe by then never will be */
+    uint32_t sync_error;            /* and only a part of what should be safe by then is */
+    bool     sync_forgets;          /* as Linux does: the rest is taken to be safe from then on */
     uint32_t disk_full;             /* a write finds no room */
     uint32_t read_damage;           /* one bit of what is read is not what was written */
     /* of the process */
@@ -25468,15 +25469,17 @@ static void frn_sim_file_put(frn_sim_file *f, size_t at, const void *data, size_
         f->dirty[i] = 1;
 }
 
-/* failed: of what is not safe, a part is taken to be so and is not. */
-static void frn_sim_file_sync(francis_sim *w, frn_sim_file *f, bool failed)
+/* failed: only a part gets there. forgets: it will not be tried again for the rest. */
+static void frn_sim_file_sync(francis_sim *w, frn_sim_file *f, bool failed, bool forgets)
 {
     size_t i;
 
     for (i = 0; i < f->cap / FRN_SIM_SECTOR; i++) {
-        if (f->dirty[i] && (!failed || frn_sim_below(&w->disk, 2) == 0))
+        bool gets = f->dirty[i] && (!failed || frn_sim_below(&w->disk, 2) == 0);
+        if (gets)
             memcpy(f->safe + i * FRN_SIM_SECTOR, f->data + i * FRN_SIM_SECTOR, FRN_SIM_SECTOR);
-        f->dirty[i] = 0;
+        if (gets || forgets)
+            f->dirty[i] = 0;
     }
     if (!failed)
         f->safe_size = f->size;
@@ -25812,7 +25815,7 @@ static int frn_sim_x_sync(sqlite3_file *file, int flags)
     if (!frn_sim_enter(p, 4, h->file->number, 0))
         return SQLITE_IOERR_FSYNC;
     if (p->slot == NULL) {
-        frn_sim_file_sync(w, h->file, false);
+        frn_sim_file_sync(w, h->file, false, false);
         return SQLITE_OK;
     }
     if (!frn_sim_disk_busy(p, p->slot->faults.sync_us))
@@ -25820,12 +25823,12 @@ static int frn_sim_x_sync(sqlite3_file *file, int flags)
     if (!frn_sim_count(p, FRANCIS_SIM_SYNC, &full)
         || frn_sim_chance(&w->disk, p->slot->faults.sync_error)) {
         if (!p->dead) {
-            frn_sim_file_sync(w, h->file, true);
+            frn_sim_file_sync(w, h->file, true, p->slot->faults.sync_forgets);
             frn_sim_trace(w, p->slot, "cannot sync %s", h->file->name);
         }
         return SQLITE_IOERR_FSYNC;
     }
-    frn_sim_file_sync(w, h->file, false);
+    frn_sim_file_sync(w, h->file, false, false);
     frn_sim_directory_sync(p->disk, h->file);
     return SQLITE_OK;
 }

@@ -195,7 +195,7 @@ typedef struct campaign {
     int64_t            last[ACTORS_MAX];    /* about the number that it has */
     int64_t            ended[ACTORS_MAX];   /* what was read when all was over */
     int64_t            moment;      /* counts what clients do: the clock of histories */
-    uint64_t           results[32], acts, done, unknown;
+    uint64_t           results[32], acts, done, unknown, hard;
 } campaign;
 
 static const char *const kinds[KINDS] = { "counter", "register", "passer" };
@@ -618,6 +618,8 @@ static void draw(campaign *c)
     c->actors = spread(c, ACTORS_MAX);
     c->clients = c->hosts * (1 + pick(c, 4));
     c->ops_max = 200 + pick(c, 1200);
+    if (c->ops_max > 300 * c->actors)
+        c->ops_max = 300 * c->actors;       /* longer histories of one are hard to judge */
     c->think_ms = 5 + spread(c, 500);
     c->safety_ms = 2000 + (int64_t)spread(c, 60000);
     c->slow_turns = pick(c, 3) == 0;
@@ -717,6 +719,24 @@ static void read_all(campaign *c)
     }
 }
 
+/* Of a counter whose history is too hard for a search: each increment has a number of its own, and
+ * what ends before something begins is no more than that. */
+static bool counts_up(const linear_op *ops, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < n; k++) {
+            const linear_op *a = &ops[i], *b = &ops[k];
+            bool             more = b->kind == LINEAR_INCREMENT;
+            if (i == k || a->outcome != LINEAR_DONE || b->outcome != LINEAR_DONE)
+                continue;
+            if (a->kind == LINEAR_INCREMENT && more && a->value == b->value)
+                return false;
+            if (a->end < b->begin && (more ? b->value <= a->value : b->value < a->value))
+                return false;
+        }
+    return true;
+}
+
 static void judge(campaign *c, unsigned actor, linear_op *ops)
 {
     size_t         n = 0;
@@ -733,12 +753,13 @@ static void judge(campaign *c, unsigned actor, linear_op *ops)
     ops[n].value = c->ended[actor];
     ops[n++].client = -1;
     v = linear_check(ops, n, 0, LINEAR_MEMORY);
-    if (v == LINEAR_YES)
-        return;
-    if (v == LINEAR_NO)
+    c->hard += v == LINEAR_TOO_HARD;
+    if (v == LINEAR_TOO_HARD && kind_of(c, actor) != 1 && !counts_up(ops, n))
+        v = LINEAR_NO;
+    if (v == LINEAR_NO) {
         linear_report(ops, n, 0, LINEAR_MEMORY);
-    francis_sim_fail(c->sim, "what happened to actor %u %s", actor,
-                     v == LINEAR_NO ? "cannot be explained" : "is too hard to explain");
+        francis_sim_fail(c->sim, "what happened to actor %u cannot be explained", actor);
+    }
 }
 
 static int64_t ask(campaign *c, sqlite3 *db, const char *sql, const char *type, const char *id)
@@ -798,7 +819,7 @@ static void judge_all(campaign *c)
 }
 
 typedef struct {
-    uint64_t hash, done, unknown, acts;
+    uint64_t hash, done, unknown, acts, hard;
     int64_t  virtual_ms;
     bool     failed;
 } outcome;
@@ -842,6 +863,7 @@ static outcome run(uint64_t seed, bool verbose)
     out.done = c.done;
     out.unknown = c.unknown;
     out.acts = c.acts;
+    out.hard = c.hard;
     out.failed = francis_sim_failed(c.sim);
     francis_sim_close(c.sim);
     free(c.ops);
@@ -920,15 +942,16 @@ int main(int argc, char **argv)
         total.done += out.done;
         total.unknown += out.unknown;
         total.acts += out.acts;
+        total.hard += out.hard;
         virtual_ms += out.virtual_ms;
         sum += out.hash;
     }
     ms = t_ms() - begin + 1;
-    (void)printf("%llu seeds, %llu failed; %llu operations done, %llu unknown, %llu mischiefs; "
-                 "%.1f seeds/s, %.0f times as fast as time; %016llx\n",
+    (void)printf("%llu seeds, %llu failed; %llu operations done, %llu unknown, %llu mischiefs, %llu "
+                 "histories too hard; %.1f seeds/s, %.0f times as fast as time; %016llx\n",
                  (unsigned long long)n, (unsigned long long)failed, (unsigned long long)total.done,
                  (unsigned long long)total.unknown, (unsigned long long)total.acts,
-                 (double)n * 1000 / (double)ms, (double)virtual_ms / (double)ms,
-                 (unsigned long long)sum);
+                 (unsigned long long)total.hard, (double)n * 1000 / (double)ms,
+                 (double)virtual_ms / (double)ms, (unsigned long long)sum);
     return failed != 0;
 }
