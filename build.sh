@@ -16,6 +16,10 @@ usage: ./build.sh VERB [ARGUMENT ...]
   bench [--json]    run the benchmarks
   fuzz [SECONDS] [NAME ...]
                     run tests/fuzz/fuzz_NAME.c, or all of them, 60 seconds each; needs clang
+  sim [--seeds N] [--first F] [--minutes M]
+                    run simulated worlds, 500 or as many as that (tests/sim/campaign.c)
+  sim --seed S [--verbose]
+                    run that one, and print the hash of all that happened in it
   lint              check layout, habits and what static analysis finds
   clean             remove build/
 environment: CC, CXX, CFLAGS; SAN=address,undefined or SAN=thread; SAN=mbedtls36 or
@@ -546,7 +550,8 @@ do_item() {
     test) do_test "$@" ;;
     example) do_example "$@" ;;
     demo) do_demo "$@" ;;
-    header | header++ | implementation | implementation++ | 32-bit | musl)
+    sim) do_sim "$@" ;;
+    header | header++ | implementation | implementation++ | simulator | simulator++ | 32-bit | musl)
         do_compile "$kind" "$@" ;;
     mbedtls36)
         CFLAGS="$(mbedtls36_flags) $CFLAGS"
@@ -684,6 +689,17 @@ do_demo() {
     build_demo "$1" "$(mode_dir "$1")/examples"
     # shellcheck disable=SC2086  # words
     limited $demo_command
+}
+
+# do_sim MODE SEEDS FIRST
+do_sim() {
+    build_campaign "$1"
+    sanitizer_options
+    sim_code=0
+    T_TIMEOUT=900 limited "$(mode_dir "$1")/campaign" --seeds "$2" --first "$3" || sim_code=$?
+    ! sanitizer_reports || sim_code=1
+    tail -n 1 "$(item_file "$item").log"
+    return $sim_code
 }
 
 # ---- items: compile modes ------------------------------------------------------------------------
@@ -837,11 +853,13 @@ list_compile() {
         for std in c99 c11 c17 gnu11; do
             say "header $std O0 $cc"
             say "implementation $std O0 $cc"
+            say "simulator $std O2 $cc"
         done
         say "implementation c99 O3 $cc"         # what only the optimiser sees
         say "implementation gnu11 O2 $cc"
         for std in c++11 c++17 c++20; do say "header++ $std O0 $cc"; done
         say "implementation++ c++17 O2 $cc"
+        say "simulator++ c++17 O2 $cc"
         for name in two-files c++-user c++-both static twice no-stdio debug; do
             say "program $name $cc"
         done
@@ -871,6 +889,13 @@ list_tests() {
         esac
         [ ! -f "$file" ] || say "test $(basename "$file" .c | sed s/^test_//) $1"
     done
+}
+
+list_sim() {
+    case $1 in
+    plain) say "sim plain 250 1"; say "sim plain 250 251" ;;
+    address*) say "sim $1 50 501" ;;
+    esac
 }
 
 list_examples() {
@@ -908,6 +933,7 @@ test_all() {
                     continue
                 fi
                 list_tests $mode >> "$list"
+                list_sim $mode >> "$list"
                 modes="$modes $mode"
             done
             if mbedtls36_usable; then
@@ -919,6 +945,7 @@ test_all() {
             list_tests "${SAN:-plain}"
             list_examples "${SAN:-plain}"
             say "demo ${SAN:-plain}"
+            list_sim "${SAN:-plain}"
         } >> "$list"
         [ -n "$SAN" ] || list_compile >> "$list"
     fi
@@ -1005,7 +1032,7 @@ lint_all() {
         say "lint clang-tidy francis.h"
         say "lint cppcheck francis.h"
         for check in layout habits shellcheck; do say "lint $check"; done
-        for file in tests/test_*.c tests/bench/*.c tests/demo/*.c examples/*.c; do
+        for file in tests/test_*.c tests/bench/*.c tests/demo/*.c tests/sim/*.c examples/*.c; do
             [ ! -f "$file" ] || say "lint cppcheck $file"
         done
     } > "$scratch/list"
@@ -1041,6 +1068,47 @@ bench() {
             -Itests/support
     done
     exec build/bench/bench "$@"
+}
+
+build_campaign() {
+    program_libs=-lcmocka
+    # shellcheck disable=SC2086
+    build_program "$1" tests/sim/campaign.c "$(mode_dir "$1")/campaign" $warn_test -I. -Itests \
+        -Itests/support
+}
+
+# sim [--seed S | --seeds N --first F --minutes M]: one process per core, each with seeds of its own.
+sim() {
+    require test >&2
+    sim_mode=${SAN:-plain}
+    build_campaign "$sim_mode" >&2
+    sim_program=$(mode_dir "$sim_mode")/campaign
+    sim_seeds=500 sim_first=1 sim_minutes=
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --seed) exec "$sim_program" "$@" ;;
+        --seeds) sim_seeds=$2 ;;
+        --first) sim_first=$2 ;;
+        --minutes) sim_minutes=$2 ;;
+        *) die "sim: what is $1?" ;;
+        esac
+        shift 2
+    done
+    sim_cores=$(cores) sim_core=0 sim_pids='' sim_code=0
+    while [ "$sim_core" -lt "$sim_cores" ]; do
+        if [ -n "$sim_minutes" ]; then
+            set -- --minutes "$sim_minutes"
+        else
+            set -- --seeds $(((sim_seeds + sim_cores - 1 - sim_core) / sim_cores))
+        fi
+        "$sim_program" "$@" --first $((sim_first + sim_core)) --step "$sim_cores" &
+        sim_pids="$sim_pids $!"
+        sim_core=$((sim_core + 1))
+    done
+    for sim_pid in $sim_pids; do
+        wait "$sim_pid" || sim_code=1
+    done
+    return $sim_code
 }
 
 # The inputs of a corpus: a line of hexadecimal digits becomes a file.
@@ -1096,6 +1164,7 @@ demo)
 test) test_all "$@" ;;
 bench) bench "$@" ;;
 fuzz) fuzz "$@" ;;
+sim) sim "$@" ;;
 lint) lint_all ;;
 clean) rm -rf build ;;
 _item) one_item "$1" ;;
