@@ -1344,7 +1344,9 @@ FRANCIS_API int francis_sim_host(francis_sim *w, int disk, const francis_host_de
 /* francis_sim_start: opens, registers, starts (W). What these return; USAGE: it runs already.
  * francis_sim_stop: closes it as francis_close does (W).
  * francis_sim_kill: its process ends, now: the next thing it wants of the world fails, and so does
- * all that follows. Calls that were under way on it get no answer and are not to be used again.
+ * all that follows. Calls that were under way on it get no answer and are not to be used again; one
+ * that somebody waits for ends with an error, and is to be freed before the next function that
+ * waits.
  * francis_sim_power_cut: the same for all hosts of a disk, and what was not synced may be lost, in
  * any order and in parts.
  * francis_sim_pause: it does nothing until francis_sim_resume; its clock goes on. */

@@ -78,7 +78,8 @@ static void world_begin(world *w, uint64_t seed, int hosts, const francis_sim_de
         d->database = "made-up.db";
         d->address = w->address[i];
         d->cluster_key = key;
-        d->health_deadline_ms = 2000;
+        d->health_deadline_ms = 20000;
+        d->sweep_interval_ms = FRANCIS_HOURS(1);
         d->timeout_ms = 20000;
         assert_int_equal(francis_sim_host(w->sim, 0, d, types), i);
         t_ok(francis_sim_start(w->sim, i));
@@ -121,6 +122,18 @@ static int64_t count_of(world *w, int host, const char *id)
     (void)memcpy(&value, c.data, sizeof value);
     francis_call_free(&c);
     return value;
+}
+
+/* On which of two hosts the only actor lives, once they agree; the other one is connected to it. */
+static int home_of(world *w, const char *id)
+{
+    francis_stats stats;
+    t_ok(call(w, 0, "increment", id, NULL));
+    francis_sim_run(w->sim, 1000);  /* it may move to the host that came last */
+    t_ok(call(w, 0, "increment", id, NULL));
+    t_ok(call(w, 1, "increment", id, NULL));
+    francis_stats_get(francis_sim_running(w->sim, 0), &stats);
+    return stats.active == 1 ? 0 : 1;
 }
 
 /* ---- the same again ---- */
@@ -241,6 +254,7 @@ static void crash_in(francis_sim_event event, francis_sim_action action)
             if (call(&w, 0, "increment", "x", &value) == FRANCIS_OK)
                 acked = value;
         }
+        francis_sim_after(w.sim, 0, event, 0, action);
         died = francis_sim_running(w.sim, 0) == NULL;
         assert_true(died || francis_sim_events(w.sim, 0, event) - before < n);
         if (died)
@@ -341,16 +355,15 @@ static int64_t remote_ms(const francis_sim_faults *faults)
 {
     world   w;
     int64_t begin, took;
+    int     home;
     world_begin(&w, 3, 2, NULL);
-    t_ok(call(&w, 0, "increment", "x", NULL));      /* it lives there */
-    francis_sim_run(w.sim, 1000);
-    t_ok(call(&w, 1, "increment", "x", NULL));      /* and they are connected */
+    home = home_of(&w, "x");
     francis_sim_faults_set(w.sim, FRANCIS_SIM_ALL, faults);
     begin = francis_sim_now_ms(w.sim);
     for (int i = 0; i < 10; i++)
-        t_ok(call(&w, 1, "increment", "x", NULL));
+        t_ok(call(&w, 1 - home, "increment", "x", NULL));
     took = francis_sim_now_ms(w.sim) - begin;
-    assert_int_equal(count_of(&w, 0, "x"), 12);
+    assert_int_equal(count_of(&w, 0, "x"), 13);
     world_end(&w, 2);
     return took;
 }
@@ -373,16 +386,19 @@ static void test_slow_network(void **state)
 
 static void test_reset(void **state)
 {
-    world   w;
-    int64_t value;
+    world         w;
+    int64_t       value;
+    francis_stats stats;
+    int           from;
     (void)state;
     world_begin(&w, 1, 2, NULL);
-    t_ok(call(&w, 0, "increment", "x", NULL));
-    t_ok(call(&w, 1, "increment", "x", NULL));
-    francis_sim_after(w.sim, 1, FRANCIS_SIM_SEND, 1, FRANCIS_SIM_FAIL);
-    (void)call(&w, 1, "increment", "x", NULL);
-    t_ok(call(&w, 1, "increment", "x", &value));
-    assert_in_range(value, 3, 4);
+    from = 1 - home_of(&w, "x");
+    francis_sim_after(w.sim, from, FRANCIS_SIM_SEND, 1, FRANCIS_SIM_FAIL);
+    (void)call(&w, from, "increment", "x", NULL);
+    t_ok(call(&w, from, "increment", "x", &value));
+    assert_in_range(value, 4, 5);
+    francis_stats_get(francis_sim_running(w.sim, from), &stats);
+    assert_true(stats.reconnects > 0);
     world_end(&w, 2);
 }
 
@@ -392,20 +408,20 @@ static void test_cut_links(void **state)
     (void)state;
     for (int way = 0; way < 2; way++) {
         world        w;
+        int          home;
         francis_call c = { .async = true, .timeout_ms = 15000 };
         world_begin(&w, 1, 2, NULL);
-        t_ok(call(&w, 0, "increment", "x", NULL));
-        t_ok(call(&w, 1, "increment", "x", NULL));
-        francis_sim_link(w.sim, way, 1 - way, false);
-        t_result(francis_invoke(francis_sim_ctx(w.sim, 1), "counter", "x", "increment", NULL, 0,
-                                &c), FRANCIS_PENDING);
-        francis_sim_run(w.sim, 1000);
+        home = home_of(&w, "x");
+        francis_sim_link(w.sim, way == 0 ? home : 1 - home, way == 0 ? 1 - home : home, false);
+        t_result(francis_invoke(francis_sim_ctx(w.sim, 1 - home), "counter", "x", "increment",
+                                NULL, 0, &c), FRANCIS_PENDING);
+        francis_sim_run(w.sim, 400);
         assert_int_equal(c.result, FRANCIS_PENDING);
-        assert_int_equal(count_of(&w, 0, "x"), way == 0 ? 3 : 2);   /* it arrived, or did not */
+        assert_int_equal(count_of(&w, home, "x"), way == 0 ? 4 : 3);    /* it arrived, or not */
         francis_sim_link(w.sim, FRANCIS_SIM_ALL, FRANCIS_SIM_ALL, true);
-        t_ok(francis_wait(francis_sim_ctx(w.sim, 1), &c));
+        t_ok(francis_wait(francis_sim_ctx(w.sim, 1 - home), &c));
         francis_call_free(&c);
-        assert_int_equal(count_of(&w, 0, "x"), 3);
+        assert_int_equal(count_of(&w, home, "x"), 4);
         world_end(&w, 2);
     }
 }
@@ -414,22 +430,23 @@ static void test_cut_links(void **state)
 static void test_pause(void **state)
 {
     world         w;
+    int           home;
     francis_stats stats;
     (void)state;
     world_begin(&w, 1, 2, NULL);
-    t_ok(call(&w, 0, "increment", "x", NULL));
-    francis_sim_pause(w.sim, 0);
+    home = home_of(&w, "x");
+    francis_sim_pause(w.sim, home);
     francis_sim_run(w.sim, 500);
-    francis_sim_resume(w.sim, 0);
-    t_ok(call(&w, 1, "increment", "x", NULL));
-    francis_stats_get(francis_sim_running(w.sim, 0), &stats);
+    francis_sim_resume(w.sim, home);
+    t_ok(call(&w, 1 - home, "increment", "x", NULL));
+    francis_stats_get(francis_sim_running(w.sim, home), &stats);
     assert_int_equal(stats.lives, 1);
-    francis_sim_pause(w.sim, 0);
-    while (call(&w, 1, "increment", "x", NULL) != FRANCIS_OK)
+    francis_sim_pause(w.sim, home);
+    while (call(&w, 1 - home, "increment", "x", NULL) != FRANCIS_OK)
         assert_true(francis_sim_now_ms(w.sim) < 60000);
-    francis_sim_resume(w.sim, 0);
+    francis_sim_resume(w.sim, home);
     francis_sim_run(w.sim, 3000);
-    francis_stats_get(francis_sim_running(w.sim, 0), &stats);
+    francis_stats_get(francis_sim_running(w.sim, home), &stats);
     assert_int_equal(stats.lives, 2);
     world_end(&w, 2);
 }
@@ -452,7 +469,12 @@ static void test_time(void **state)
     int64_t       begin;
     francis_stats stats;
     (void)state;
-    world_begin(&w, 1, 1, NULL);
+    world_begin(&w, 1, 0, NULL);
+    w.desc[0].database = "made-up.db";
+    w.desc[0].health_deadline_ms = FRANCIS_HOURS(20);   /* so that nothing happens for long */
+    w.desc[0].sweep_interval_ms = FRANCIS_DAYS(1);
+    assert_int_equal(francis_sim_host(w.sim, 0, &w.desc[0], types), 0);
+    t_ok(francis_sim_start(w.sim, 0));
     begin = francis_sim_now_ms(w.sim);
     t_ok(francis_sim_at(w.sim, FRANCIS_SIM_ALL, 300, flag, &beside));
     t_ok(call(&w, 0, "slow", "x", NULL));
