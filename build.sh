@@ -551,7 +551,8 @@ do_item() {
     example) do_example "$@" ;;
     demo) do_demo "$@" ;;
     sim) do_sim "$@" ;;
-    header | header++ | implementation | implementation++ | simulator | simulator++ | 32-bit | musl)
+    header | header++ | implementation | implementation++ | simulator | simulator++ | 32-bit | \
+        musl)
         do_compile "$kind" "$@" ;;
     mbedtls36)
         CFLAGS="$(mbedtls36_flags) $CFLAGS"
@@ -1077,7 +1078,7 @@ build_campaign() {
         -Itests/support
 }
 
-# sim [--seed S | --seeds N --first F --minutes M]: one process per core, each with seeds of its own.
+# sim [--seed S | --seeds N --first F --minutes M]: a process per core, each with seeds of its own.
 sim() {
     require test >&2
     sim_mode=${SAN:-plain}

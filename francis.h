@@ -38,6 +38,7 @@
  *     155 pub.durable            alarms, jobs; state and life of any actor
  *     160 pub.host               hosts
  *     165 pub.watch              statistics and health
+ *     180 pub.sim                a simulated world
  *     200 impl.head              headers, systems
  *     210 base                   assertions, hash
  *     220 mem                    memory
@@ -89,6 +90,13 @@
  *     830 api.list               bodies: lists
  *     840 api.host               bodies: hosts
  *     850 api.watch              bodies: statistics
+ *     900 sim                    a simulated world: structs, chance, trace
+ *     910 sim.time               who goes on next
+ *     920 sim.disk               files, and what a power cut leaves of them
+ *     930 sim.vfs                an SQLite VFS
+ *     940 sim.net                connections
+ *     950 sim.process            lives of hosts
+ *     960 sim.api                bodies: worlds
  *
  * >> 020 DOES NOT
  *
@@ -215,6 +223,7 @@
  *   FRANCIS_IMPLEMENTATION   -        no: in one file only
  *   FRANCIS_STATIC           0        no: 1 makes all functions static, a private copy per file
  *   FRANCIS_API              extern   no: decorates every function
+ *   FRANCIS_SIM              -        no: defined, adds francis_sim_*, to test actors
  *   FRANCIS_NO_STDIO         0        no: 1 prints nothing where there is no on_log
  *   FRANCIS_DEBUG            0        no: 1 stops the program where an assertion fails
  *
@@ -518,16 +527,16 @@ typedef struct francis_platform {
     int64_t   (*monotonic_ns)(void *user);  /* of deadlines and time-outs; never set back */
     int64_t   (*wall_ms)(void *user);
     int       (*random)(void *data, size_t size, void *user);   /* 0 = filled */
+    /* as poll(), with FOREVER; fds NULL: somebody just sleeps */
     int       (*poll)(struct pollfd *fds, size_t count, int64_t timeout_ns, void *user);
-                                    /* as poll(); FOREVER. fds NULL: somebody just sleeps */
     /* Sockets: all six or none, with poll, without workers. They are numbers of the platform's own,
-     * from 0 up. None of these waits: they say -EAGAIN, or what else went wrong as -errno. */
+     * from 0 up. None of these waits: they say -EAGAIN, or what else went wrong as -errno. A write
+     * of size 0 asks how the connection is, once it is writable. */
     int       (*net_listen)(const char *address, void *user);
     int       (*net_accept)(int listener, void *user);
     int       (*net_connect)(const char *address, void *user);  /* begins it, names included */
     int       (*net_read)(int socket, void *data, size_t size, void *user);     /* 0 = the end */
     int       (*net_write)(int socket, const void *data, size_t size, void *user);
-                                    /* of size 0: how the connection is, once it is writable */
     void      (*net_close)(int socket, void *user);
     const char *sqlite_vfs;         /* NULL = SQLite's default */
     int64_t     process;            /* its number. Set, the system is asked nothing about processes
@@ -23869,9 +23878,9 @@ static bool frn_prefix_valid(const char *prefix)
 static const char *frn_platform_fault(const francis_host_desc *d)
 {
     const francis_platform *p = d->platform;
-    int has = (p->net_listen != NULL) + (p->net_accept != NULL) + (p->net_connect != NULL)
-            + (p->net_read != NULL) + (p->net_write != NULL) + (p->net_close != NULL);
+    int has = (p->net_listen != NULL) + (p->net_accept != NULL) + (p->net_connect != NULL);
 
+    has += (p->net_read != NULL) + (p->net_write != NULL) + (p->net_close != NULL);
     if (has == 0)
         return NULL;
     if (has != 6 || p->poll == NULL)
@@ -24934,6 +24943,10 @@ enum {
     FRN_SIM_MILLION = 1000000
 };
 
+typedef struct frn_sim_line {
+    char text[FRN_SIM_LINE];
+} frn_sim_line;
+
 typedef struct frn_sim_file {
     frn_list       link;            /* disk->files, once it has a name; of the removed: ->removed */
     frn_list       handles;
@@ -25069,7 +25082,7 @@ struct francis_sim {
     unsigned         depth;         /* of steps */
     int              next_socket, next_proc;
     bool             failed;
-    char           (*trace)[FRN_SIM_LINE];
+    frn_sim_line    *trace;
     uint64_t         lines;
 };
 
@@ -25131,7 +25144,7 @@ static void frn_sim_trace(francis_sim *w, const frn_sim_slot *slot, const char *
 
 static void frn_sim_trace(francis_sim *w, const frn_sim_slot *slot, const char *format, ...)
 {
-    char   *line = w->trace[w->lines++ % w->desc.trace_lines];
+    char   *line = w->trace[w->lines++ % w->desc.trace_lines].text;
     int     n;
     va_list args;
 
@@ -25155,7 +25168,7 @@ static void frn_sim_report(francis_sim *w, const char *what)
     (void)snprintf(line, sizeof line, "francis_sim: seed %llu: %s",
                    (unsigned long long)w->desc.seed, what);
     for (i = from; i < w->lines && !w->desc.verbose; i++)
-        frn_sim_print(w, w->trace[i % w->desc.trace_lines]);
+        frn_sim_print(w, w->trace[i % w->desc.trace_lines].text);
     frn_sim_print(w, line);
     if (w->desc.replay == NULL)
         return;
@@ -25261,8 +25274,8 @@ static void frn_sim_step_proc(francis_sim *w, frn_sim_proc *p)
     r = francis_poll(p->host, 0);
     w->depth--;
     p->frames--;
-    p->free_ns = w->now_ns + 1000
-               + (int64_t)frn_sim_below(&w->steps, (us != 0 ? us : 20u) * UINT64_C(1000));
+    p->free_ns = w->now_ns + 1000;
+    p->free_ns += (int64_t)frn_sim_below(&w->steps, (us != 0 ? us : 20u) * UINT64_C(1000));
     if (p->dead)
         return;
     p->ready = p->ready || frn_sim_sockets_ready(p);
@@ -25737,8 +25750,8 @@ static int frn_sim_x_read(sqlite3_file *file, void *data, int size, sqlite3_int6
     if (n > 0)
         memcpy(data, f->data + at, n);
     if (n > 0 && p->slot != NULL && frn_sim_chance(&w->disk, p->slot->faults.read_damage)) {
-        ((unsigned char *)data)[frn_sim_below(&w->disk, n)] ^= (unsigned char)(
-            1u << frn_sim_below(&w->disk, 8));
+        size_t bit = (size_t)frn_sim_below(&w->disk, 8 * n);
+        ((unsigned char *)data)[bit / 8] ^= (unsigned char)(1u << bit % 8);
         frn_sim_trace(w, p->slot, "reads %s at %lld wrongly", f->name, (long long)at);
     }
     memset((unsigned char *)data + n, 0, (size_t)size - n);
@@ -26193,8 +26206,8 @@ static void frn_sim_locks_drop(frn_sim_proc *p)
 }
 
 // >> 940 sim.net | needs: 930
-//    Connections. What is written to one arrives in pieces, each at its moment, in order. A dial, its
-//    answer and the end of a connection are pieces as well.
+//    Connections. What is written to one arrives in pieces, each at its moment, in order. A dial,
+//    its answer and the end of a connection are pieces as well.
 
 static bool frn_sim_link_up(const frn_sim_slot *from, const frn_sim_slot *to)
 {
@@ -26722,16 +26735,19 @@ static int64_t frn_sim_monotonic_ns(void *user)
     return FRN_SIM_BOOT_MS * FRN_MS + p->world->now_ns + p->ghost_ns;
 }
 
+/* By how much the clock of a host is ahead. */
+static int64_t frn_sim_wrong_ms(const francis_sim *w, const frn_sim_slot *s)
+{
+    return s->wall_ms + (w->now_ns - s->drift_from_ns) / FRN_MS * s->drift_ppm / 1000000;
+}
+
 static int64_t frn_sim_wall_ms(void *user)
 {
     const frn_sim_proc *p = (const frn_sim_proc *)user;
     const francis_sim  *w = p->world;
     int64_t             ms = w->desc.wall_ms + (w->now_ns + p->ghost_ns) / FRN_MS;
 
-    if (p->slot != NULL)
-        ms += p->slot->wall_ms
-            + (w->now_ns - p->slot->drift_from_ns) / FRN_MS * p->slot->drift_ppm / 1000000;
-    return ms;
+    return p->slot != NULL ? ms + frn_sim_wrong_ms(w, p->slot) : ms;
 }
 
 static int frn_sim_random(void *data, size_t size, void *user)
@@ -27077,8 +27093,7 @@ FRANCIS_API francis_result francis_sim_open(francis_sim **world_out, const franc
     w->net = frn_sim_next(&seed);
     w->disk = frn_sim_next(&seed);
     w->user = frn_sim_next(&seed);
-    w->trace = (char (*)[FRN_SIM_LINE])frn_mem_alloc(&w->mem,
-                                                     w->desc.trace_lines * sizeof *w->trace);
+    w->trace = (frn_sim_line *)frn_mem_alloc(&w->mem, w->desc.trace_lines * sizeof *w->trace);
 #if defined(SQLITE_TESTCTRL_PRNG_SEED)
     (void)sqlite3_test_control(SQLITE_TESTCTRL_PRNG_SEED, (int)(desc->seed | 1), (sqlite3 *)NULL);
 #endif
@@ -27246,7 +27261,7 @@ FRANCIS_API void francis_sim_clock(francis_sim *w, int host, int64_t step_ms, in
 
     if (s == NULL)
         return;
-    s->wall_ms += step_ms + (w->now_ns - s->drift_from_ns) / FRN_MS * s->drift_ppm / 1000000;
+    s->wall_ms = step_ms + frn_sim_wrong_ms(w, s);
     s->drift_ppm = drift_ppm;
     s->drift_from_ns = w->now_ns;
     frn_sim_trace(w, s, "its clock is set by %lld ms, and drifts by %lld ppm", (long long)step_ms,

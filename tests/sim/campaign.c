@@ -287,8 +287,9 @@ static void on_done(francis_call *call)
     if (o == NULL || call != &o->call)
         return;                     /* it was given up when its host died */
     op_count(c, o, r, call->error != NULL ? call->error : "");
-    francis_sim_note(c->sim, "client %d: %s on actor %u: %s %.90s", k->number, method_names[o->op.kind],
-                     o->actor, francis_result_name(r), call->error != NULL ? call->error : "");
+    francis_sim_note(c->sim, "client %d: %s on actor %u: %s %.90s", k->number,
+                     method_names[o->op.kind], o->actor, francis_result_name(r),
+                     call->error != NULL ? call->error : "");
     if (r == FRANCIS_OK && call->size == sizeof value) {
         (void)memcpy(&value, call->data, sizeof value);
         op_done(o, value);
@@ -947,8 +948,8 @@ int main(int argc, char **argv)
         sum += out.hash;
     }
     ms = t_ms() - begin + 1;
-    (void)printf("%llu seeds, %llu failed; %llu operations done, %llu unknown, %llu mischiefs, %llu "
-                 "histories too hard; %.1f seeds/s, %.0f times as fast as time; %016llx\n",
+    (void)printf("%llu seeds, %llu failed; %llu operations done, %llu unknown, %llu mischiefs, "
+                 "%llu histories too hard; %.1f seeds/s, %.0f times as fast as time; %016llx\n",
                  (unsigned long long)n, (unsigned long long)failed, (unsigned long long)total.done,
                  (unsigned long long)total.unknown, (unsigned long long)total.acts,
                  (unsigned long long)total.hard, (double)n * 1000 / (double)ms,
