@@ -551,6 +551,7 @@ do_item() {
     example) do_example "$@" ;;
     demo) do_demo "$@" ;;
     sim) do_sim "$@" ;;
+    simhash) do_simhash ;;
     header | header++ | implementation | implementation++ | simulator | simulator++ | 32-bit | \
         musl)
         do_compile "$kind" "$@" ;;
@@ -701,6 +702,23 @@ do_sim() {
     ! sanitizer_reports || sim_code=1
     tail -n 1 "$(item_file "$item").log"
     return $sim_code
+}
+
+# The same worlds with each compiler and level of optimisation: they must be the same to the bit.
+do_simhash() {
+    program_libs=-lcmocka
+    hash_first=
+    for hash_cc in $(compilers); do
+        for hash_opt in O0 O3; do
+            hash_program=build/simhash/$(basename "$hash_cc")-$hash_opt
+            # shellcheck disable=SC2086
+            make_with "$hash_program" "$hash_cc" -std=c11 $warn_test -I. -Itests -Itests/support \
+                $CFLAGS "-$hash_opt" tests/sim/campaign.c $program_libs $libs
+            hash_line=$(limited "$hash_program" --seeds 20)
+            say "$hash_program: $hash_line"
+            [ "${hash_first:=${hash_line##* }}" = "${hash_line##* }" ] || die "they differ"
+        done
+    done
 }
 
 # ---- items: compile modes ------------------------------------------------------------------------
@@ -894,7 +912,7 @@ list_tests() {
 
 list_sim() {
     case $1 in
-    plain) say "sim plain 250 1"; say "sim plain 250 251" ;;
+    plain) say "sim plain 250 1"; say "sim plain 250 251"; say simhash ;;
     address*) say "sim $1 50 501" ;;
     esac
 }

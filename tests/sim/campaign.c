@@ -491,8 +491,9 @@ static void mischief(campaign *c)
 {
     static const francis_sim_event at[] = { FRANCIS_SIM_WRITE, FRANCIS_SIM_SYNC, FRANCIS_SIM_SEND,
                                             FRANCIS_SIM_READ };
-    int host = (int)pick(c, c->hosts), other = (int)pick(c, c->hosts);
-    c->acts++;
+    int      host = (int)pick(c, c->hosts), other = (int)pick(c, c->hosts);
+    unsigned what = pick(c, 4), n = 1 + pick(c, 60), a = pick(c, 200000), b = pick(c, 2000);
+    c->acts++;                      /* chance is asked in an order that each compiler keeps to */
     switch (pick(c, 14)) {
     case 0:
     case 1:
@@ -518,20 +519,19 @@ static void mischief(campaign *c)
         break;
     case 9:
     case 10:
-        francis_sim_after(c->sim, host, at[pick(c, 4)], 1 + pick(c, 60),
-                          pick(c, 8) == 0 ? FRANCIS_SIM_POWER_CUT : FRANCIS_SIM_KILL);
+        francis_sim_after(c->sim, host, at[what], n,
+                          a % 8 == 0 ? FRANCIS_SIM_POWER_CUT : FRANCIS_SIM_KILL);
         break;
     case 11:
-        francis_sim_after(c->sim, host, at[pick(c, 4)], 1 + pick(c, 60), FRANCIS_SIM_FAIL);
+        francis_sim_after(c->sim, host, at[what], n, FRANCIS_SIM_FAIL);
         break;
     case 12:
-        francis_sim_clock(c->sim, host, (int64_t)pick(c, 200000) - 100000,
-                          (int64_t)pick(c, 2000) - 1000);
+        francis_sim_clock(c->sim, host, (int64_t)a - 100000, (int64_t)b - 1000);
         break;
     case 13:
         if (pick(c, 3) == 0) {
-            francis_sim_disk_room(c->sim, 0, (int64_t)pick(c, 400000));
-            (void)francis_sim_at(c->sim, FRANCIS_SIM_ALL, (int64_t)pick(c, 3000), room, c);
+            francis_sim_disk_room(c->sim, 0, (int64_t)a * 2);
+            (void)francis_sim_at(c->sim, FRANCIS_SIM_ALL, (int64_t)b, room, c);
         }
         break;
     }
