@@ -62,7 +62,7 @@ static francis_result turn_end(francis_ctx *ctx, const input *in, int64_t value)
 static francis_result on_increment(francis_ctx *ctx)
 {
     input          in;
-    counter_state *c;
+    counter_state *c = NULL;
     francis_result r = turn_begin(ctx, &in, &c);
     if (r != FRANCIS_OK)
         return r;
@@ -73,7 +73,7 @@ static francis_result on_increment(francis_ctx *ctx)
 static francis_result on_read(francis_ctx *ctx)
 {
     input          in;
-    counter_state *c;
+    counter_state *c = NULL;
     francis_result r = turn_begin(ctx, &in, &c);
     return r != FRANCIS_OK ? r : francis_reply(ctx, &c->n, sizeof c->n);
 }
@@ -81,7 +81,7 @@ static francis_result on_read(francis_ctx *ctx)
 static francis_result on_write(francis_ctx *ctx)
 {
     input          in;
-    counter_state *c;
+    counter_state *c = NULL;
     francis_result r = turn_begin(ctx, &in, &c);
     if (r != FRANCIS_OK)
         return r;
@@ -92,7 +92,7 @@ static francis_result on_write(francis_ctx *ctx)
 static francis_result on_swap(francis_ctx *ctx)
 {
     input          in;
-    counter_state *c;
+    counter_state *c = NULL;
     int64_t        before;
     francis_result r = turn_begin(ctx, &in, &c);
     if (r != FRANCIS_OK)
@@ -108,7 +108,7 @@ static francis_result on_passed(francis_ctx *ctx)
 {
     francis_call  *call = (francis_call *)ctx->local;
     input          in;
-    counter_state *c;
+    counter_state *c = NULL;
     francis_result r;
     if (call->result != FRANCIS_OK)
         return francis_fail(ctx, FRANCIS_ERR_USER + 1, "it cannot be read: %.200s", call->error);
