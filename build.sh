@@ -20,6 +20,7 @@ usage: ./build.sh VERB [ARGUMENT ...]
                     run simulated worlds, 500 or as many as that (tests/sim/campaign.c)
   sim --seed S [--verbose]
                     run that one, and print the hash of all that happened in it
+  sim --bugs        plant the bugs of tests/sim/bugs.txt, and see that each is found
   lint              check layout, habits and what static analysis finds
   clean             remove build/
 environment: CC, CXX, CFLAGS; SAN=address,undefined or SAN=thread; SAN=mbedtls36 or
@@ -552,6 +553,7 @@ do_item() {
     demo) do_demo "$@" ;;
     sim) do_sim "$@" ;;
     simhash) do_simhash ;;
+    simbugs) sim_bugs ;;
     header | header++ | implementation | implementation++ | simulator | simulator++ | 32-bit | \
         musl)
         do_compile "$kind" "$@" ;;
@@ -912,7 +914,7 @@ list_tests() {
 
 list_sim() {
     case $1 in
-    plain) say "sim plain 250 1"; say "sim plain 250 251"; say simhash ;;
+    plain) say "sim plain 250 1"; say "sim plain 250 251"; say simhash; say simbugs ;;
     address*) say "sim $1 50 501" ;;
     esac
 }
@@ -1096,6 +1098,35 @@ build_campaign() {
         -Itests/support
 }
 
+# Each bug in a copy of the library, and the first world that finds it.
+sim_bugs() {
+    bugs_code=0 bugs_number=0
+    while read -r bugs_within bugs_what; do
+        case $bugs_within in '#'*) continue ;; esac
+        read -r bugs_sed
+        bugs_number=$((bugs_number + 1))
+        bugs_dir=build/bugs/$bugs_number
+        mkdir -p "$bugs_dir"
+        sed -e "$bugs_sed" francis.h > "$bugs_dir/francis.h"
+        ! cmp -s francis.h "$bugs_dir/francis.h" || die "cannot plant: $bugs_what"
+        # shellcheck disable=SC2046,SC2086  # words; what a bug leaves unused is no matter
+        $(plain_cc) -std=c11 -w -O1 "-I$bugs_dir" -Itests -Itests/support $CFLAGS \
+            tests/sim/campaign.c -o "$bugs_dir/campaign" -lcmocka $libs
+        bugs_seed=1
+        while [ "$bugs_seed" -le "$bugs_within" ] &&
+            "$bugs_dir/campaign" --seed "$bugs_seed" > "$bugs_dir/log" 2>&1; do
+            bugs_seed=$((bugs_seed + 1))
+        done
+        if [ "$bugs_seed" -le "$bugs_within" ]; then
+            say "seed $bugs_seed of $bugs_within finds: $bugs_what"
+        else
+            say "NOT FOUND within $bugs_within seeds: $bugs_what"
+            bugs_code=1
+        fi
+    done < tests/sim/bugs.txt
+    return $bugs_code
+}
+
 # sim [--seed S | --seeds N --first F --minutes M]: a process per core, each with seeds of its own.
 sim() {
     require test >&2
@@ -1106,6 +1137,7 @@ sim() {
     while [ $# -gt 0 ]; do
         case $1 in
         --seed) exec "$sim_program" "$@" ;;
+        --bugs) sim_bugs; return ;;
         --seeds) sim_seeds=$2 ;;
         --first) sim_first=$2 ;;
         --minutes) sim_minutes=$2 ;;
