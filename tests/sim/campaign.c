@@ -707,7 +707,7 @@ static void read_all(campaign *c)
         for (int tries = 0;; tries++) {     /* others may have to hibernate before */
             r = francis_invoke(francis_sim_ctx(c->sim, (int)pick(c, c->hosts)),
                                kinds[kind_of(c, a)], id, "read", &in, sizeof in, &call);
-            if (!francis_retryable(r) || tries == 100)
+            if (!(francis_retryable(r) || r == FRANCIS_ERR_UNKNOWN) || tries == 100)
                 break;
             francis_sim_run(c->sim, 100);
         }
