@@ -25673,6 +25673,8 @@ static bool frn_sim_count(frn_sim_proc *p, francis_sim_event event, bool *full)
         frn_sim_die(p, "is killed in the midst of a call");
     else if (aim->action == FRANCIS_SIM_POWER_CUT)
         frn_sim_power_off(p->world, p->disk);
+    if (p->dead)
+        frn_sim_ghost(p);
     else
         frn_sim_trace(p->world, s, "a call of kind %d fails, as asked for", (int)event);
     return false;
