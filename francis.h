@@ -25462,15 +25462,15 @@ static bool frn_sim_file_grow(francis_sim *w, frn_sim_file *f, size_t size)
     return true;
 }
 
+/* That a file is cut off happens as a whole, or a power cut takes it back as a whole. */
 static void frn_sim_file_resize(frn_sim_disk *d, frn_sim_file *f, size_t size)
 {
-    size_t i;
+    size_t from = size < f->size ? size : f->size, to = size < f->size ? f->size : size, i;
 
-    if (size < f->size) {
+    if (size < f->size)
         memset(f->data + size, 0, f->size - size);
-        for (i = size / FRN_SIM_SECTOR; i * FRN_SIM_SECTOR < f->size; i++)
-            f->dirty[i] = 1;
-    }
+    for (i = from / FRN_SIM_SECTOR; i * FRN_SIM_SECTOR < to; i++)
+        f->dirty[i] = i * FRN_SIM_SECTOR < size;
     d->used += (int64_t)size - (int64_t)f->size;
     f->size = size;
 }
@@ -25496,8 +25496,11 @@ static void frn_sim_file_sync(francis_sim *w, frn_sim_file *f, bool failed, bool
         if (gets || forgets)
             f->dirty[i] = 0;
     }
-    if (!failed)
-        f->safe_size = f->size;
+    if (failed)
+        return;
+    if (f->safe_size > f->size)
+        memset(f->safe + f->size, 0, f->safe_size - f->size);
+    f->safe_size = f->size;
 }
 
 /* The first sync of a file is one of its directory as well: what has been removed stays so. */
