@@ -874,10 +874,11 @@ list_compile() {
         for std in c99 c11 c17 gnu11; do
             say "header $std O0 $cc"
             say "implementation $std O0 $cc"
-            say "simulator $std O2 $cc"
         done
         say "implementation c99 O3 $cc"         # what only the optimiser sees
         say "implementation gnu11 O2 $cc"
+        say "simulator c99 O0 $cc"
+        say "simulator gnu11 O2 $cc"
         for std in c++11 c++17 c++20; do say "header++ $std O0 $cc"; done
         say "implementation++ c++17 O2 $cc"
         say "simulator++ c++17 O2 $cc"
