@@ -1311,7 +1311,8 @@ typedef struct francis_sim_faults {
     uint32_t disk_stall;            /* a write or a sync takes up to 2 s */
     uint32_t read_error, write_error;
     uint32_t sync_error;            /* and only a part of what should be safe by then is */
-    bool     sync_forgets;          /* as Linux does: the rest is taken to be safe from then on */
+    bool     sync_forgets;          /* as Linux does: what a sync that fails has left is taken to
+                                       be safe; others that have the file open hear of it once */
     uint32_t disk_full;             /* a write finds no room */
     uint32_t read_damage;           /* one bit of what is read is not what was written */
     /* of the process */
@@ -4963,6 +4964,7 @@ typedef struct frn_sqlite {
     bool               looked, strangers;   /* see frn_sqlite_look_for_strangers */
     unsigned           version;
     int                synced;      /* what PRAGMA synchronous is at now: 1 = full, 0 = not */
+    bool               doubt;       /* whether a sync of the log says the truth */
     uint64_t           page_bytes, wal_pages, wal_bytes_max, wal_retry_pages, wal_copied_pages;
     frn_lock_file      proof;       /* the lock that dies with this process */
     frn_queue          queue;
@@ -4993,12 +4995,20 @@ static francis_result frn_sqlite_result(int rc)
     }
 }
 
+/* See frn_sqlite_rewrite_log. */
+static void frn_sqlite_doubt(frn_sqlite *s, int rc)
+{
+    if ((rc & 0xff) == SQLITE_IOERR)
+        s->doubt = true;
+}
+
 /* Keeps what went wrong, in words, and returns its result. */
 static francis_result frn_sqlite_fail(frn_sqlite *s, sqlite3 *db, int rc, const char *doing)
 {
     const char *text = db != NULL && sqlite3_errcode(db) == (rc & 0xff) ? sqlite3_errmsg(db)
                                                                        : sqlite3_errstr(rc);
     (void)snprintf(s->error, sizeof s->error, "%s: %s (%d)", doing, text, rc);
+    frn_sqlite_doubt(s, rc);
     return frn_sqlite_result(rc);
 }
 
@@ -5482,14 +5492,60 @@ static bool frn_sqlite_is_busy(int rc)
     return frn_sqlite_result(rc) == FRANCIS_ERR_LOCKED;
 }
 
-/* Begins a transaction, in turn, under a deadline. frn_queue_leave must follow. */
-static int frn_sqlite_begin_patiently(frn_sqlite *s, sqlite3 *db)
+static void frn_sqlite_rollback(frn_sqlite *s)
+{
+    if (s->conn[0].db != NULL && !sqlite3_get_autocommit(s->conn[0].db)
+        && frn_sqlite_run(s, &s->conn[0], FRN_STMT_ROLLBACK) != SQLITE_OK)
+        (void)sqlite3_exec(s->conn[0].db, "ROLLBACK", NULL, NULL, NULL);
+}
+
+/* Inside a transaction. A system that could not sync a file may take the rest of it to be safe, and
+ * say so from then on (Linux does). A part of the log from before would then be missing after a
+ * power cut, and with it all that followed. So the log is written once more as it is, and the next
+ * sync is one of all of it. So is a log that was there already: who has left it may not have lived
+ * to do that. Until then nothing may be copied from it into the database. */
+static int frn_sqlite_rewrite_log(frn_sqlite *s)
+{
+    unsigned char bytes[4096];
+    sqlite3_file *log = NULL;
+    sqlite3_int64 size = 0, at;
+    int           rc = sqlite3_file_control(s->conn[0].db, "main", SQLITE_FCNTL_JOURNAL_POINTER,
+                                            (void *)&log);
+
+    if (rc == SQLITE_OK && log != NULL && log->pMethods != NULL)
+        rc = log->pMethods->xFileSize(log, &size);
+    for (at = 0; rc == SQLITE_OK && at < size; at += (sqlite3_int64)sizeof bytes) {
+        int part = size - at < (sqlite3_int64)sizeof bytes ? (int)(size - at) : (int)sizeof bytes;
+        rc = log->pMethods->xRead(log, bytes, part, at);
+        if (rc == SQLITE_OK)
+            rc = log->pMethods->xWrite(log, bytes, part, at);
+    }
+    if (rc == SQLITE_OK)
+        s->doubt = false;
+    return rc;
+}
+
+/* Begins to write, if nobody else does. */
+static int frn_sqlite_begin(frn_sqlite *s)
+{
+    int rc = frn_sqlite_run(s, &s->conn[0], FRN_STMT_BEGIN);
+
+    if (rc != SQLITE_OK || !s->doubt || s->path[0] == '\0')
+        return rc;
+    rc = frn_sqlite_rewrite_log(s);
+    if (rc != SQLITE_OK)
+        frn_sqlite_rollback(s);
+    return rc;
+}
+
+/* In turn, and under a deadline. frn_queue_leave must follow. */
+static int frn_sqlite_begin_patiently(frn_sqlite *s)
 {
     int64_t end = frn_sqlite_patience(s);
     int     rc;
 
     do {
-        rc = frn_queue_step(s) ? frn_sqlite_exec(s, db, "BEGIN IMMEDIATE") : SQLITE_BUSY;
+        rc = frn_queue_step(s) ? frn_sqlite_begin(s) : SQLITE_BUSY;
     } while (frn_sqlite_is_busy(rc)
              && frn_sqlite_again(s, end, s->queue.is_writer ? FRN_BUSY_RETRY_NS
                                                             : FRN_QUEUE_RETRY_NS));
@@ -5586,6 +5642,8 @@ static void frn_sqlite_disconnect(frn_sqlite *s, frn_conn *c)
         (void)sqlite3_finalize(c->stmts[i]);
         c->stmts[i] = NULL;
     }
+    if (c->db != NULL && s->doubt)
+        (void)sqlite3_db_config(c->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, (int *)NULL);
     if (c->db != NULL && c->db != s->handle)
         (void)sqlite3_close_v2(c->db);
     c->db = NULL;
@@ -5942,7 +6000,7 @@ static francis_result frn_sqlite_prepare_schema(frn_sqlite *s)
     }
     if (level == FRN_SQLITE_LEVEL && ext == FRN_SQLITE_EXT_LEVEL)
         return FRANCIS_OK;          /* nothing to write, nobody to wait for */
-    rc = frn_sqlite_begin_patiently(s, db);
+    rc = frn_sqlite_begin_patiently(s);
     r = rc == SQLITE_OK ? frn_sqlite_raise_level(s, db)
                         : frn_sqlite_fail(s, db, rc, "cannot create the schema");
     if (!sqlite3_get_autocommit(db))
@@ -6172,7 +6230,7 @@ static francis_result frn_sqlite_join_locked(frn_sqlite *s, frn_join *join)
     if (!s->begun && s->handle != NULL && (r = frn_sqlite_check_handle(s, false)) != FRANCIS_OK)
         return r;
     frn_sqlite_proof_drop(s);       /* of an earlier life, which ends with it */
-    rc = db == NULL ? SQLITE_CANTOPEN : s->begun ? SQLITE_OK : frn_sqlite_begin_patiently(s, db);
+    rc = db == NULL ? SQLITE_CANTOPEN : s->begun ? SQLITE_OK : frn_sqlite_begin_patiently(s);
     s->begun = false;
     r = rc == SQLITE_OK ? frn_sqlite_enter(s, join)
                         : frn_sqlite_fail(s, db, rc, "cannot register the host");
@@ -6264,9 +6322,9 @@ static void frn_sqlite_leave(frn_store *store, const char *host_id)
     (void)pthread_mutex_lock(&s->locks[0]);
     db = s->conn[0].db;
     if (db != NULL && (s->handle == NULL || frn_sqlite_check_handle(s, false) == FRANCIS_OK)
-        && frn_sqlite_begin_patiently(s, db) == SQLITE_OK) {
+        && frn_sqlite_begin_patiently(s) == SQLITE_OK) {
         frn_sqlite_bury(s, host_id);
-        (void)frn_sqlite_withdraw(s, host_id);
+        frn_sqlite_doubt(s, frn_sqlite_withdraw(s, host_id));
         if (!sqlite3_get_autocommit(db))
             (void)frn_sqlite_exec(s, db, "ROLLBACK");
         (void)frn_sqlite_int(s, db, "SELECT EXISTS (SELECT 1 FROM @hosts WHERE host_id NOT IN"
@@ -7091,10 +7149,10 @@ static int frn_sqlite_look_for_strangers(frn_sqlite *s, const char *host_id)
     return rc == SQLITE_ROW ? SQLITE_OK : rc;
 }
 
-static int frn_sqlite_begin(frn_sqlite *s, bool sync)
+static int frn_sqlite_begin_part(frn_sqlite *s, bool sync)
 {
     int rc = frn_sqlite_set_sync(s, sync);
-    return rc == SQLITE_OK ? frn_sqlite_run(s, &s->conn[0], FRN_STMT_BEGIN) : rc;
+    return rc == SQLITE_OK ? frn_sqlite_begin(s) : rc;
 }
 
 /* Whether the host stands. If it is challenged, that it writes this is the answer. */
@@ -7126,7 +7184,7 @@ static int frn_sqlite_fence(frn_sqlite *s, const char *host_id, bool *stands)
 static bool frn_sqlite_part_begin(frn_sqlite *s, frn_part *part)
 {
     bool stands = false;
-    int  rc = s->begun ? SQLITE_OK : frn_sqlite_begin(s, part->sync);
+    int  rc = s->begun ? SQLITE_OK : frn_sqlite_begin_part(s, part->sync);
 
     s->begun = false;
 
@@ -7151,16 +7209,18 @@ static bool frn_sqlite_part_begin(frn_sqlite *s, frn_part *part)
     return rc == SQLITE_OK;
 }
 
-static void frn_sqlite_rollback(frn_sqlite *s)
+/* Copies the log into the database. */
+static int frn_sqlite_checkpoint(frn_sqlite *s, int mode, int *copied)
 {
-    if (s->conn[0].db != NULL && !sqlite3_get_autocommit(s->conn[0].db)
-        && frn_sqlite_run(s, &s->conn[0], FRN_STMT_ROLLBACK) != SQLITE_OK)
-        (void)sqlite3_exec(s->conn[0].db, "ROLLBACK", NULL, NULL, NULL);
+    int log = 0, rc = sqlite3_wal_checkpoint_v2(s->conn[0].db, "main", mode, &log, copied);
+
+    frn_sqlite_doubt(s, rc);
+    return rc;
 }
 
 static bool frn_sqlite_settle_once(frn_sqlite *s, const char *host_id)
 {
-    int           rc = frn_sqlite_run(s, &s->conn[0], FRN_STMT_BEGIN);
+    int           rc = frn_sqlite_begin(s);
     sqlite3_stmt *stmt = NULL;
 
     if (rc == SQLITE_OK)
@@ -7171,6 +7231,7 @@ static bool frn_sqlite_settle_once(frn_sqlite *s, const char *host_id)
         rc = SQLITE_ERROR;          /* nothing written, nothing overwritten */
     if (rc == SQLITE_OK)
         rc = frn_sqlite_run(s, &s->conn[0], FRN_STMT_COMMIT);
+    frn_sqlite_doubt(s, rc);
     frn_sqlite_rollback(s);
     return rc == SQLITE_OK;
 }
@@ -7180,7 +7241,8 @@ static bool frn_sqlite_settle(frn_sqlite *s, const char *host_id)
     if (frn_sqlite_settle_once(s, host_id))
         return true;
     /* A full disk may have no room for even that: empty the log, and try once more. */
-    (void)sqlite3_wal_checkpoint_v2(s->conn[0].db, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    if (!s->doubt)
+        (void)frn_sqlite_checkpoint(s, SQLITE_CHECKPOINT_TRUNCATE, NULL);
     return frn_sqlite_settle_once(s, host_id);
 }
 
@@ -7341,7 +7403,7 @@ static bool frn_sqlite_ready(frn_store *store, bool sync, int64_t *retry_ns)
         ready = frn_queue_step(s);
         *retry_ns = FRN_QUEUE_RETRY_NS;
         if (ready) {
-            int rc = frn_sqlite_begin(s, sync);
+            int rc = frn_sqlite_begin_part(s, sync);
             s->begun = rc == SQLITE_OK;
             ready = !frn_sqlite_is_busy(rc);
             *retry_ns = FRN_BUSY_RETRY_NS;
@@ -7354,7 +7416,8 @@ static bool frn_sqlite_ready(frn_store *store, bool sync, int64_t *retry_ns)
 /* Whether the log has to be restarted. */
 static bool frn_sqlite_log_due(const frn_sqlite *s)
 {
-    return s->path[0] != '\0' && s->conn[0].db != NULL && s->wal_pages >= s->wal_retry_pages
+    return s->path[0] != '\0' && s->conn[0].db != NULL && !s->doubt
+        && s->wal_pages >= s->wal_retry_pages
         && s->wal_pages * (s->page_bytes + 24) > s->wal_bytes_max;
 }
 
@@ -7446,13 +7509,12 @@ static void frn_sqlite_blocker(frn_store *store, frn_blocker *out)
 
 static void frn_sqlite_restart_log(frn_sqlite *s)
 {
-    int rc, log = 0, copied = 0;
+    int rc;
 
     if (!s->single)
         (void)pthread_mutex_lock(&s->locks[1]);     /* no reader of ours is under way then */
     (void)sqlite3_busy_timeout(s->conn[0].db, 100);
-    rc = sqlite3_wal_checkpoint_v2(s->conn[0].db, "main", SQLITE_CHECKPOINT_TRUNCATE, &log,
-                                   &copied);
+    rc = frn_sqlite_checkpoint(s, SQLITE_CHECKPOINT_TRUNCATE, NULL);
     (void)sqlite3_busy_timeout(s->conn[0].db, 0);
     if (!s->single)
         (void)pthread_mutex_unlock(&s->locks[1]);
@@ -7471,7 +7533,7 @@ static void frn_sqlite_restart_log(frn_sqlite *s)
 static void frn_sqlite_tend(frn_store *store, bool idle)
 {
     frn_sqlite *s = (frn_sqlite *)store;
-    int         log = 0, copied = 0;
+    int         copied = 0;
 
     if (s->path[0] == '\0')
         return;
@@ -7480,10 +7542,9 @@ static void frn_sqlite_tend(frn_store *store, bool idle)
         if (frn_queue_step(s))      /* it keeps all others from writing: in turn */
             frn_sqlite_restart_log(s);
         frn_queue_leave(s);
-    } else if (idle && s->conn[0].db != NULL
+    } else if (idle && s->conn[0].db != NULL && !s->doubt
                && s->wal_pages >= s->wal_copied_pages + FRN_CHECKPOINT_PAGES) {
-        if (sqlite3_wal_checkpoint_v2(s->conn[0].db, "main", SQLITE_CHECKPOINT_PASSIVE, &log,
-                                      &copied) == SQLITE_OK)
+        if (frn_sqlite_checkpoint(s, SQLITE_CHECKPOINT_PASSIVE, &copied) == SQLITE_OK)
             s->wal_copied_pages = (uint64_t)copied;
     }
     (void)pthread_mutex_unlock(&s->locks[0]);
@@ -7952,6 +8013,7 @@ static francis_result frn_sqlite_open(frn_mem *mem, frn_plat *plat, frn_logger *
     s->desc = desc;
     s->handle = desc->sqlite;
     s->wal_bytes_max = desc->wal_bytes_max;
+    s->doubt = true;
     (void)snprintf(s->prefix, sizeof s->prefix, "%s_", desc->table_prefix);
     (void)pthread_mutex_init(&s->locks[0], NULL);
     (void)pthread_mutex_init(&s->locks[1], NULL);
@@ -24957,6 +25019,7 @@ typedef struct frn_sim_file {
     size_t         cap, size, safe_size;
     uint32_t       number, refs;    /* refs: names and handles */
     bool           synced;          /* once: it will be there after a power cut */
+    uint32_t       forgotten;       /* syncs that failed, and that took the rest to be safe */
     unsigned char **regions;        /* the shared memory of a log */
     int            regions_count, region_size;
     unsigned char *copy;            /* of it, while a ghost has its way */
@@ -24979,6 +25042,7 @@ typedef struct frn_sim_handle {     /* an sqlite3_file */
     int                  level;     /* of its lock */
     unsigned             shared, exclusive;     /* locks of the log, as bits */
     bool                 mapped;
+    uint32_t             forgotten; /* file->forgotten, as far as it has been told */
 } frn_sim_handle;
 
 typedef enum frn_sim_state { FRN_SIM_DIALS, FRN_SIM_LISTENS, FRN_SIM_OPEN, FRN_SIM_BROKEN }
@@ -25829,7 +25893,7 @@ static int frn_sim_x_sync(sqlite3_file *file, int flags)
     frn_sim_handle *h = (frn_sim_handle *)file;
     frn_sim_proc   *p = h->proc;
     francis_sim    *w = p->world;
-    bool            full;
+    bool            full, told;
 
     (void)flags;
     if (!frn_sim_enter(p, 4, h->file->number, 0))
@@ -25844,13 +25908,17 @@ static int frn_sim_x_sync(sqlite3_file *file, int flags)
         || frn_sim_chance(&w->disk, p->slot->faults.sync_error)) {
         if (!p->dead) {
             frn_sim_file_sync(w, h->file, true, p->slot->faults.sync_forgets);
+            h->file->forgotten += p->slot->faults.sync_forgets;
+            h->forgotten = h->file->forgotten;
             frn_sim_trace(w, p->slot, "cannot sync %s", h->file->name);
         }
         return SQLITE_IOERR_FSYNC;
     }
     frn_sim_file_sync(w, h->file, false, false);
     frn_sim_directory_sync(p->disk, h->file);
-    return SQLITE_OK;
+    told = h->forgotten == h->file->forgotten;
+    h->forgotten = h->file->forgotten;
+    return told ? SQLITE_OK : SQLITE_IOERR_FSYNC;   /* each that has it open hears of it once */
 }
 
 static int frn_sim_x_size(sqlite3_file *file, sqlite3_int64 *size)
@@ -26082,6 +26150,7 @@ static int frn_sim_x_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file
     }
     h->file = f;
     h->proc = p;
+    h->forgotten = f->forgotten;
     h->base.pMethods = &frn_sim_methods;
     if (flags_out != NULL)
         *flags_out = flags;

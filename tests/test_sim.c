@@ -327,6 +327,45 @@ static void test_disk_room(void **state)
     world_end(&w, 1);
 }
 
+/* A disk that could not sync, and takes what is left to be safe from then on. Claims are not synced
+ * by themselves, so their frames are such a rest. What is acknowledged later must not need them. */
+static void forgetful(uint64_t seed, bool killed)
+{
+    static const francis_sim_faults bad = { .sync_error = 1000000, .sync_forgets = true },
+                                    none = { 0 };
+    world   w;
+    int64_t acked = 0;
+    char    id[8];
+    world_begin(&w, seed, 1, NULL);
+    t_ok(call(&w, 0, "increment", "x", NULL));
+    for (int i = 0; i < 5; i++) {
+        (void)snprintf(id, sizeof id, "y%d", i);
+        assert_int_equal(count_of(&w, 0, id), 0);
+    }
+    francis_sim_faults_set(w.sim, 0, &bad);
+    t_result(call(&w, 0, "increment", "x", NULL), FRANCIS_ERR_UNKNOWN);
+    francis_sim_faults_set(w.sim, 0, &none);
+    if (killed)
+        francis_sim_kill(w.sim, 0);
+    if (killed)
+        t_ok(francis_sim_start(w.sim, 0));
+    for (int i = 0; i < 5; i++)
+        t_ok(call(&w, 0, "increment", "x", &acked));
+    francis_sim_power_cut(w.sim, 0);
+    t_ok(francis_sim_start(w.sim, 0));
+    assert_int_equal(count_of(&w, 0, "x"), acked);
+    world_end(&w, 1);
+}
+
+static void test_forgetful_disk(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        forgetful(seed, false);
+        forgetful(seed, true);
+    }
+}
+
 /* Wrong bytes of the file itself are noticed, or are of no consequence. */
 static void test_read_damage(void **state)
 {
@@ -614,6 +653,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_crash_everywhere),
         cmocka_unit_test(test_disk_faults),
         cmocka_unit_test(test_disk_room),
+        cmocka_unit_test(test_forgetful_disk),
         cmocka_unit_test(test_read_damage),
         cmocka_unit_test(test_slow_network),
         cmocka_unit_test(test_reset),
