@@ -238,6 +238,8 @@ typedef enum { GOAL_NONE, GOAL_AT_MOST, GOAL_AT_LEAST } goal_kind;
     X(remote_many_inline_16k, "calls/s", "the same, 16 KiB each way") \
     X(remote_many,        "calls/s", "calls to another host, 64 bytes, many callers, workers") \
     X(remote_many_16k,    "calls/s", "the same, 16 KiB each way") \
+    X(stream_inline,      "MB/s", "a stream to another host, 16 KiB per write, no workers") \
+    X(stream,             "MB/s", "the same with workers on both") \
     X(handshakes,         "1/s", "connections that a host accepts, one after the other") \
     X(remote_failover,    "ms", "from kill -9 of a host to the answer of a call through another") \
     X(alarms_fired,       "1/s", "overdue alarms of inactive actors, a million in the file") \

@@ -19,7 +19,7 @@
 
 /* Calls in flight. Without workers a batch is as large as the largest of the limit then; with them
  * one is committed while the next is made, which takes twice as many. */
-enum { WINDOW = 1024, WINDOW_WORKERS = 2 * WINDOW };
+enum { WINDOW = 1024, WINDOW_WORKERS = 2 * WINDOW, STREAM_BYTES = 16384 };
 
 typedef union {
     int64_t count;
@@ -56,7 +56,24 @@ static francis_result on_echo(francis_ctx *ctx)
     return francis_reply(ctx, ctx->input.data, ctx->input.size);
 }
 
+/* Reads a stream to its end, and answers how much it was. */
+static francis_result on_swallow(francis_ctx *ctx)
+{
+    char           data[STREAM_BYTES];
+    uint64_t      *sum = (uint64_t *)ctx->local;
+    size_t         n = 0;
+    francis_result r;
+    if (sum == NULL && (sum = (uint64_t *)francis_alloc(ctx, sizeof *sum)) == NULL)
+        return FRANCIS_ERR_NOMEM;
+    while ((r = francis_stream_read(ctx, ctx->stream, data, sizeof data, &n)) == FRANCIS_OK)
+        *sum += n;
+    if (r == FRANCIS_PENDING)
+        return francis_await(ctx, on_swallow, sum);
+    return r == FRANCIS_DONE ? francis_stream_write(ctx, ctx->stream, sum, sizeof *sum) : r;
+}
+
 static const francis_method methods[] = {
+    { "swallow",   on_swallow,   FRANCIS_STREAM, 0 },
     { "increment", on_increment, FRANCIS_INVOKE, 0 },
     { "get",       on_get,       FRANCIS_PEEK,   0 },
     { "nothing",   on_nothing,   FRANCIS_INVOKE, 0 },
@@ -1073,9 +1090,39 @@ static double remote_rate(francis_host *host, uint32_t size, unsigned window, do
     return end / (now_s() - start);
 }
 
+/* Megabytes per second of one stream, until all of it is there. */
+static double stream_rate(francis_host *host, double seconds)
+{
+    static char         data[STREAM_BYTES];
+    francis_ctx        *ctx = francis_host_ctx(host);
+    francis_stream_desc d = { 0 };
+    francis_stream     *s = NULL;
+    double              start = now_s();
+    uint64_t            sent = 0, there = 0;
+    size_t              n = 0;
+    francis_result      r;
+    d.type = "counter";
+    d.id = remote_id(0);
+    d.method = "swallow";
+    d.bytes_max = UINT64_MAX;
+    r = francis_stream_open(ctx, &d, &s);
+    for (; r == FRANCIS_OK && now_s() - start < seconds; sent += sizeof data)
+        r = francis_stream_write(ctx, s, data, sizeof data);
+    if (r == FRANCIS_OK)
+        r = francis_stream_end(ctx, s);
+    if (r == FRANCIS_OK)
+        r = francis_stream_read(ctx, s, &there, sizeof there, &n);
+    if (r != FRANCIS_OK || n != sizeof there || there != sent)
+        die("a stream: %s: %s", francis_result_name(r), francis_stream_error(s));
+    francis_stream_close(s);
+    check_interrupted();
+    return (double)sent / (now_s() - start) / 1e6;
+}
+
 typedef struct {                    /* both sizes */
     samples one_us[2], many_rate[2];    /* the limits */
     samples ordinary[2], quick[2], rate[2];
+    samples stream, stream_limit;
 } remote;
 
 /* Of the bare server, which has one connection at a time. 64 messages per write; small ones several
@@ -1083,10 +1130,10 @@ typedef struct {                    /* both sizes */
 static void remote_round_bare(remote *r, bare_member *m, int port, int k, double seconds)
 {
     bare_pipe p;
-    bare_pipe_open(&p, m, port, remote_sizes[k], 1);
+    bare_pipe_open(&p, m, port, remote_sizes[k], remote_sizes[k], 1);
     sample_add(&r->one_us[k], bare_pipe_us(&p, opt.quick ? 50 : 400));
     bare_pipe_close(&p);
-    bare_pipe_open(&p, m, port, 64 * remote_sizes[k], k == 0 ? 4 : 1);
+    bare_pipe_open(&p, m, port, 64 * remote_sizes[k], 64 * remote_sizes[k], k == 0 ? 4 : 1);
     sample_add(&r->many_rate[k], 64 * bare_pipe_run(&p, seconds));
     bare_pipe_close(&p);
 }
@@ -1099,9 +1146,24 @@ static void remote_round(remote *r, francis_host *host, int k, double seconds)
     sample_add(&r->rate[k], remote_rate(host, remote_sizes[k], k == 0 ? WINDOW : 64, seconds));
 }
 
+/* Bare: blocks of 256 KiB, each confirmed by a byte, four under way. */
+static void remote_round_stream(remote *r, bare_member *m, int port, francis_host *host,
+                                double seconds)
+{
+    bare_pipe p;
+    bare_pipe_open(&p, m, port, 262144, 1, 4);
+    sample_add(&r->stream_limit, 0.262144 * bare_pipe_run(&p, seconds));
+    bare_pipe_close(&p);
+    sample_add(&r->stream, stream_rate(host, seconds));
+}
+
 static void remote_report(const remote *r, bool workers)
 {
     int k;
+    sample_print("bare, one way", &r->stream_limit);
+    sample_print("  stream", &r->stream);
+    report(workers ? ROW_stream : ROW_stream_inline, sample_median(&r->stream),
+           sample_median(&r->stream_limit), GOAL_NONE, 0);
     for (k = 0; k < 2; k++) {
         double limit = sample_median(&r->one_us[k]);
         sample_print("bare", &r->one_us[k]);
@@ -1129,19 +1191,22 @@ static void measure_remote_calls(bare_member *m, bool workers)
     int            k, port, ignored;
     (void)memset(&r, 0, sizeof r);
     if (workers ? !rows_wanted(ROW_remote_workers, ROW_remote_quick_16k) &&
-                      !rows_wanted(ROW_remote_many, ROW_remote_many_16k)
+                      !rows_wanted(ROW_remote_many, ROW_remote_many_16k) && !row_wanted(ROW_stream)
                 : !rows_wanted(ROW_remote_inline, ROW_remote_inline_16k) &&
-                      !rows_wanted(ROW_remote_many_inline, ROW_remote_many_inline_16k))
+                      !rows_wanted(ROW_remote_many_inline, ROW_remote_many_inline_16k) &&
+                      !row_wanted(ROW_stream_inline))
         return;
     host = remote_open(workers ? "remote-workers.db" : "remote-inline.db",
                        workers ? 0 : FRANCIS_NO_WORKERS, &ignored);
     children[1] = spawn("--bare-server", NULL, NULL, NULL, &port, sizeof port);
     (void)remote_us(host, "counter", 64, 100);
-    for (i = 0; i < rounds; i++)
+    for (i = 0; i < rounds; i++) {
         for (k = 0; k < 2; k++) {
             remote_round_bare(&r, m, port, k, seconds);
             remote_round(&r, host, k, seconds);
         }
+        remote_round_stream(&r, m, port, host, seconds);
+    }
     spawn_kill(1);
     francis_close(host);
     spawn_end(0);

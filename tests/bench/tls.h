@@ -128,15 +128,16 @@ static int bare_socket(int *port, bool listens)
 
 enum { BARE_BYTES_MAX = 1 << 20 };  /* of a write */
 
-/* What comes goes back, in writes of the size that comes first. */
+/* Each write of the size that comes first is answered with as many bytes as comes second. */
 static void bare_serve(bare_tls *t)
 {
     static unsigned char data[BARE_BYTES_MAX];
-    uint32_t             size;
-    if (!bare_tls_read(t, (unsigned char *)&size, sizeof size) || size > sizeof data)
+    uint32_t             sizes[2];
+    if (!bare_tls_read(t, (unsigned char *)sizes, sizeof sizes) || sizes[0] > sizeof data ||
+        sizes[1] > sizeof data)
         return;
-    while (bare_tls_read(t, data, size))
-        if (!bare_tls_write(t, data, size))
+    while (bare_tls_read(t, data, sizes[0]))
+        if (!bare_tls_write(t, data, sizes[1]))
             return;
 }
 
@@ -161,16 +162,18 @@ static int bare_server_child(void)
 
 typedef struct {                    /* a connection that is used again and again */
     bare_tls tls;
-    uint32_t size;                  /* of a write */
+    uint32_t sizes[2];              /* of a write and its answer */
     unsigned depth;                 /* writes under way at a time */
 } bare_pipe;
 
-static void bare_pipe_open(bare_pipe *p, bare_member *m, int port, uint32_t size, unsigned depth)
+static void bare_pipe_open(bare_pipe *p, bare_member *m, int port, uint32_t size, uint32_t answer,
+                           unsigned depth)
 {
-    p->size = size;
+    p->sizes[0] = size;
+    p->sizes[1] = answer;
     p->depth = depth;
     if (!bare_tls_open(&p->tls, m, bare_connect(port), false) ||
-        !bare_tls_write(&p->tls, (const unsigned char *)&size, sizeof size))
+        !bare_tls_write(&p->tls, (const unsigned char *)p->sizes, sizeof p->sizes))
         die("bare TLS: no connection");
 }
 
@@ -189,11 +192,12 @@ static double bare_pipe_run(bare_pipe *p, double seconds)
     unsigned             i;
     bool                 ok = true;
     for (i = 0; i + 1 < p->depth; i++)
-        ok = ok && bare_tls_write(&p->tls, data, p->size);
+        ok = ok && bare_tls_write(&p->tls, data, p->sizes[0]);
     for (; ok && t < end; n++, t = now_s())
-        ok = bare_tls_write(&p->tls, data, p->size) && bare_tls_read(&p->tls, data, p->size);
+        ok = bare_tls_write(&p->tls, data, p->sizes[0]) &&
+             bare_tls_read(&p->tls, data, p->sizes[1]);
     for (i = 0; i + 1 < p->depth; i++)
-        ok = ok && bare_tls_read(&p->tls, data, p->size);
+        ok = ok && bare_tls_read(&p->tls, data, p->sizes[1]);
     if (!ok)
         die("bare TLS: the other end has gone");
     check_interrupted();
@@ -208,7 +212,8 @@ static double bare_pipe_us(bare_pipe *p, unsigned count)
     unsigned             i;
     for (i = 0; i < count; i++) {
         double start = now_s();
-        if (!bare_tls_write(&p->tls, data, p->size) || !bare_tls_read(&p->tls, data, p->size))
+        if (!bare_tls_write(&p->tls, data, p->sizes[0]) ||
+            !bare_tls_read(&p->tls, data, p->sizes[1]))
             die("bare TLS: the other end has gone");
         times[i] = (now_s() - start) * 1e6;
     }
