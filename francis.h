@@ -41,9 +41,10 @@
  *     180 pub.sim                a simulated world
  *     200 impl.head              headers, systems
  *     210 base                   assertions, hash
+ *     215 thread                 clocks, locks and threads of the system
  *     220 mem                    memory
  *     230 coll                   lists, map, timers
- *     250 plat                   clock, random, threads
+ *     250 plat                   clock, random, sockets
  *     260 log                    log
  *     270 ref                    names, ids
  *     300 codec                  the encoding of heads on the wire
@@ -196,8 +197,9 @@
  *   and any thread may call in. With .workers = FRANCIS_NO_WORKERS no thread is ever created: all
  *   happens inside francis_poll and inside blocking calls, on one thread of yours; francis_fd is
  *   the descriptor for your loop. Other threads may then make asynchronous calls only. Callbacks
- *   (on_done, on_log, on_alloc) must not wait; on_log and on_alloc must not call francis. In the
- *   comments below:
+ *   (on_done, on_log, on_alloc) must not wait; on_log and on_alloc must not call francis. Built
+ *   with FRANCIS_NO_THREADS there are no locks and nothing of pthread; only hosts without workers
+ *   can be opened, and all calls come from one thread. In the comments below:
  *     Threads: any     from any thread           owner   the thread that set the host up
  *              turn    only with a turn's ctx     signal  also from a signal handler
  *     Waits:   how long the function may block. Where waiting is impossible it answers WOULD_BLOCK.
@@ -225,6 +227,7 @@
  *   FRANCIS_API              extern   no: decorates every function
  *   FRANCIS_SIM              -        no: defined, adds francis_sim_*, to test actors
  *   FRANCIS_NO_STDIO         0        no: 1 prints nothing where there is no on_log
+ *   FRANCIS_NO_THREADS       0        no: 1 uses no pthread; only FRANCIS_NO_WORKERS works
  *   FRANCIS_DEBUG            0        no: 1 stops the program where an assertion fails
  *
  *   limit                    default  one more gives
@@ -278,10 +281,14 @@
 #ifndef FRANCIS_NO_STDIO
 #define FRANCIS_NO_STDIO 0          /* 1: without on_log nothing is printed anywhere */
 #endif
+#ifndef FRANCIS_NO_THREADS
+#define FRANCIS_NO_THREADS 0        /* 1: no pthread; only hosts without workers can be opened */
+#endif
 #ifndef FRANCIS_DEBUG
 #define FRANCIS_DEBUG 0             /* 1: whole structures are checked after each step; slow */
 #endif
-#if 1 - FRANCIS_STATIC - 1 == 2 || 1 - FRANCIS_NO_STDIO - 1 == 2 || 1 - FRANCIS_DEBUG - 1 == 2
+#if 1 - FRANCIS_STATIC - 1 == 2 || 1 - FRANCIS_NO_STDIO - 1 == 2 || \
+    1 - FRANCIS_NO_THREADS - 1 == 2 || 1 - FRANCIS_DEBUG - 1 == 2
 #error "francis: a switch is defined without a value; write -DFRANCIS_STATIC=1"
 #endif
 #ifndef FRANCIS_API
@@ -1466,7 +1473,6 @@ FRANCIS_API const char *francis_sim_vfs(francis_sim *w, int disk);
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -1478,6 +1484,9 @@ FRANCIS_API const char *francis_sim_vfs(francis_sim *w, int disk);
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
+#if !FRANCIS_NO_THREADS
+#include <pthread.h>
+#endif
 
 #include <sqlite3.h>
 
@@ -1518,7 +1527,7 @@ FRANCIS_API const char *francis_sim_vfs(francis_sim *w, int disk);
 #else
 #define FRN_PSA 0
 #endif
-#if FRN_PSA && !defined(MBEDTLS_THREADING_C)
+#if FRN_PSA && !FRANCIS_NO_THREADS && !defined(MBEDTLS_THREADING_C)
 #error "francis: build mbedTLS with MBEDTLS_THREADING_C; its PSA is not safe for threads without it"
 #endif
 
@@ -1664,14 +1673,172 @@ static bool frn_result_known(francis_result r)
     return r >= FRANCIS_ERR_USER || frn_result_find(r)->number == r;
 }
 
-// >> 220 mem | needs: 210
+// >> 215 thread | needs: 210
+//    The system's clocks, locks and threads. With FRANCIS_NO_THREADS all is one thread: nothing is
+//    locked, nobody waits for another thread, and none can be started.
+
+static int64_t frn_plat_clock(clockid_t id)
+{
+    struct timespec t;
+    if (clock_gettime(id, &t) != 0)
+        return 0;
+    return (int64_t)t.tv_sec * 1000 * FRN_MS + t.tv_nsec;
+}
+
+#if FRANCIS_NO_THREADS
+
+typedef char frn_mutex, frn_cond, frn_thread, frn_local;
+
+static bool frn_mutex_init(frn_mutex *lock)
+{
+    *lock = 0;
+    return true;
+}
+
+static void frn_mutex_lock(frn_mutex *lock)    { (void)lock; }
+static void frn_mutex_unlock(frn_mutex *lock)  { (void)lock; }
+static void frn_mutex_destroy(frn_mutex *lock) { (void)lock; }
+
+static bool frn_cond_init(frn_cond *cond)
+{
+    *cond = 0;
+    return true;
+}
+
+static void frn_cond_signal(frn_cond *cond)    { (void)cond; }
+static void frn_cond_broadcast(frn_cond *cond) { (void)cond; }
+static void frn_cond_destroy(frn_cond *cond)   { (void)cond; }
+
+static void frn_cond_wait(frn_cond *cond, frn_mutex *lock, int64_t for_ns)
+{
+    (void)cond;
+    (void)lock;
+    (void)for_ns;
+}
+
+static bool frn_local_init(frn_local *key)
+{
+    *key = 0;
+    return true;
+}
+
+static void frn_local_destroy(frn_local key) { (void)key; }
+
+static void frn_local_set(frn_local key, void *value)
+{
+    (void)key;
+    (void)value;
+}
+
+static void *frn_local_get(frn_local key)
+{
+    (void)key;
+    return NULL;
+}
+
+static frn_thread frn_thread_self(void)                  { return 0; }
+static bool frn_thread_equal(frn_thread a, frn_thread b) { return a == b; }
+static void frn_thread_join(frn_thread thread)           { (void)thread; }
+
+static bool frn_thread_start(frn_thread *thread, void *(*run)(void *), void *arg)
+{
+    (void)run;
+    (void)arg;
+    *thread = 0;
+    return false;
+}
+
+#else
+
+typedef pthread_mutex_t frn_mutex;
+typedef pthread_cond_t  frn_cond;
+typedef pthread_t       frn_thread;
+typedef pthread_key_t   frn_local;      /* of a value that each thread has for itself */
+
+static bool frn_mutex_init(frn_mutex *lock)    { return pthread_mutex_init(lock, NULL) == 0; }
+static void frn_mutex_lock(frn_mutex *lock)    { (void)pthread_mutex_lock(lock); }
+static void frn_mutex_unlock(frn_mutex *lock)  { (void)pthread_mutex_unlock(lock); }
+static void frn_mutex_destroy(frn_mutex *lock) { (void)pthread_mutex_destroy(lock); }
+
+/* Condition variables wait on the clock that nobody sets. */
+static bool frn_cond_init(frn_cond *cond)
+{
+    pthread_condattr_t attr;
+    bool               ok = pthread_condattr_init(&attr) == 0;
+
+    if (!ok)
+        return false;
+#if !defined(__APPLE__)
+    ok = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0;
+#endif
+    ok = ok && pthread_cond_init(cond, &attr) == 0;
+    (void)pthread_condattr_destroy(&attr);
+    return ok;
+}
+
+static void frn_cond_signal(frn_cond *cond)    { (void)pthread_cond_signal(cond); }
+static void frn_cond_broadcast(frn_cond *cond) { (void)pthread_cond_broadcast(cond); }
+static void frn_cond_destroy(frn_cond *cond)   { (void)pthread_cond_destroy(cond); }
+
+static void frn_cond_wait(frn_cond *cond, frn_mutex *lock, int64_t for_ns)
+{
+    struct timespec until;
+    int64_t         at;
+
+    if (for_ns == FRN_NEVER) {
+        (void)pthread_cond_wait(cond, lock);
+        return;
+    }
+#if defined(__APPLE__)
+    at = frn_add_time(frn_plat_clock(CLOCK_REALTIME), for_ns < 0 ? 0 : for_ns);
+#else
+    at = frn_add_time(frn_plat_clock(CLOCK_MONOTONIC), for_ns < 0 ? 0 : for_ns);
+#endif
+    if (at == FRN_NEVER)
+        at -= 1000 * FRN_MS;
+    until.tv_sec = (time_t)(at / (1000 * FRN_MS));
+    until.tv_nsec = (long)(at % (1000 * FRN_MS));
+    (void)pthread_cond_timedwait(cond, lock, &until);
+}
+
+static bool frn_local_init(frn_local *key)            { return pthread_key_create(key, NULL) == 0; }
+static void frn_local_destroy(frn_local key)          { (void)pthread_key_delete(key); }
+static void frn_local_set(frn_local key, void *value) { (void)pthread_setspecific(key, value); }
+static void *frn_local_get(frn_local key)             { return pthread_getspecific(key); }
+
+static frn_thread frn_thread_self(void)                  { return pthread_self(); }
+static bool frn_thread_equal(frn_thread a, frn_thread b) { return pthread_equal(a, b) != 0; }
+static void frn_thread_join(frn_thread thread)           { (void)pthread_join(thread, NULL); }
+
+enum { FRN_STACK_BYTES = 256 * 1024 };      /* of our threads; musl's default is 128 KiB */
+
+static bool frn_thread_start(frn_thread *thread, void *(*run)(void *), void *arg)
+{
+    pthread_attr_t attr;
+    sigset_t       all, old;
+    bool           ok = pthread_attr_init(&attr) == 0;
+
+    if (!ok)
+        return false;
+    (void)pthread_attr_setstacksize(&attr, FRN_STACK_BYTES);
+    (void)sigfillset(&all);         /* signals are the application's: they go to its threads */
+    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
+    ok = pthread_create(thread, &attr, run, arg) == 0;
+    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    (void)pthread_attr_destroy(&attr);
+    return ok;
+}
+
+#endif
+
+// >> 220 mem | needs: 210 215
 //    The only user of the allocator. Everything that is freed says how large it was, so that
 //    accounting and caps cost nothing. Buffers count their owners.
 
 typedef struct frn_mem {
     francis_alloc_fn fn;            /* NULL = realloc() and free() */
     void            *user;
-    pthread_mutex_t  lock;          /* around fn, which is never called from two threads at once */
+    frn_mutex        lock;          /* around fn, which is never called from two threads at once */
     uint64_t         used, peak, max;
 } frn_mem;
 
@@ -1685,9 +1852,9 @@ static void *frn_mem_call(frn_mem *m, void *old, size_t size_old, size_t size_ne
         free(old);
         return NULL;
     }
-    (void)pthread_mutex_lock(&m->lock);
+    frn_mutex_lock(&m->lock);
     p = m->fn(old, size_old, size_new, m->user);
-    (void)pthread_mutex_unlock(&m->lock);
+    frn_mutex_unlock(&m->lock);
     return p;
 }
 
@@ -2002,22 +2169,14 @@ static bool frn_heap_set(frn_mem *m, frn_heap *h, frn_timer *t, int64_t at_ns)
     return true;
 }
 
-// >> 250 plat | needs: 210
-//    The real clock, random bytes, sockets, threads; all else asks here. A francis_platform
-//    replaces them.
+// >> 250 plat | needs: 215
+//    The real clock, random bytes, sockets; all else asks here. A francis_platform replaces
+//    them.
 
 typedef struct frn_plat {
     francis_platform hooks;         /* members that are NULL mean the real thing */
     bool             plain;         /* a simulation without TLS, see section 512 */
 } frn_plat;
-
-static int64_t frn_plat_clock(clockid_t id)
-{
-    struct timespec t;
-    if (clock_gettime(id, &t) != 0)
-        return 0;
-    return (int64_t)t.tv_sec * 1000 * FRN_MS + t.tv_nsec;
-}
 
 static int64_t frn_plat_now_ns(const frn_plat *p)
 {
@@ -2152,43 +2311,6 @@ static void frn_plat_net_close(const frn_plat *p, int fd)
         (void)close(fd);
 }
 
-/* Condition variables wait on the clock that nobody sets. */
-static bool frn_cond_init(pthread_cond_t *cond)
-{
-    pthread_condattr_t attr;
-    bool               ok = pthread_condattr_init(&attr) == 0;
-
-    if (!ok)
-        return false;
-#if !defined(__APPLE__)
-    ok = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0;
-#endif
-    ok = ok && pthread_cond_init(cond, &attr) == 0;
-    (void)pthread_condattr_destroy(&attr);
-    return ok;
-}
-
-static void frn_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t for_ns)
-{
-    struct timespec until;
-    int64_t         at;
-
-    if (for_ns == FRN_NEVER) {
-        (void)pthread_cond_wait(cond, lock);
-        return;
-    }
-#if defined(__APPLE__)
-    at = frn_add_time(frn_plat_clock(CLOCK_REALTIME), for_ns < 0 ? 0 : for_ns);
-#else
-    at = frn_add_time(frn_plat_clock(CLOCK_MONOTONIC), for_ns < 0 ? 0 : for_ns);
-#endif
-    if (at == FRN_NEVER)
-        at -= 1000 * FRN_MS;
-    until.tv_sec = (time_t)(at / (1000 * FRN_MS));
-    until.tv_nsec = (long)(at % (1000 * FRN_MS));
-    (void)pthread_cond_timedwait(cond, lock, &until);
-}
-
 /* A byte that is 1 in the process that made it and 0 in its forked children: cheaper to ask than
  * the kernel. NULL = this system has no such memory; then getpid() tells. */
 #if defined(__linux__) && defined(MADV_NORMAL) && defined(MAP_ANONYMOUS)
@@ -2217,25 +2339,6 @@ static void frn_fork_mark_free(unsigned char *mark)
 static unsigned char *frn_fork_mark_new(void) { return NULL; }
 static void           frn_fork_mark_free(unsigned char *mark) { (void)mark; }
 #endif
-
-enum { FRN_STACK_BYTES = 256 * 1024 };      /* of our threads; musl's default is 128 KiB */
-
-static bool frn_thread_start(pthread_t *thread, void *(*run)(void *), void *arg)
-{
-    pthread_attr_t attr;
-    sigset_t       all, old;
-    bool           ok = pthread_attr_init(&attr) == 0;
-
-    if (!ok)
-        return false;
-    (void)pthread_attr_setstacksize(&attr, FRN_STACK_BYTES);
-    (void)sigfillset(&all);         /* signals are the application's: they go to its threads */
-    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
-    ok = pthread_create(thread, &attr, run, arg) == 0;
-    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-    (void)pthread_attr_destroy(&attr);
-    return ok;
-}
 
 static void frn_thread_name(const char *host, const char *role)
 {
@@ -2302,7 +2405,7 @@ typedef struct frn_logger {
     francis_log_level level;
     const char       *name;         /* of the host; "" = none */
     char              host[40];     /* its id, once it has one */
-    pthread_mutex_t   lock;
+    frn_mutex         lock;
     frn_log_entry    *first, **last;
 } frn_logger;
 
@@ -2357,31 +2460,31 @@ static void frn_log_at(frn_logger *l, const char *file, int line, uint32_t id,
     e->record.time_ms = frn_plat_wall_ms(l->plat);
     e->record.file = file;
     e->record.line = line;
-    (void)pthread_mutex_lock(&l->lock);
+    frn_mutex_lock(&l->lock);
     (void)snprintf(e->host, sizeof e->host, "%s", l->name[0] != '\0' ? l->name : l->host);
     *l->last = e;
     FRN_STORE(&l->last, &e->next);
-    (void)pthread_mutex_unlock(&l->lock);
+    frn_mutex_unlock(&l->lock);
 }
 
 #define frn_log(logger, ...) frn_log_at((logger), __FILE__, __LINE__, __VA_ARGS__)
 
 static void frn_log_set_host(frn_logger *l, const char *id)
 {
-    (void)pthread_mutex_lock(&l->lock);
+    frn_mutex_lock(&l->lock);
     (void)snprintf(l->host, sizeof l->host, "%s", id);
-    (void)pthread_mutex_unlock(&l->lock);
+    frn_mutex_unlock(&l->lock);
 }
 
 static void frn_log_flush_slowly(frn_logger *l)
 {
     frn_log_entry *e, *next;
 
-    (void)pthread_mutex_lock(&l->lock);
+    frn_mutex_lock(&l->lock);
     e = l->first;
     l->first = NULL;
     FRN_STORE(&l->last, &l->first);
-    (void)pthread_mutex_unlock(&l->lock);
+    frn_mutex_unlock(&l->lock);
     for (; e != NULL; e = next) {
         next = e->next;
         l->sink(&e->record, l->user);
@@ -2686,7 +2789,7 @@ typedef struct frn_zone frn_zone;
 typedef struct frn_zones {
     frn_mem        *mem;
     const char     *directory;      /* NULL = where systems keep them */
-    pthread_mutex_t lock;           /* around the list, also while a file is read */
+    frn_mutex       lock;           /* around the list, also while a file is read */
     frn_zone       *first;
     size_t          count;
 } frn_zones;
@@ -3212,7 +3315,7 @@ static void frn_zones_init(frn_zones *zones, frn_mem *mem)
 {
     memset(zones, 0, sizeof *zones);
     zones->mem = mem;
-    (void)pthread_mutex_init(&zones->lock, NULL);
+    (void)frn_mutex_init(&zones->lock);
 }
 
 static void frn_zones_free(frn_zones *zones)
@@ -3224,7 +3327,7 @@ static void frn_zones_free(frn_zones *zones)
         frn_mem_free(zones->mem, z, z->bytes);
     }
     zones->first = NULL;
-    (void)pthread_mutex_destroy(&zones->lock);
+    frn_mutex_destroy(&zones->lock);
 }
 
 /* It becomes part of a path: Area/Place, of letters, digits, '_', '+' and '-'. */
@@ -3265,7 +3368,7 @@ static francis_result frn_zones_find(frn_zones *zones, const char *name, const f
     *out = NULL;
     if (strcmp(name, "UTC") == 0 || strcmp(name, "Z") == 0)
         return FRANCIS_OK;
-    (void)pthread_mutex_lock(&zones->lock);
+    frn_mutex_lock(&zones->lock);
     for (z = zones->first; z != NULL && strcmp(z->name, name) != 0; z = z->next)
         continue;
     if (z == NULL) {
@@ -3276,7 +3379,7 @@ static francis_result frn_zones_find(frn_zones *zones, const char *name, const f
             zones->count++;
         }
     }
-    (void)pthread_mutex_unlock(&zones->lock);
+    frn_mutex_unlock(&zones->lock);
     *out = r == FRANCIS_OK ? z : NULL;
     return r;
 }
@@ -4958,7 +5061,7 @@ typedef struct frn_sqlite {
     sqlite3_vfs       *vfs;
     bool               single;      /* one connection for both: conn[0] */
     frn_conn           conn[2];     /* writer, reader */
-    pthread_mutex_t    locks[2];    /* around each */
+    frn_mutex          locks[2];    /* around each */
     pid_t              pid;
     bool               begun;       /* ready has begun the transaction that commit goes on with */
     bool               looked, strangers;   /* see frn_sqlite_look_for_strangers */
@@ -4974,7 +5077,7 @@ typedef struct frn_sqlite {
     char               error[256];
 } frn_sqlite;
 
-static pthread_mutex_t *frn_sqlite_read_lock(frn_sqlite *s) { return &s->locks[s->single ? 0 : 1]; }
+static frn_mutex *frn_sqlite_read_lock(frn_sqlite *s) { return &s->locks[s->single ? 0 : 1]; }
 static frn_conn        *frn_sqlite_reader(frn_sqlite *s) { return &s->conn[s->single ? 0 : 1]; }
 
 static francis_result frn_sqlite_result(int rc)
@@ -6248,10 +6351,10 @@ static francis_result frn_sqlite_join(frn_store *store, frn_join *join, char *er
     frn_sqlite    *s = (frn_sqlite *)store;
     francis_result r;
 
-    (void)pthread_mutex_lock(&s->locks[0]);
+    frn_mutex_lock(&s->locks[0]);
     r = frn_sqlite_join_locked(s, join);
     (void)snprintf(error, error_size, "%s", r == FRANCIS_OK ? "" : s->error);
-    (void)pthread_mutex_unlock(&s->locks[0]);
+    frn_mutex_unlock(&s->locks[0]);
     return r;
 }
 
@@ -6319,7 +6422,7 @@ static void frn_sqlite_leave(frn_store *store, const char *host_id)
     sqlite3    *db;
     int64_t     others = 1;
 
-    (void)pthread_mutex_lock(&s->locks[0]);
+    frn_mutex_lock(&s->locks[0]);
     db = s->conn[0].db;
     if (db != NULL && (s->handle == NULL || frn_sqlite_check_handle(s, false) == FRANCIS_OK)
         && frn_sqlite_begin_patiently(s) == SQLITE_OK) {
@@ -6335,7 +6438,7 @@ static void frn_sqlite_leave(frn_store *store, const char *host_id)
         frn_queue_remove(s);
     frn_queue_leave(s);
     frn_sqlite_proof_drop(s);
-    (void)pthread_mutex_unlock(&s->locks[0]);
+    frn_mutex_unlock(&s->locks[0]);
 }
 
 // >> 418 store.sqlite.alarms | needs: 330 410
@@ -7259,7 +7362,7 @@ static void frn_sqlite_reopen(frn_sqlite *s)
                        " use after a failed commit");
         return;
     }
-    (void)pthread_mutex_lock(&s->locks[1]);
+    frn_mutex_lock(&s->locks[1]);
     frn_sqlite_disconnect(s, &s->conn[1]);
     frn_sqlite_disconnect(s, &s->conn[0]);
     r = frn_sqlite_connect_all(s);
@@ -7267,7 +7370,7 @@ static void frn_sqlite_reopen(frn_sqlite *s)
         frn_sqlite_disconnect(s, &s->conn[1]);
         frn_sqlite_disconnect(s, &s->conn[0]);
     }
-    (void)pthread_mutex_unlock(&s->locks[1]);
+    frn_mutex_unlock(&s->locks[1]);
     frn_log(s->base.log, FRN_LOG_database_reopened, r, NULL, NULL, "%s",
             r == FRANCIS_OK ? "the database was opened anew" : s->error);
 }
@@ -7397,7 +7500,7 @@ static bool frn_sqlite_ready(frn_store *store, bool sync, int64_t *retry_ns)
     frn_sqlite *s = (frn_sqlite *)store;
     bool        ready = true;
 
-    (void)pthread_mutex_lock(&s->locks[0]);
+    frn_mutex_lock(&s->locks[0]);
     if (frn_sqlite_writable(s)
         && (s->handle == NULL || frn_sqlite_check_handle(s, false) == FRANCIS_OK)) {
         ready = frn_queue_step(s);
@@ -7409,7 +7512,7 @@ static bool frn_sqlite_ready(frn_store *store, bool sync, int64_t *retry_ns)
             *retry_ns = FRN_BUSY_RETRY_NS;
         }
     }
-    (void)pthread_mutex_unlock(&s->locks[0]);
+    frn_mutex_unlock(&s->locks[0]);
     return ready;
 }
 
@@ -7428,7 +7531,7 @@ static void frn_sqlite_commit(frn_store *store, frn_part *parts)
 
     for (part = parts; part != NULL; part = next) {
         next = part->next;
-        (void)pthread_mutex_lock(&s->locks[0]);
+        frn_mutex_lock(&s->locks[0]);
         if (frn_sqlite_writable(s)) {
             frn_sqlite_commit_part(s, part);
         } else {
@@ -7438,7 +7541,7 @@ static void frn_sqlite_commit(frn_store *store, frn_part *parts)
         }
         if (next == NULL && !frn_sqlite_log_due(s))     /* else tend needs the turn, and ends it */
             frn_queue_leave(s);
-        (void)pthread_mutex_unlock(&s->locks[0]);
+        frn_mutex_unlock(&s->locks[0]);
         part->done(part);
     }
 }
@@ -7491,7 +7594,7 @@ static void frn_sqlite_blocker(frn_store *store, frn_blocker *out)
 
     memset(out, 0, sizeof *out);
     out->process = frn_sqlite_writer(s);
-    (void)pthread_mutex_lock(frn_sqlite_read_lock(s));
+    frn_mutex_lock(frn_sqlite_read_lock(s));
     c = frn_sqlite_reader(s);
     (void)frn_sqlite_expand(s, "SELECT host_id FROM @ext_hosts WHERE process = ?1"
                                " AND evicted = 0", text, sizeof text);
@@ -7504,7 +7607,7 @@ static void frn_sqlite_blocker(frn_store *store, frn_blocker *out)
                            (const char *)sqlite3_column_text(stmt, 0));
         (void)sqlite3_finalize(stmt);
     }
-    (void)pthread_mutex_unlock(frn_sqlite_read_lock(s));
+    frn_mutex_unlock(frn_sqlite_read_lock(s));
 }
 
 static void frn_sqlite_restart_log(frn_sqlite *s)
@@ -7512,12 +7615,12 @@ static void frn_sqlite_restart_log(frn_sqlite *s)
     int rc;
 
     if (!s->single)
-        (void)pthread_mutex_lock(&s->locks[1]);     /* no reader of ours is under way then */
+        frn_mutex_lock(&s->locks[1]);               /* no reader of ours is under way then */
     (void)sqlite3_busy_timeout(s->conn[0].db, 100);
     rc = frn_sqlite_checkpoint(s, SQLITE_CHECKPOINT_TRUNCATE, NULL);
     (void)sqlite3_busy_timeout(s->conn[0].db, 0);
     if (!s->single)
-        (void)pthread_mutex_unlock(&s->locks[1]);
+        frn_mutex_unlock(&s->locks[1]);
     if (rc == SQLITE_OK) {
         s->wal_pages = s->wal_retry_pages = s->wal_copied_pages = 0;
         FRN_STORE(&s->base.wal_bytes, (uint64_t)0);
@@ -7537,7 +7640,7 @@ static void frn_sqlite_tend(frn_store *store, bool idle)
 
     if (s->path[0] == '\0')
         return;
-    (void)pthread_mutex_lock(&s->locks[0]);
+    frn_mutex_lock(&s->locks[0]);
     if (frn_sqlite_log_due(s)) {
         if (frn_queue_step(s))      /* it keeps all others from writing: in turn */
             frn_sqlite_restart_log(s);
@@ -7547,7 +7650,7 @@ static void frn_sqlite_tend(frn_store *store, bool idle)
         if (frn_sqlite_checkpoint(s, SQLITE_CHECKPOINT_PASSIVE, &copied) == SQLITE_OK)
             s->wal_copied_pages = (uint64_t)copied;
     }
-    (void)pthread_mutex_unlock(&s->locks[0]);
+    frn_mutex_unlock(&s->locks[0]);
 }
 
 // >> 438 store.sqlite.due | needs: 418 430
@@ -7954,7 +8057,7 @@ static void frn_sqlite_read(frn_store *store, frn_read *read)
     frn_conn   *c;
     int         rc;
 
-    (void)pthread_mutex_lock(frn_sqlite_read_lock(s));
+    frn_mutex_lock(frn_sqlite_read_lock(s));
     c = frn_sqlite_reader(s);
     if (c->db == NULL) {
         read->result = FRANCIS_ERR_STORAGE;
@@ -7967,7 +8070,7 @@ static void frn_sqlite_read(frn_store *store, frn_read *read)
             (void)snprintf(read->error, sizeof read->error, "cannot read: %s (%d)",
                            sqlite3_errmsg(c->db), rc);
     }
-    (void)pthread_mutex_unlock(frn_sqlite_read_lock(s));
+    frn_mutex_unlock(frn_sqlite_read_lock(s));
     if (read->done != NULL)
         read->done(read);
 }
@@ -7983,8 +8086,8 @@ static void frn_sqlite_close(frn_store *store)
     frn_sqlite_proof_drop(s);
     frn_queue_close(s);
     frn_mem_strfree(s->base.mem, s->path);
-    (void)pthread_mutex_destroy(&s->locks[0]);
-    (void)pthread_mutex_destroy(&s->locks[1]);
+    frn_mutex_destroy(&s->locks[0]);
+    frn_mutex_destroy(&s->locks[1]);
     frn_mem_free(s->base.mem, s, sizeof *s);
 }
 
@@ -8015,8 +8118,8 @@ static francis_result frn_sqlite_open(frn_mem *mem, frn_plat *plat, frn_logger *
     s->wal_bytes_max = desc->wal_bytes_max;
     s->doubt = true;
     (void)snprintf(s->prefix, sizeof s->prefix, "%s_", desc->table_prefix);
-    (void)pthread_mutex_init(&s->locks[0], NULL);
-    (void)pthread_mutex_init(&s->locks[1], NULL);
+    (void)frn_mutex_init(&s->locks[0]);
+    (void)frn_mutex_init(&s->locks[1]);
     if (threads && !sqlite3_threadsafe()) {
         (void)snprintf(s->error, sizeof s->error, "this SQLite was built without threads;"
                                                   " use FRANCIS_NO_WORKERS");
@@ -9747,7 +9850,7 @@ struct frn_net {
     frn_mem         *mem;
     frn_plat        *plat;
     frn_logger      *log;
-    pthread_mutex_t  lock;
+    frn_mutex        lock;
     frn_identity    *identity;
     char             id[FRN_HOST_ID_SIZE];
     uint64_t         hash_seed, jitter;
@@ -9774,8 +9877,8 @@ struct frn_net {
     size_t           events;
     frn_net_stats    stats;
     /* the thread that resolves names */
-    pthread_t        resolver;
-    pthread_cond_t   resolve_cond;
+    frn_thread       resolver;
+    frn_cond         resolve_cond;
     bool             resolver_runs, resolve_cond_made;
     frn_list         resolve;
     size_t           wire_at, wire_size;
@@ -9787,8 +9890,8 @@ struct frn_net {
 #define FRN_NET_DRAINS "the other host accepts no more calls"
 #define FRN_NET_TOKEN (UINT64_C(1) << 63)       /* tokens have it, handles have not */
 
-static void frn_net_lock(frn_net *n)   { (void)pthread_mutex_lock(&n->lock); }
-static void frn_net_unlock(frn_net *n) { (void)pthread_mutex_unlock(&n->lock); }
+static void frn_net_lock(frn_net *n)   { frn_mutex_lock(&n->lock); }
+static void frn_net_unlock(frn_net *n) { frn_mutex_unlock(&n->lock); }
 
 static int64_t frn_net_now(frn_net *n) { return n->now_ns = frn_plat_now_ns(n->plat); }
 
@@ -11052,7 +11155,7 @@ static void frn_net_peer_resolve(frn_net_peer *p)
     if (n->d.threads && frn_net_resolver_start(n)) {
         p->resolving = true;
         frn_list_push(&n->resolve, &p->resolve);
-        (void)pthread_cond_signal(&n->resolve_cond);
+        frn_cond_signal(&n->resolve_cond);
         return;
     }
     p->addrs_count = frn_addr_resolve(p->address, 0, p->addrs, FRN_NET_ADDRS, p->why_text,
@@ -12335,8 +12438,8 @@ static void frn_net_free(frn_net *n)
     if (n->identity != NULL)
         frn_identity_drop(n->identity);
     if (n->resolve_cond_made)
-        (void)pthread_cond_destroy(&n->resolve_cond);
-    (void)pthread_mutex_destroy(&n->lock);
+        frn_cond_destroy(&n->resolve_cond);
+    frn_mutex_destroy(&n->lock);
     frn_mem_free(m, n->peers.slots, n->peers.cap * sizeof *n->peers.slots);
     frn_mem_free(m, n->lanes.slots, n->lanes.cap * sizeof *n->lanes.slots);
     frn_mem_free(m, n->timers.items, n->timers.cap * sizeof *n->timers.items);
@@ -12365,7 +12468,7 @@ static francis_result frn_net_open(frn_net **out, const frn_net_desc *d, char *e
     frn_list_init(&n->over);
     frn_list_init(&n->dirty);
     frn_list_init(&n->resolve);
-    if (pthread_mutex_init(&n->lock, NULL) != 0) {
+    if (!frn_mutex_init(&n->lock)) {
         frn_mem_free(d->mem, n, sizeof *n);
         return r;
     }
@@ -12458,9 +12561,9 @@ static void frn_net_close(frn_net *n)
     frn_net_lock(n);
     n->stopped = n->stepping = true;
     if (n->resolver_runs) {
-        (void)pthread_cond_signal(&n->resolve_cond);
+        frn_cond_signal(&n->resolve_cond);
         frn_net_unlock(n);
-        (void)pthread_join(n->resolver, NULL);
+        frn_thread_join(n->resolver);
         frn_net_lock(n);
     }
     for (item = n->links.next; item != &n->links; item = next) {
@@ -13149,8 +13252,8 @@ typedef struct frn_call {
     bool             from_handler;
     francis_result   result;
     frn_buf         *reply, *error;
-    pthread_cond_t  *cond;          /* of a thread that waits; NULL = none */
-    pthread_t        callback_thread;
+    frn_cond        *cond;          /* of a thread that waits; NULL = none */
+    frn_thread       callback_thread;
     void           (*done)(francis_host *host, struct frn_call *call);     /* francis's own calls */
 } frn_call;
 
@@ -13243,7 +13346,7 @@ typedef enum frn_host_phase {
 typedef struct frn_worker {
     frn_list      link;
     francis_host *host;
-    pthread_t     thread;
+    frn_thread    thread;
     bool          ended;
 } frn_worker;
 
@@ -13272,11 +13375,11 @@ struct francis_host {
     frn_plat          plat;
     frn_logger        log;
     frn_store        *store;
-    pthread_mutex_t   lock;
+    frn_mutex         lock;
     pid_t             pid;
     unsigned char    *fork_mark;
-    pthread_t         owner;
-    pthread_key_t     worker_key;   /* not NULL in threads of ours */
+    frn_thread        owner;
+    frn_local         worker_key;   /* not NULL in threads of ours */
     bool              has_key;
     char             *strings[8];   /* copies of those of the desc */
     char              error[512];
@@ -13347,11 +13450,11 @@ struct francis_host {
 
     frn_list          workers;
     uint32_t          workers_live, workers_idle, workers_blocked, workers_wanted;
-    pthread_t         loop_thread, commit_thread;
+    frn_thread        loop_thread, commit_thread;
     bool              loop_live, commit_live, commit_idle, commit_end, workers_end;
-    pthread_cond_t    work_cond, commit_cond, rest_cond, callback_cond;
+    frn_cond          work_cond, commit_cond, rest_cond, callback_cond;
     int               conds;
-    pthread_cond_t   *due[FRN_DUE_MAX];     /* to be signalled when the lock is given up */
+    frn_cond         *due[FRN_DUE_MAX];     /* to be signalled when the lock is given up */
     unsigned          due_count;
     frn_list          waiters_free;
     bool              stepping;     /* without workers: somebody is inside */
@@ -13396,44 +13499,44 @@ struct francis_host {
 #define FRN_TURN(ctx_) FRN_OF(frn_turn, ctx, ctx_)
 #define FRN_IN_TURN(ctx_) ((ctx_)->type != NULL)
 
-static void frn_lock(francis_host *h) { (void)pthread_mutex_lock(&h->lock); }
+static void frn_lock(francis_host *h) { frn_mutex_lock(&h->lock); }
 
 /* Whoever is woken while the lock is held would wait for it at once, and be woken twice. So he is
  * signalled when it is given up. All these conditions live as long as the host. Lock held. */
-static void frn_signal(francis_host *h, pthread_cond_t *cond)
+static void frn_signal(francis_host *h, frn_cond *cond)
 {
     if (h->due_count < FRN_DUE_MAX)
         h->due[h->due_count++] = cond;
     else
-        (void)pthread_cond_signal(cond);
+        frn_cond_signal(cond);
 }
 
 static void frn_unlock(francis_host *h)     /* what was logged under the lock leaves now */
 {
-    pthread_cond_t *due[FRN_DUE_MAX];
+    frn_cond       *due[FRN_DUE_MAX];
     unsigned        count = h->due_count, i;
 
     for (i = 0; i < count; i++)
         due[i] = h->due[i];
     h->due_count = 0;
-    (void)pthread_mutex_unlock(&h->lock);
+    frn_mutex_unlock(&h->lock);
     for (i = 0; i < count; i++)
-        (void)pthread_cond_signal(due[i]);
+        frn_cond_signal(due[i]);
     frn_log_flush(&h->log);
 }
 
 /* The only way to wait with the lock held. */
-static void frn_wait_for(francis_host *h, pthread_cond_t *cond, int64_t for_ns)
+static void frn_wait_for(francis_host *h, frn_cond *cond, int64_t for_ns)
 {
     while (h->due_count > 0)
-        (void)pthread_cond_signal(h->due[--h->due_count]);
+        frn_cond_signal(h->due[--h->due_count]);
     frn_cond_wait(cond, &h->lock, for_ns);
 }
 
 /* What a thread waits on for a call. There are as many as threads have waited at a time. */
 typedef struct frn_waiter {
     frn_list       link;            /* host->waiters_free */
-    pthread_cond_t cond;
+    frn_cond       cond;
 } frn_waiter;
 
 static frn_waiter *frn_waiter_get(francis_host *h)
@@ -13456,7 +13559,7 @@ static void frn_waiters_free(francis_host *h)
     frn_list *l;
 
     while ((l = frn_list_pop(&h->waiters_free)) != NULL) {
-        (void)pthread_cond_destroy(&FRN_OF(frn_waiter, link, l)->cond);
+        frn_cond_destroy(&FRN_OF(frn_waiter, link, l)->cond);
         frn_mem_free(&h->mem, FRN_OF(frn_waiter, link, l), sizeof(frn_waiter));
     }
 }
@@ -16380,7 +16483,7 @@ static void frn_callback_run(francis_host *h, frn_call *c)
 
     frn_call_publish(c);
     c->state = FRN_CALL_IN_CALLBACK;
-    c->callback_thread = pthread_self();
+    c->callback_thread = frn_thread_self();
     c->pins++;
     frn_unlock(h);
     u->on_done(u);
@@ -16389,7 +16492,7 @@ static void frn_callback_run(francis_host *h, frn_call *c)
     c->state = FRN_CALL_DONE;
     if (c->freed)
         frn_call_release(h, c);
-    (void)pthread_cond_broadcast(&h->callback_cond);
+    frn_cond_broadcast(&h->callback_cond);
 }
 
 static frn_call *frn_callback_pop(francis_host *h)
@@ -19515,7 +19618,7 @@ static void frn_part_done(frn_part *p)
     }
     h->committing = false;
     frn_outbox_run(h);
-    (void)pthread_cond_broadcast(&h->rest_cond);
+    frn_cond_broadcast(&h->rest_cond);
     frn_unlock(h);
 }
 
@@ -19997,7 +20100,7 @@ static void frn_drain_end(francis_host *h)
     frn_log_flush(&h->log);
     frn_lock(h);
     h->phase = FRN_HOST_STOPPED;
-    (void)pthread_cond_broadcast(&h->rest_cond);
+    frn_cond_broadcast(&h->rest_cond);
 }
 
 /* Lock held, given up meanwhile. */
@@ -20326,7 +20429,7 @@ static void *frn_worker_main(void *arg)
     frn_call     *c;
 
     frn_thread_name(h->log.name, "work");
-    (void)pthread_setspecific(h->worker_key, w);
+    frn_local_set(h->worker_key, w);
     frn_lock(h);
     for (;;) {
         if ((c = frn_callback_pop(h)) != NULL) {
@@ -20348,7 +20451,7 @@ static void *frn_worker_main(void *arg)
     }
     h->workers_live--;
     w->ended = true;
-    (void)pthread_cond_broadcast(&h->rest_cond);
+    frn_cond_broadcast(&h->rest_cond);
     frn_unlock(h);
     return NULL;
 }
@@ -20365,7 +20468,7 @@ static void frn_workers_join(francis_host *h, bool all)
             continue;
         frn_list_remove(l);
         frn_unlock(h);
-        (void)pthread_join(w->thread, NULL);
+        frn_thread_join(w->thread);
         frn_mem_free(&h->mem, w, sizeof *w);
         frn_lock(h);
         next = h->workers.next;
@@ -20412,7 +20515,7 @@ static void frn_block_end(francis_host *h)
     h->stats.threads_blocked = h->workers_blocked;
     if (h->workers_idle > 0
         && h->workers_live - h->workers_blocked > h->workers_wanted + FRN_WORKERS_SPARE)
-        (void)pthread_cond_signal(&h->work_cond);   /* there is one too many now */
+        frn_cond_signal(&h->work_cond);             /* there is one too many now */
 }
 
 // >> 700 submit | needs: 690
@@ -20753,14 +20856,14 @@ static const char *frn_cannot_wait(const francis_host *h, const frn_turn *t)
                " francis_await";
     if (!h->threads && h->stepping)
         return "nobody may wait inside francis_poll; make the call .async";
-    if (!h->threads && !pthread_equal(h->owner, pthread_self()))
+    if (!h->threads && !frn_thread_equal(h->owner, frn_thread_self()))
         return "without workers only the thread that polls can wait; make the call .async";
     if (t != NULL && t->in_callback)
         return "nobody may wait inside a callback; make the call .async";
     if (t != NULL && t->inline_run)
         return "a turn of a nonblocking type cannot wait; make the call .async and use"
                " francis_await";
-    if (h->threads && t == NULL && pthread_getspecific(h->worker_key) != NULL)
+    if (h->threads && t == NULL && frn_local_get(h->worker_key) != NULL)
         return "a handler waits with its own ctx, and a callback not at all; make the call .async";
     return NULL;
 }
@@ -22177,7 +22280,7 @@ FRANCIS_API void francis_call_free(francis_call *call)
         }
         frn_lock(h);
         while ((c = frn_user_call(h, call)) != NULL && c->state == FRN_CALL_IN_CALLBACK
-               && !pthread_equal(c->callback_thread, pthread_self()))
+               && !frn_thread_equal(c->callback_thread, frn_thread_self()))
             frn_wait_for(h, &h->callback_cond, FRN_NEVER);
         if (c != NULL && frn_call_over(c))
             frn_call_release(h, c);
@@ -23974,6 +24077,9 @@ static francis_result frn_desc_check(francis_host *h, const francis_host_desc *d
                              d->bind_address != NULL ? "bind_address" : "cluster_keys_old");
     if (d->address != NULL && (fault = frn_address_fault(d->address)) != NULL)
         return frn_host_fail(h, FRANCIS_ERR_INVALID, "address '%.260s' %s", d->address, fault);
+    if (FRANCIS_NO_THREADS && h->threads)
+        return frn_host_fail(h, FRANCIS_ERR_INVALID, "workers is %d; built with FRANCIS_NO_THREADS,"
+                             " FRANCIS_NO_WORKERS is all that works", (int)d->workers);
     if (d->platform != NULL && d->platform->version != 1)
         return frn_host_fail(h, FRANCIS_ERR_INVALID, "platform->version is %u, not 1",
                              (unsigned)d->platform->version);
@@ -24097,19 +24203,19 @@ static void frn_host_init_lists(francis_host *h)
 
 static bool frn_host_init_sync(francis_host *h)
 {
-    pthread_cond_t *all[4];
+    frn_cond       *all[4];
     size_t          i;
 
     all[0] = &h->work_cond;
     all[1] = &h->commit_cond;
     all[2] = &h->rest_cond;
     all[3] = &h->callback_cond;
-    (void)pthread_mutex_init(&h->lock, NULL);
-    (void)pthread_mutex_init(&h->log.lock, NULL);
+    (void)frn_mutex_init(&h->lock);
+    (void)frn_mutex_init(&h->log.lock);
     for (i = 0; i < FRN_COUNT(all); i++, h->conds++)
         if (!frn_cond_init(all[i]))
             return false;
-    h->has_key = pthread_key_create(&h->worker_key, NULL) == 0;
+    h->has_key = frn_local_init(&h->worker_key);
     return h->has_key;
 }
 
@@ -24122,13 +24228,13 @@ static francis_host *frn_host_alloc(const francis_host_desc *desc)
     mem.fn = desc != NULL ? desc->on_alloc : NULL;
     mem.user = desc != NULL ? desc->alloc_user : NULL;
     mem.max = desc != NULL ? desc->memory_bytes_max : 0;
-    (void)pthread_mutex_init(&mem.lock, NULL);
+    (void)frn_mutex_init(&mem.lock);
     h = (francis_host *)frn_mem_alloc(&mem, sizeof *h);
-    (void)pthread_mutex_destroy(&mem.lock);
+    frn_mutex_destroy(&mem.lock);
     if (h == NULL)
         return NULL;
     h->mem = mem;
-    (void)pthread_mutex_init(&h->mem.lock, NULL);
+    (void)frn_mutex_init(&h->mem.lock);
     frn_zones_init(&h->zones, &h->mem);
     h->ctx.host = h;
     h->ctx.method = h->ctx.request_id = h->ctx.trace = h->ctx.job_id = h->ctx.error = "";
@@ -24456,15 +24562,15 @@ static void frn_threads_end(francis_host *h)
 {
     frn_lock(h);
     h->workers_end = h->commit_end = true;
-    (void)pthread_cond_broadcast(&h->work_cond);
-    (void)pthread_cond_broadcast(&h->commit_cond);
+    frn_cond_broadcast(&h->work_cond);
+    frn_cond_broadcast(&h->commit_cond);
     frn_workers_join(h, true);
     frn_unlock(h);
     if (h->commit_live)
-        (void)pthread_join(h->commit_thread, NULL);
+        frn_thread_join(h->commit_thread);
     h->commit_live = false;
     if (h->loop_live)
-        (void)pthread_join(h->loop_thread, NULL);
+        frn_thread_join(h->loop_thread);
     h->loop_live = false;
 }
 
@@ -24557,7 +24663,7 @@ static francis_result frn_host_start(francis_host *h)
     char           error[300], id[FRN_UUID_SIZE];
     francis_result r;
 
-    h->owner = pthread_self();
+    h->owner = frn_thread_self();
     frn_lock(h);
     r = frn_timers_reserve(h, 1) ? FRANCIS_OK : FRANCIS_ERR_NOMEM;
     frn_unlock(h);
@@ -24758,22 +24864,22 @@ static void frn_host_free(francis_host *h)
     frn_loop_close(h);
     frn_fork_mark_free(h->fork_mark);
     if (h->conds > 0)
-        (void)pthread_cond_destroy(&h->work_cond);
+        frn_cond_destroy(&h->work_cond);
     if (h->conds > 1)
-        (void)pthread_cond_destroy(&h->commit_cond);
+        frn_cond_destroy(&h->commit_cond);
     if (h->conds > 2)
-        (void)pthread_cond_destroy(&h->rest_cond);
+        frn_cond_destroy(&h->rest_cond);
     if (h->conds > 3)
-        (void)pthread_cond_destroy(&h->callback_cond);
+        frn_cond_destroy(&h->callback_cond);
     if (h->has_key)
-        (void)pthread_key_delete(h->worker_key);
-    (void)pthread_mutex_destroy(&h->lock);
-    (void)pthread_mutex_destroy(&h->log.lock);
-    (void)pthread_mutex_destroy(&h->mem.lock);
+        frn_local_destroy(h->worker_key);
+    frn_mutex_destroy(&h->lock);
+    frn_mutex_destroy(&h->log.lock);
+    frn_mutex_destroy(&h->mem.lock);
     mem = h->mem;
-    (void)pthread_mutex_init(&mem.lock, NULL);
+    (void)frn_mutex_init(&mem.lock);
     frn_mem_free(&mem, h, sizeof *h);
-    (void)pthread_mutex_destroy(&mem.lock);
+    frn_mutex_destroy(&mem.lock);
 }
 
 FRANCIS_API void francis_close(francis_host *host)
@@ -24837,7 +24943,7 @@ FRANCIS_API francis_result francis_poll(francis_host *host, int64_t timeout_ms)
 
     if (host == NULL || frn_forked(host))
         return FRANCIS_ERR_USAGE;
-    if (host->threads && pthread_getspecific(host->worker_key) != NULL)
+    if (host->threads && frn_local_get(host->worker_key) != NULL)
         return FRANCIS_ERR_WOULD_BLOCK;
     frn_lock(host);
     if (host->phase == FRN_HOST_OPEN)
@@ -24969,7 +25075,8 @@ FRANCIS_API const char *francis_build_info(void)
 #define FRN_TEXT(x)   #x
 #define FRN_VALUE(x)  FRN_TEXT(x)
 #define FRN_IS(x) #x "=" FRN_VALUE(x)
-    return FRN_IS(FRANCIS_STATIC) " " FRN_IS(FRANCIS_NO_STDIO) " " FRN_IS(FRANCIS_DEBUG);
+    return FRN_IS(FRANCIS_STATIC) " " FRN_IS(FRANCIS_NO_STDIO) " "      /* one string */
+        FRN_IS(FRANCIS_NO_THREADS) " " FRN_IS(FRANCIS_DEBUG);
 #undef FRN_IS
 #undef FRN_VALUE
 #undef FRN_TEXT
