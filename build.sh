@@ -24,7 +24,8 @@ usage: ./build.sh VERB [ARGUMENT ...]
   lint              check layout, habits and what static analysis finds
   clean             remove build/
 environment: CC, CXX, CFLAGS; SAN=address,undefined or SAN=thread; SAN=mbedtls36 or
-             SAN=mbedtls36+thread: the tests of TLS with that library;
+             SAN=mbedtls36+thread: the tests of TLS with that library; SAN=no-threads with test
+             turns, calls or jobs: those without workers, built with FRANCIS_NO_THREADS;
              JOBS (default: one per core), T_TIMEOUT (of a test program, default 300 seconds),
              T_LONG=1 with test worker: 2,000 jobs and 200 alarms, for a minute;
              XDG_CACHE_HOME (mbedTLS 3.6 is kept in francis/ there, default ~/.cache)
@@ -109,11 +110,12 @@ cxx_of() {
     fi
 }
 
-# A mode is "plain" or the value of SAN: sanitizers, "mbedtls36" (plain, with that library) or
-# "mbedtls36+" with sanitizers.
+# A mode is "plain" or the value of SAN: sanitizers, "mbedtls36" (plain, with that library),
+# "mbedtls36+" with sanitizers, or "no-threads" (plain, FRANCIS_NO_THREADS).
 mode_flags() {
     case $1 in
     plain) say "-O2 -g" ;;
+    no-threads) say "$(mode_flags plain) -DFRANCIS_NO_THREADS=1" ;;
     mbedtls36) say "$(mode_flags plain) $(mbedtls36_flags)" ;;
     mbedtls36+*) say "$(mode_flags "${1#*+}") $(mbedtls36_flags)" ;;
     address*) say "-DFRANCIS_DEBUG=1 -O1 -g -fno-omit-frame-pointer -fsanitize=$1" \
@@ -131,7 +133,7 @@ mode_cc() {
     mode_known=${FRANCIS_BUILD_SCRATCH:-/nowhere}/cc-$(say "$1" | tr ',' '+')
     if [ -f "$mode_known" ]; then
         cat "$mode_known"
-    elif [ "$1" = plain ] || [ "$1" = mbedtls36 ]; then
+    elif [ "$1" = plain ] || [ "$1" = mbedtls36 ] || [ "$1" = no-threads ]; then
         plain_cc
     elif [ "${1#mbedtls36+}" != "$1" ]; then
         mode_cc "${1#*+}"
@@ -638,11 +640,13 @@ do_test() {
     build_program "$2" "tests/test_$1.c" "$(mode_dir "$2")/test_$1" $warn_test -I. -Itests/support
     [ "$1" != worker ] || test_worker "$2"
     case $2 in plain | mbedtls36) unset T_SLOW ;; *) export T_SLOW=1 ;; esac
+    test_which=
+    case $2 in no-threads) test_which='*no workers*' ;; esac
     [ "$1" != versions ] || build_other "$@"
     sanitizer_options
     export CMOCKA_MESSAGE_OUTPUT=TAP
     test_code=0
-    limited "$(mode_dir "$2")/test_$1" || test_code=$?
+    limited "$(mode_dir "$2")/test_$1" ${test_which:+"$test_which"} || test_code=$?
     test_base=$(item_file "$item")
     # What a failed case leaves behind is no leak worth pages.
     ! grep -q 'not ok [0-9]* - ' "$test_base.log" || for test_leaks in "$san_log".*; do
@@ -706,16 +710,17 @@ do_sim() {
     return $sim_code
 }
 
-# The same worlds with each compiler and level of optimisation: they must be the same to the bit.
+# The same worlds with each compiler and level of optimisation, and without threads: they must be
+# the same to the bit.
 do_simhash() {
     program_libs=-lcmocka
     hash_first=
     for hash_cc in $(compilers); do
-        for hash_opt in O0 O3; do
-            hash_program=build/simhash/$(basename "$hash_cc")-$hash_opt
+        for hash_flags in -O0 -O3 '-O1 -DFRANCIS_NO_THREADS=1'; do
+            hash_program=build/simhash/$(basename "$hash_cc")$(say "$hash_flags" | tr -d ' ')
             # shellcheck disable=SC2086
             make_with "$hash_program" "$hash_cc" -std=c11 $warn_test -I. -Itests -Itests/support \
-                $CFLAGS "-$hash_opt" tests/sim/campaign.c $program_libs $libs
+                $CFLAGS $hash_flags tests/sim/campaign.c $program_libs $libs
             hash_line=$(limited "$hash_program" --seeds 20)
             say "$hash_program: $hash_line"
             [ "${hash_first:=${hash_line##* }}" = "${hash_line##* }" ] || die "they differ"
@@ -810,6 +815,13 @@ do_program() {
             grep -E '^_?(std(out|err)|v?f?printf|f?puts|fwrite|fputc|perror) ' ||
             die "prints all the same"
         expect=NO_STDIO=1 ;;
+    no-threads)                         # nor the simulator; and there is no library for threads
+        make_with "$dir/sim.o" $c -DFRANCIS_NO_THREADS=1 -c tests/compile/simulator.c
+        make_with "$dir/a.o" $c -DFRANCIS_NO_THREADS=1 -c tests/compile/implementation.c
+        make_with "$dir/b.o" $c -DFRANCIS_NO_THREADS=1 -c tests/compile/no_threads.c
+        ! nm -P -u "$dir/sim.o" "$dir/a.o" | grep -E '^_?(pthread|thrd|mtx|cnd|tss|sem)_' ||
+            die "asks for threads all the same"
+        libs=$(say "$libs" | sed 's/-lpthread//') ;;
     debug)
         make_with "$dir/a.o" $c -DFRANCIS_DEBUG=1 -c tests/compile/implementation.c
         make_with "$dir/b.o" $c -DFRANCIS_DEBUG=1 -c tests/compile/use.c
@@ -882,7 +894,7 @@ list_compile() {
         for std in c++11 c++17 c++20; do say "header++ $std O0 $cc"; done
         say "implementation++ c++17 O2 $cc"
         say "simulator++ c++17 O2 $cc"
-        for name in two-files c++-user c++-both static twice no-stdio debug; do
+        for name in two-files c++-user c++-both static twice no-stdio no-threads debug; do
             say "program $name $cc"
         done
         say "32-bit c99 O0 $cc"
@@ -899,6 +911,12 @@ is_of_tls() {
     case " $mbedtls36_tests " in *" $(basename "$1" .c | sed s/^test_//) "*) ;; *) return 1 ;; esac
 }
 
+# Of these the cases without workers are run without threads as well. In the others with such cases
+# threads of the test call in, or a host with workers is opened besides.
+is_of_one_thread() {
+    case $(basename "$1" .c) in test_turns | test_calls | test_jobs) ;; *) return 1 ;; esac
+}
+
 list_tests() {
     for file in tests/test_*.c; do
         case $1-$file in
@@ -908,6 +926,7 @@ list_tests() {
         thread-*/test_schedule.c | thread-*/test_linear.c | thread-*/test_fuzz.c)
             continue ;;                         # of one thread
         mbedtls36*) is_of_tls "$file" || continue ;;
+        no-threads-*) is_of_one_thread "$file" || continue ;;
         esac
         [ ! -f "$file" ] || say "test $(basename "$file" .c | sed s/^test_//) $1"
     done
@@ -962,6 +981,8 @@ test_all() {
                 list_tests mbedtls36 >> "$list"
                 modes="$modes mbedtls36"
             fi
+            list_tests no-threads >> "$list"
+            modes="$modes no-threads"
         fi
         {
             list_tests "${SAN:-plain}"
