@@ -6416,6 +6416,19 @@ static void frn_sqlite_bury(frn_sqlite *s, const char *host_id)
         (void)frn_sqlite_look_around(s, frn_plat_wall_ms(s->base.plat), &dead, &lives);
 }
 
+static int frn_sqlite_leave_once(frn_sqlite *s, const char *host_id)
+{
+    int rc = frn_sqlite_begin_patiently(s);
+
+    if (rc == SQLITE_OK) {
+        frn_sqlite_bury(s, host_id);
+        rc = frn_sqlite_withdraw(s, host_id);
+    }
+    frn_sqlite_doubt(s, rc);
+    frn_sqlite_rollback(s);
+    return rc;
+}
+
 static void frn_sqlite_leave(frn_store *store, const char *host_id)
 {
     frn_sqlite *s = (frn_sqlite *)store;
@@ -6424,12 +6437,10 @@ static void frn_sqlite_leave(frn_store *store, const char *host_id)
 
     frn_mutex_lock(&s->locks[0]);
     db = s->conn[0].db;
-    if (db != NULL && (s->handle == NULL || frn_sqlite_check_handle(s, false) == FRANCIS_OK)
-        && frn_sqlite_begin_patiently(s) == SQLITE_OK) {
-        frn_sqlite_bury(s, host_id);
-        frn_sqlite_doubt(s, frn_sqlite_withdraw(s, host_id));
-        if (!sqlite3_get_autocommit(db))
-            (void)frn_sqlite_exec(s, db, "ROLLBACK");
+    if (db != NULL && (s->handle == NULL || frn_sqlite_check_handle(s, false) == FRANCIS_OK)) {
+        /* What a sync could not do another one can, once the log is written anew. */
+        if (frn_sqlite_leave_once(s, host_id) != SQLITE_OK && s->doubt)
+            (void)frn_sqlite_leave_once(s, host_id);
         (void)frn_sqlite_int(s, db, "SELECT EXISTS (SELECT 1 FROM @hosts WHERE host_id NOT IN"
                                    " (SELECT host_id FROM @ext_hosts WHERE evicted = 1))",
                              NULL, 1, &others);

@@ -357,6 +357,24 @@ static void forgetful(uint64_t seed, bool killed)
     world_end(&w, 1);
 }
 
+/* Of a sync that failed all hear who have the file open: who only wants to leave then does. */
+static void test_leave_after_failed_sync(void **state)
+{
+    static const francis_sim_faults bad = { .sync_error = 1000000, .sync_forgets = true },
+                                    none = { 0 };
+    world w;
+    int   home;
+    (void)state;
+    world_begin(&w, 1, 2, NULL);
+    t_ok(call(&w, 0, "increment", "x", NULL));
+    home = home_of(&w, "x");
+    francis_sim_faults_set(w.sim, home, &bad);
+    t_result(call(&w, home, "increment", "x", NULL), FRANCIS_ERR_UNKNOWN);
+    francis_sim_faults_set(w.sim, home, &none);
+    francis_sim_stop(w.sim, home);
+    world_end(&w, 2);
+}
+
 static void test_forgetful_disk(void **state)
 {
     (void)state;
@@ -653,6 +671,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_crash_everywhere),
         cmocka_unit_test(test_disk_faults),
         cmocka_unit_test(test_disk_room),
+        cmocka_unit_test(test_leave_after_failed_sync),
         cmocka_unit_test(test_forgetful_disk),
         cmocka_unit_test(test_read_damage),
         cmocka_unit_test(test_slow_network),
