@@ -26011,7 +26011,7 @@ static int frn_sim_x_sync(sqlite3_file *file, int flags)
     frn_sim_handle *h = (frn_sim_handle *)file;
     frn_sim_proc   *p = h->proc;
     francis_sim    *w = p->world;
-    bool            full, told;
+    bool            full;
 
     (void)flags;
     if (!frn_sim_enter(p, 4, h->file->number, 0))
@@ -26034,9 +26034,11 @@ static int frn_sim_x_sync(sqlite3_file *file, int flags)
     }
     frn_sim_file_sync(w, h->file, false, false);
     frn_sim_directory_sync(p->disk, h->file);
-    told = h->forgotten == h->file->forgotten;
-    h->forgotten = h->file->forgotten;
-    return told ? SQLITE_OK : SQLITE_IOERR_FSYNC;   /* each that has it open hears of it once */
+    if (h->forgotten == h->file->forgotten)
+        return SQLITE_OK;
+    h->forgotten = h->file->forgotten;  /* each that has it open hears of it once */
+    frn_sim_trace(w, p->slot, "hears that %s could not be synced", h->file->name);
+    return SQLITE_IOERR_FSYNC;
 }
 
 static int frn_sim_x_size(sqlite3_file *file, sqlite3_int64 *size)

@@ -357,22 +357,27 @@ static void forgetful(uint64_t seed, bool killed)
     world_end(&w, 1);
 }
 
-/* Of a sync that failed all hear who have the file open: who only wants to leave then does. */
+/* Of a sync that failed all hear who have the file open: who only wants to leave then does. That he
+ * has would be undone by a third one who leaves right behind him, and who still takes him to live. */
 static void test_leave_after_failed_sync(void **state)
 {
     static const francis_sim_faults bad = { .sync_error = 1000000, .sync_forgets = true },
                                     none = { 0 };
     world w;
-    int   home;
+    int   home, other;
     (void)state;
-    world_begin(&w, 1, 2, NULL);
-    t_ok(call(&w, 0, "increment", "x", NULL));
+    world_begin(&w, 1, 3, NULL);
+    francis_sim_stop(w.sim, 2);
     home = home_of(&w, "x");
+    other = 1 - home;
+    t_ok(francis_state_write(francis_sim_ctx(w.sim, other), "unknown here", "y", "z", 1, 0, NULL));
     francis_sim_faults_set(w.sim, home, &bad);
     t_result(call(&w, home, "increment", "x", NULL), FRANCIS_ERR_UNKNOWN);
     francis_sim_faults_set(w.sim, home, &none);
     francis_sim_stop(w.sim, home);
-    world_end(&w, 2);
+    t_ok(francis_sim_start(w.sim, 2));
+    francis_sim_stop(w.sim, other);
+    world_end(&w, 3);
 }
 
 static void test_forgetful_disk(void **state)
