@@ -1403,7 +1403,9 @@ typedef enum francis_sim_action {
     FRANCIS_SIM_FAIL,               /* it fails, and once */
     FRANCIS_SIM_FULL,               /* the same, for a write: there is no room */
     FRANCIS_SIM_KILL,               /* the process ends in it */
-    FRANCIS_SIM_POWER_CUT           /* the power of the disk's machine goes in it */
+    FRANCIS_SIM_POWER_CUT,          /* the power of the disk's machine goes in it */
+    FRANCIS_SIM_PAUSE               /* the process stops in it, or behind an allocation or a write
+                                       to a connection, until francis_sim_resume; then it is done */
 } francis_sim_action;
 
 /* francis_sim_after: the n-th call of this kind of a host from now on, counted from 1, does not end
@@ -25840,6 +25842,17 @@ static void frn_sim_unghost(francis_sim *w)
 static void frn_sim_die(frn_sim_proc *p, const char *how);
 static void frn_sim_power_off(francis_sim *w, frn_sim_disk *d);
 
+/* It stops in a call. false = it has died meanwhile. */
+static bool frn_sim_stop_in(frn_sim_proc *p, francis_sim_event event)
+{
+    francis_sim_pause(p->world, p->slot->number);
+    if (event == FRANCIS_SIM_READ || event == FRANCIS_SIM_WRITE || event == FRANCIS_SIM_SYNC)
+        frn_sim_wait(p, p->world->now_ns, true, NULL);
+    if (p->dead)
+        frn_sim_ghost(p);
+    return !p->dead;
+}
+
 /* One of the calls that are counted. false = it is to fail, with *full for want of room. */
 static bool frn_sim_count(frn_sim_proc *p, francis_sim_event event, bool *full)
 {
@@ -25853,6 +25866,8 @@ static bool frn_sim_count(frn_sim_proc *p, francis_sim_event event, bool *full)
     aim = &s->aims[event];
     if (aim->left == 0 || --aim->left > 0)
         return true;
+    if (aim->action == FRANCIS_SIM_PAUSE)
+        return frn_sim_stop_in(p, event);
     *full = aim->action == FRANCIS_SIM_FULL;
     if (aim->action == FRANCIS_SIM_KILL)
         frn_sim_die(p, "is killed in the midst of a call");
