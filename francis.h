@@ -1192,8 +1192,8 @@ FRANCIS_API francis_result francis_start(francis_host *host);
 FRANCIS_API francis_result francis_run(francis_host *host);
 
 /* francis_stop: asks the host to stop. What runs may finish (and the calls that it makes) within
- * stop_timeout_ms, what waits gets STOPPED, and so do streams to other hosts that no turn has
- * opened, for they may never end; all actors are deactivated.
+ * stop_timeout_ms, what waits gets STOPPED, and streams to other hosts that no turn has opened are
+ * broken off, as UNKNOWN unless they peek, for they may never end; all actors are deactivated.
  * Threads: any; also from a signal handler. Waits: never. NULL is ignored. */
 FRANCIS_API void francis_stop(francis_host *host);
 
@@ -15140,6 +15140,22 @@ static void frn_stream_break(francis_host *h, francis_stream *s, francis_result 
     frn_stream_retire(h, s);
 }
 
+/* What to call it when this side does not go on, for that reason. He who has opened a stream does
+ * not hear what the handler has done then, so that he cannot know. */
+static francis_result frn_stream_given_up(francis_host *h, const francis_stream *s,
+                                          francis_result r)
+{
+    const frn_call *c = frn_call_find(h, s->call);
+
+    return s->caller && (c == NULL || !c->peek) ? (francis_result)FRANCIS_ERR_UNKNOWN : r;
+}
+
+static void frn_stream_give_up(francis_host *h, francis_stream *s, francis_result r,
+                               const char *text)
+{
+    frn_stream_break(h, s, frn_stream_given_up(h, s, r), false, text, NULL);
+}
+
 static void frn_stream_pump_net(francis_host *h, francis_stream *s)
 {
     francis_result r;
@@ -15148,7 +15164,7 @@ static void frn_stream_pump_net(francis_host *h, francis_stream *s)
         frn_stream_answer(h, s);
     r = frn_stream_send(h, s);
     if (r == FRANCIS_ERR_NOMEM) {
-        frn_stream_break_off(h, s, FRANCIS_ERR_NOMEM, false, "out of memory", NULL);
+        frn_stream_break_off(h, s, frn_stream_given_up(h, s, r), false, "out of memory", NULL);
     } else if (r == FRANCIS_OK && frn_stream_ends(s)) {     /* the input has left, too */
         s->out_over = true;
         frn_net_stream_end(h->net, s->lane);
@@ -20002,8 +20018,8 @@ static void frn_drain_calls(francis_host *h, bool all)
             frn_list_remove(&c->link);
             frn_call_fail(h, c, FRANCIS_ERR_STOPPED, "the host is stopping");
         } else if (c->state == FRN_CALL_REMOTE && c->stream != NULL && c->stream->turn == NULL) {
-            frn_stream_break(h, c->stream, FRANCIS_ERR_STOPPED, false, "the host is stopping",
-                             NULL); /* it may be one that never ends */
+            frn_stream_give_up(h, c->stream, FRANCIS_ERR_STOPPED,   /* it may never end */
+                               "the host is stopping");
         } else if (c->state == FRN_CALL_REMOTE && all) {
             (void)frn_net_cancel(h->net, c->handle);
             frn_call_fail(h, c, c->peek ? FRANCIS_ERR_STOPPED : FRANCIS_ERR_UNKNOWN,
@@ -21418,7 +21434,7 @@ static void frn_stream_receive(francis_host *h, francis_stream *s, const frn_buf
     if (frn_bytes_add(h, &s->in, part))
         frn_stream_tell(h, s);
     else
-        frn_stream_break(h, s, FRANCIS_ERR_NOMEM, false, "out of memory", NULL);
+        frn_stream_give_up(h, s, FRANCIS_ERR_NOMEM, "out of memory");
 }
 
 /* It was closed, or its host is gone: there is nobody to be told. */
@@ -22449,7 +22465,7 @@ static bool frn_stream_ready_again(francis_host *h, francis_stream *s, frn_call 
             frn_call_release(h, c);
             return false;
         }
-        frn_stream_break(h, s, FRANCIS_ERR_NOMEM, false, "out of memory", NULL);
+        frn_stream_give_up(h, s, FRANCIS_ERR_NOMEM, "out of memory");
     }
     s->want_read = s->want_write = false;
     return true;
@@ -22632,7 +22648,7 @@ static francis_result frn_stream_put(francis_host *h, francis_stream *s, frn_tur
     }
     s->out_total += data->size;
     if (!frn_bytes_add(h, &s->out, data)) {
-        frn_stream_break(h, s, FRANCIS_ERR_NOMEM, false, "out of memory", NULL);
+        frn_stream_give_up(h, s, FRANCIS_ERR_NOMEM, "out of memory");
         return FRANCIS_ERR_NOMEM;
     }
     frn_stream_pump(h, s);
