@@ -14522,8 +14522,8 @@ static int64_t frn_due_next_ms(const frn_due *e, int64_t began_ms)
     int64_t after = each || began_ms < e->a.due_ms ? e->a.due_ms : began_ms;
     int64_t next = frn_schedule_next(&e->schedule, e->a.anchor_ms, after);
 
-    if (e->a.kind == FRN_KIND_HOOK || next == FRN_NEVER_DUE)
-        return 0;
+    if (e->a.kind == FRN_KIND_HOOK || next == FRN_NEVER_DUE || frn_schedule_is_none(&e->schedule))
+        return 0;                   /* one that was brought back may be due before its anchor */
     return e->a.until_ms != 0 && next > e->a.until_ms ? 0 : next;
 }
 
