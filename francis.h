@@ -14586,7 +14586,7 @@ static francis_result frn_seal_due(francis_host *h, frn_turn *t, frn_record **ou
     if (*out == NULL)
         return FRANCIS_ERR_NOMEM;
     (*out)->turn = true;
-    (*out)->must = t->due->a.kind != FRN_KIND_HOOK;     /* who was told that it died was told so */
+    (*out)->must = true;
     return FRANCIS_OK;
 }
 
@@ -18698,6 +18698,13 @@ static bool frn_due_on_check(frn_read *read, frn_sighting *f)
     return false;
 }
 
+/* Whether what is looked for is not over. */
+static bool frn_due_is_there(const frn_alarm *row, frn_alarm_kind kind, int64_t due_ms)
+{
+    return row->texts != NULL && row->kind == kind && row->due_ms == due_ms
+        && (kind != FRN_KIND_HOOK || row->wake_ms != 0);    /* else it was told already */
+}
+
 /* The row as it is now; NOT_FOUND: it is not there, or has another time. Whoever calls clears out.
  * Lock held, given up meanwhile. */
 static francis_result frn_due_look_at(francis_host *h, const frn_due *e, frn_sighting *out)
@@ -18705,6 +18712,7 @@ static francis_result frn_due_look_at(francis_host *h, const frn_due *e, frn_sig
     frn_read read;
     char     id[FRN_UUID_SIZE];
     int64_t  due = e->a.due_ms;
+    frn_alarm_kind kind = e->a.kind;
 
     memset(&read, 0, sizeof read);
     memset(out, 0, sizeof *out);
@@ -18719,11 +18727,11 @@ static francis_result frn_due_look_at(francis_host *h, const frn_due *e, frn_sig
     frn_lock(h);
     if (read.result != FRANCIS_OK)
         return read.result;
-    return out->a.texts != NULL && out->a.due_ms == due ? FRANCIS_OK : FRANCIS_ERR_NOT_FOUND;
+    return frn_due_is_there(&out->a, kind, due) ? FRANCIS_OK : FRANCIS_ERR_NOT_FOUND;
 }
 
-/* Reads its row. true = it is there, and no other host has its actor. Lock held, given up
- * meanwhile. */
+/* Reads its row. true = it is there as it was, and no other host has its actor. Lock held, given
+ * up meanwhile. */
 static bool frn_due_read_row(francis_host *h, frn_due *e)
 {
     frn_sighting   found;
