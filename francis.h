@@ -13073,7 +13073,8 @@ typedef struct frn_due {            /* an alarm or job that is due soon, or runs
     frn_settled   settled;
     bool          gone;             /* it is no more; whoever has it frees it */
     bool          counted;          /* in firing */
-    bool          sure;             /* we have it from our own commit */
+    bool          sure;             /* we have it from our own commit, */
+    uint64_t      departures;       /*   before any actor has left since host->departures was so */
     bool          ranked;           /* it has let the hosts before us try */
     bool          doubt;            /* its row may be another one: it is read before it runs */
     frn_list      check;            /* in host->due_checks: it may be no more */
@@ -13487,6 +13488,8 @@ struct francis_host {
     bool              due_alone;    /* a suspicious one runs, */
     bool              due_alone_wanted;     /* or waits until nothing else does, since */
     int64_t           due_alone_ns;
+    uint64_t          departures;   /* actors that may be elsewhere by now, so many so far */
+    bool              due_company;  /* other hosts were here: what is known of a row may be old */
     bool              hints_due;
     frn_list          due_checks;
     frn_timer         due_timer;
@@ -15884,6 +15887,7 @@ static void frn_actor_settle(francis_host *h, frn_actor *a)
     if (a->writes > 0)
         return;                     /* released only after the last commit */
     h->stats.deactivations++;
+    h->departures++;
     if (a->placed)
         w = frn_write_new(h, FRN_WRITE_RELEASE, a);
     if (w == NULL && a->placed)
@@ -16780,8 +16784,10 @@ static void frn_listing_add(frn_read *read, const frn_owner *owner, const char *
     frn_lock(l->host);
     if (l->peer == NULL || strcmp(l->peer->host.id, owner->id) != 0) {
         frn_listing_end(l);
-        if (strcmp(owner->id, l->host->id) != 0)
+        if (strcmp(owner->id, l->host->id) != 0) {
             l->peer = frn_peer_get(l->host, owner);
+            l->host->due_company = true;
+        }
         if (l->peer != NULL)
             l->peer->listed = true;
     }
@@ -17855,6 +17861,7 @@ static void frn_due_add(francis_host *h, frn_type *type, frn_alarm *a, bool sure
     e->type = type;
     e->a = *a;
     e->sure = sure;
+    e->departures = h->departures;
     h->dues_bytes += frn_due_bytes(e);
     h->stats.queue_alarms = h->dues.count;
     frn_due_push(h, e, a->wake_ms);
@@ -18201,6 +18208,7 @@ static void frn_due_armed(francis_host *h, frn_due *e, const frn_record *r)
         frn_alarm_clear(&h->mem, &e->a);
         e->a = next;
         e->sure = true;
+        e->departures = h->departures;
         e->settled = FRN_SETTLED_ARMED;
         return;
     }
@@ -18776,7 +18784,7 @@ static bool frn_due_is_ours(francis_host *h, frn_due *e, int64_t now_ms)
         frn_due_push(h, e, now_ms + (int64_t)rank * FRN_RANK_MS);
         return false;
     }
-    return (!free && !e->doubt) || frn_due_read_row(h, e);
+    return (!h->due_company && !e->doubt) || frn_due_read_row(h, e);
 }
 
 /* The one after which no more than missed_max are missed; 0 = there are not so many. */
@@ -18860,6 +18868,12 @@ static bool frn_due_prepare(francis_host *h, frn_due *e, int64_t now_ms)
     return true;
 }
 
+/* Whether its row is as we know it, for it is ours and nobody else can have had its actor since. */
+static bool frn_due_is_sure(const francis_host *h, const frn_due *e)
+{
+    return e->sure && (!h->due_company || e->departures == h->departures);
+}
+
 /* Its time has come. Lock held, given up meanwhile. */
 static void frn_due_fire(francis_host *h, frn_due *e, int64_t now_ms)
 {
@@ -18871,7 +18885,8 @@ static void frn_due_fire(francis_host *h, frn_due *e, int64_t now_ms)
         frn_due_push(h, e, wait);
         return;
     }
-    if ((!e->sure && !frn_due_is_ours(h, e, now_ms)) || !frn_due_prepare(h, e, now_ms))
+    if ((!frn_due_is_sure(h, e) && !frn_due_is_ours(h, e, now_ms))
+        || !frn_due_prepare(h, e, now_ms))
         return;
     if (e->a.crashes == 0) {
         frn_due_call(h, e);
@@ -19473,6 +19488,7 @@ static void frn_write_refused(francis_host *h, frn_write *w)
     if (w->op == FRN_WRITE_TURN)
         frn_log(&h->log, FRN_LOG_write_refused, w->result, w->type, w->id, "%s", text);
     if (w->actor != NULL) {
+        h->departures++;
         ((frn_actor *)w->actor)->placed = false;    /* it never was, or is no more, ours */
         frn_queue_drop(h, (frn_actor *)w->actor, w->result, text);
     }
