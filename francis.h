@@ -18744,13 +18744,16 @@ static bool frn_due_read_row(francis_host *h, frn_due *e)
 {
     frn_sighting   found;
     francis_result r;
-    bool           ours;
+    bool           ours, later;
 
     e->state = FRN_DUE_CHECKING;    /* nobody frees it meanwhile */
     r = frn_due_look_at(h, e, &found);
     ours = r == FRANCIS_OK && !e->gone
         && (found.host[0] == '\0' || strcmp(found.host, h->id) == 0);
-    if (ours && e->doubt) {         /* what was counted counts if it was stored */
+    later = ours && found.a.wake_ms != e->a.wake_ms;
+    if (later)
+        e->a.wake_ms = found.a.wake_ms;
+    if (ours && (e->doubt || later)) {      /* what was counted counts if it was stored */
         e->a.attempts = found.a.attempts;
         if (e->a.crashes != found.a.crashes) {      /* else the mark is our own */
             e->a.crashes = found.a.crashes;
@@ -18763,6 +18766,9 @@ static bool frn_due_read_row(francis_host *h, frn_due *e)
     if (ours) {
         e->state = FRN_DUE_WAITING;
         e->doubt = false;
+        if (later)                  /* another host has tried it meanwhile */
+            frn_due_push(h, e, e->a.wake_ms);
+        ours = !later;
     } else if (r != FRANCIS_OK && r != FRANCIS_ERR_NOT_FOUND && !e->gone) {
         frn_due_hindered(h, e, r, "its row cannot be read");
     } else {
