@@ -587,6 +587,264 @@ static void test_clock(void **state)
     world_end(&w, 1);
 }
 
+/* ---- what random worlds have found ---- */
+
+typedef struct {
+    int64_t done, told;
+} errand_state;
+
+static int errand_runs;
+
+/* Input "no": it fails for good, until it was told that it is dead. "later": attempt 1 fails. */
+static francis_result errand_run(francis_ctx *ctx)
+{
+    errand_state *s = (errand_state *)francis_state(ctx);
+    if (s == NULL)
+        return FRANCIS_ERR_NOMEM;
+    errand_runs++;
+    s->done++;
+    if (strcmp((const char *)ctx->input.data, "no") == 0 && s->told == 0)
+        return FRANCIS_ERR_PERMANENT;
+    if (strcmp((const char *)ctx->input.data, "later") == 0 && ctx->attempt == 1)
+        return FRANCIS_ERR_USER;
+    return FRANCIS_OK;
+}
+
+static francis_result errand_told(francis_ctx *ctx)
+{
+    errand_state *s = (errand_state *)francis_state(ctx);
+    if (s == NULL)
+        return FRANCIS_ERR_NOMEM;
+    s->told++;
+    return FRANCIS_OK;
+}
+
+static francis_result errand_read(francis_ctx *ctx)
+{
+    const errand_state *s = (const errand_state *)francis_state(ctx);
+    return s == NULL ? FRANCIS_ERR_NOMEM : francis_reply(ctx, s, sizeof *s);
+}
+
+/* Reads until its caller has ended. */
+static francis_result errand_listen(francis_ctx *ctx)
+{
+    errand_state  *s = (errand_state *)francis_state(ctx);
+    char           data[16];
+    size_t         size;
+    francis_result r;
+    if (s == NULL)
+        return FRANCIS_ERR_NOMEM;
+    while ((r = francis_stream_read(ctx, ctx->stream, data, sizeof data, &size)) == FRANCIS_OK)
+        ;
+    if (r == FRANCIS_DONE && ctx->kind == FRANCIS_STREAM)
+        s->done++;
+    return r == FRANCIS_PENDING ? francis_await(ctx, errand_listen, NULL)
+                                : r == FRANCIS_DONE ? FRANCIS_OK : r;
+}
+
+static const francis_method errand_methods[] = {
+    { "run", errand_run, FRANCIS_JOB, 0 },
+    { "run", errand_told, FRANCIS_JOB_FAILED, 0 },
+    { "read", errand_read, FRANCIS_PEEK, 0 },
+    { "listen", errand_listen, FRANCIS_STREAM, 0 },
+    { "listen", errand_listen, FRANCIS_PEEK_STREAM, 0 },
+    FRANCIS_METHODS_END
+};
+
+static const francis_actor_desc errand_types[] = {
+    { .type = "errand", .methods = errand_methods, .state_size = sizeof(errand_state),
+      .retry_delay_ms = 3000, .idle_timeout_ms = FRANCIS_DAYS(1) },
+    { .type = NULL }
+};
+
+static void errand_world(world *w, int hosts)
+{
+    world_begin(w, 1, 0, NULL);
+    for (int i = 0; i < hosts; i++) {
+        francis_host_desc *d = &w->desc[i];
+        (void)snprintf(w->address[i], sizeof w->address[i], "10.0.0.%d:7571", i + 1);
+        d->database = "made-up.db";
+        d->address = w->address[i];
+        d->cluster_key = key;
+        assert_int_equal(francis_sim_host(w->sim, 0, d, errand_types), i);
+        t_ok(francis_sim_start(w->sim, i));
+    }
+    francis_sim_run(w->sim, 6000);  /* they know each other */
+    errand_runs = 0;
+}
+
+static void errand_dispatch(world *w, int host, const char *input, int64_t delay_ms, char id[40])
+{
+    francis_call c = { 0 };
+    francis_job  job = { .type = "errand", .id = "x", .method = "run", .data = input,
+                         .size = strlen(input) + 1, .delay_ms = delay_ms };
+    t_ok(francis_job_dispatch(francis_sim_ctx(w->sim, host), &job, &c));
+    (void)snprintf(id, 40, "%.*s", (int)c.size, (const char *)c.data);
+    francis_call_free(&c);
+}
+
+static errand_state errand_get(world *w, int host)
+{
+    errand_state s = { 0, 0 };
+    francis_call c = { 0 };
+    t_ok(francis_peek(francis_sim_ctx(w->sim, host), "errand", "x", "read", NULL, 0, &c));
+    (void)memcpy(&s, c.data, sizeof s);
+    francis_call_free(&c);
+    return s;
+}
+
+static int errand_home(world *w)
+{
+    francis_stats stats;
+    francis_stats_get(francis_sim_running(w->sim, 0), &stats);
+    return stats.active == 1 ? 0 : 1;
+}
+
+/* Both hosts know of it. The one that is not the first looks whether it is over, and dead is over:
+ * it runs once, and its death is told once. */
+static void test_dead_is_over(void **state)
+{
+    world w;
+    char  id[40];
+    (void)state;
+    errand_world(&w, 2);
+    errand_dispatch(&w, 0, "no", 1500, id);
+    while (errand_runs == 0)
+        francis_sim_run(w.sim, 1);
+    francis_sim_run(w.sim, 50);
+    t_ok(francis_halt(francis_sim_ctx(w.sim, errand_home(&w)), "errand", "x", NULL));
+    francis_sim_run(w.sim, 5000);
+    assert_int_equal(errand_get(&w, 0).told, 1);
+    assert_int_equal(errand_runs, 1);
+    world_end(&w, 2);
+}
+
+/* So it is when its actor has come to the other host meanwhile. */
+static void test_moved_is_over(void **state)
+{
+    world w;
+    char  id[40];
+    int   home;
+    (void)state;
+    errand_world(&w, 2);
+    errand_dispatch(&w, 0, "yes", 1500, id);
+    while (errand_runs == 0)
+        francis_sim_run(w.sim, 1);
+    francis_sim_run(w.sim, 20);
+    home = errand_home(&w);
+    francis_sim_stop(w.sim, home);
+    assert_int_equal(errand_get(&w, 1 - home).done, 1);
+    francis_sim_run(w.sim, 3000);
+    assert_int_equal(errand_runs, 1);
+    world_end(&w, 2);
+}
+
+/* The second attempt has its time, on the other host, too. */
+static void test_attempt_has_its_time(void **state)
+{
+    world w;
+    char  id[40];
+    int   home;
+    (void)state;
+    errand_world(&w, 2);
+    errand_dispatch(&w, 0, "later", 1500, id);
+    while (errand_runs == 0)
+        francis_sim_run(w.sim, 1);
+    francis_sim_run(w.sim, 20);
+    home = errand_home(&w);
+    francis_sim_stop(w.sim, home);
+    assert_int_equal(errand_get(&w, 1 - home).done, 0);
+    francis_sim_run(w.sim, 2000);
+    assert_int_equal(errand_runs, 1);
+    francis_sim_run(w.sim, 3000);
+    assert_int_equal(errand_runs, 2);
+    assert_int_equal(errand_get(&w, 1 - home).done, 1);
+    world_end(&w, 2);
+}
+
+/* Brought back by a clock that is behind: it is done once. */
+static void test_brought_back_early(void **state)
+{
+    world        w;
+    char         id[40];
+    francis_call c = { 0 };
+    (void)state;
+    errand_world(&w, 1);
+    errand_dispatch(&w, 0, "no", 0, id);
+    francis_sim_run(w.sim, 1000);
+    assert_int_equal(errand_get(&w, 0).told, 1);
+    francis_sim_clock(w.sim, 0, -10000, 0);
+    t_ok(francis_job_retry(francis_sim_ctx(w.sim, 0), id, &c));
+    francis_call_free(&c);
+    francis_sim_run(w.sim, 30000);
+    assert_int_equal(errand_get(&w, 0).done, 1);
+    assert_int_equal(errand_runs, 2);
+    world_end(&w, 1);
+}
+
+typedef struct {
+    world          *w;
+    int             host;
+    francis_result  result;
+} listener;
+
+static void listener_ready(francis_stream *stream, void *user)
+{
+    listener *l = (listener *)user;
+    char      data[16];
+    size_t    size;
+    l->result = francis_stream_read(francis_sim_ctx(l->w->sim, l->host), stream, data, sizeof data,
+                                    &size);
+}
+
+/* A stream is broken off when its caller's host stops: whether its turn will have been, that host
+ * cannot know, unless it is one that changes nothing. */
+static void test_stop_breaks_streams(void **state)
+{
+    (void)state;
+    for (int peek = 0; peek < 2; peek++) {
+        world               w;
+        listener            l = { &w, 0, FRANCIS_PENDING };
+        francis_stream_desc d = { .type = "errand", .id = "x", .method = "listen",
+                                  .peek = peek != 0, .on_ready = listener_ready, .user = &l };
+        francis_stream     *s = NULL;
+        errand_world(&w, 2);
+        (void)errand_get(&w, 0);
+        l.host = 1 - errand_home(&w);
+        t_ok(francis_stream_open(francis_sim_ctx(w.sim, l.host), &d, &s));
+        listener_ready(s, &l);
+        francis_sim_run(w.sim, 100);
+        t_result(l.result, FRANCIS_PENDING);
+        francis_sim_stop(w.sim, l.host);
+        t_result(l.result, peek ? FRANCIS_ERR_STOPPED : FRANCIS_ERR_UNKNOWN);
+        world_end(&w, 2);
+    }
+}
+
+static void resume_first(void *user)
+{
+    francis_sim_resume(((world *)user)->sim, 0);
+}
+
+/* One that stops in the midst of a write goes on with it, or is dead. */
+static void test_pause_in_a_call(void **state)
+{
+    (void)state;
+    for (int event = FRANCIS_SIM_WRITE; event <= FRANCIS_SIM_SYNC; event++) {
+        world   w;
+        int64_t begin, value;
+        world_begin(&w, 1, 1, NULL);
+        t_ok(call(&w, 0, "increment", "x", NULL));
+        begin = francis_sim_now_ms(w.sim);
+        francis_sim_after(w.sim, 0, (francis_sim_event)event, 1, FRANCIS_SIM_PAUSE);
+        t_ok(francis_sim_at(w.sim, FRANCIS_SIM_ALL, 900, resume_first, &w));
+        t_ok(call(&w, 0, "increment", "x", &value));
+        assert_int_equal(value, 2);
+        assert_in_range(francis_sim_now_ms(w.sim) - begin, 900, 950);
+        world_end(&w, 1);
+    }
+}
+
 /* ---- the rest ---- */
 
 static void test_tls(void **state)
@@ -685,6 +943,12 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_pause),
         cmocka_unit_test(test_time),
         cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_dead_is_over),
+        cmocka_unit_test(test_moved_is_over),
+        cmocka_unit_test(test_attempt_has_its_time),
+        cmocka_unit_test(test_brought_back_early),
+        cmocka_unit_test(test_stop_breaks_streams),
+        cmocka_unit_test(test_pause_in_a_call),
         cmocka_unit_test(test_tls),
         cmocka_unit_test(test_report),
         cmocka_unit_test(test_nothing_real),
