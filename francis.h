@@ -1602,22 +1602,22 @@ static int64_t frn_ms_to_ns(int64_t ms)
     return ms < 0 || ms > FRN_NEVER / FRN_MS ? FRN_NEVER : ms * FRN_MS;
 }
 
+/* The same numbers on all machines: hashes are stored. Compilers make one load of it. */
+static uint64_t frn_load32(const unsigned char *p)
+{
+    return (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24;
+}
+
 static uint64_t frn_load64(const unsigned char *p)
 {
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
+    return frn_load32(p) | frn_load32(p + 4) << 32;
 }
 
 static uint64_t frn_load_rest(const unsigned char *p, size_t n)     /* 1 to 7 bytes */
 {
-    uint32_t low, high;
-
     if (n < 4)
         return (uint64_t)p[0] | (uint64_t)p[n / 2] << 8 | (uint64_t)p[n - 1] << 16;
-    memcpy(&low, p, sizeof low);
-    memcpy(&high, p + n - 4, sizeof high);
-    return (uint64_t)low | (uint64_t)high << 32;
+    return frn_load32(p) | frn_load32(p + n - 4) << 32;
 }
 
 /* Not cryptographic; the seed keeps strangers from choosing ids that collide. */
@@ -1637,6 +1637,16 @@ static uint64_t frn_hash(uint64_t seed, const void *data, size_t size)
     }
     h *= UINT64_C(0xd6e8feb86659fd93);
     return h ^ (h >> 32);
+}
+
+static uint64_t frn_hash_number(uint64_t seed, uint64_t number)
+{
+    unsigned char bytes[8];
+    unsigned      i;
+
+    for (i = 0; i < 8; i++)
+        bytes[i] = (unsigned char)(number >> 8 * i);
+    return frn_hash(seed, bytes, sizeof bytes);
 }
 
 typedef struct frn_result_row {
@@ -2232,6 +2242,15 @@ static bool frn_plat_random(const frn_plat *p, void *data, size_t size)
         return true;
 #endif
     return frn_plat_read_urandom(data, size);
+}
+
+static bool frn_plat_random_number(const frn_plat *p, uint64_t *out)
+{
+    unsigned char bytes[8];
+    bool          ok = frn_plat_random(p, bytes, sizeof bytes);
+
+    *out = ok ? frn_load64(bytes) : 0;
+    return ok;
 }
 
 static int64_t frn_plat_process(const frn_plat *p)
@@ -12485,8 +12504,8 @@ static francis_result frn_net_open(frn_net **out, const frn_net_desc *d, char *e
         frn_mem_free(d->mem, n, sizeof *n);
         return r;
     }
-    (void)frn_plat_random(n->plat, &n->hash_seed, sizeof n->hash_seed);
-    (void)frn_plat_random(n->plat, &n->jitter, sizeof n->jitter);
+    (void)frn_plat_random_number(n->plat, &n->hash_seed);
+    (void)frn_plat_random_number(n->plat, &n->jitter);
     if (frn_net_timer_add(n, &n->timer, FRN_TIMER_NET))
         r = FRANCIS_OK;
     if (r == FRANCIS_OK && d->bind_address != NULL)
@@ -14834,7 +14853,7 @@ static francis_stream *frn_stream_new(francis_host *h, bool caller)
 
 static uint64_t frn_stream_hash(const francis_host *h, uint64_t lane)
 {
-    return frn_hash(h->seed, &lane, sizeof lane);
+    return frn_hash_number(h->seed, lane);
 }
 
 /* The handler's end of a stream that another host has opened. */
@@ -17297,7 +17316,7 @@ static frn_peer *frn_choose(francis_host *h, const frn_call *c, const char *type
             continue;
         ties = ties > 0 && its == load ? ties + 1 : 1;
         load = its;
-        h->random = frn_hash(h->random, &ties, sizeof ties);
+        h->random = frn_hash_number(h->random, ties);
         if (h->random % ties == 0) {
             best = p;
             *here = false;
@@ -24326,7 +24345,7 @@ FRANCIS_API francis_result francis_open(francis_host **host_out, const francis_h
                      : frn_host_fail(h, FRANCIS_ERR_INVALID, "the desc is NULL");
     if (r != FRANCIS_OK)
         return r;
-    if (!frn_plat_random(&h->plat, &h->seed, sizeof h->seed))
+    if (!frn_plat_random_number(&h->plat, &h->seed))
         return frn_host_fail(h, FRANCIS_ERR_INTERNAL, "the system has no randomness");
     h->random = h->seed;
     h->turn_number = h->seed >> 8;  /* no two hosts number alike, see frn_chain */
