@@ -1584,6 +1584,9 @@ FRANCIS_API const char *francis_sim_vfs(francis_sim *w, int disk);
 #define FRN_LOAD(p)     __atomic_load_n((p), __ATOMIC_ACQUIRE)
 #define FRN_STORE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 
+/* Such a value of 64 bits. Where these are aligned to 4 bytes clang would call a library for it. */
+typedef uint64_t frn_count __attribute__((aligned(8)));
+
 FRN_STATIC_ASSERT(alignment, sizeof(int64_t) == 8 && sizeof(size_t) >= 4);
 
 static bool frn_add_fits(size_t a, size_t b, size_t *sum)
@@ -1851,7 +1854,8 @@ typedef struct frn_mem {
     francis_alloc_fn fn;            /* NULL = realloc() and free() */
     void            *user;
     frn_mutex        lock;          /* around fn, which is never called from two threads at once */
-    uint64_t         used, peak, max;
+    frn_count        used, peak;
+    uint64_t         max;
 } frn_mem;
 
 static void *frn_mem_call(frn_mem *m, void *old, size_t size_old, size_t size_new)
@@ -1872,10 +1876,11 @@ static void *frn_mem_call(frn_mem *m, void *old, size_t size_old, size_t size_ne
 
 static void *frn_mem_resize(frn_mem *m, void *old, size_t size_old, size_t size_new)
 {
-    uint64_t used, peak;
+    uint64_t used = 0, peak;
     void    *p;
 
-    used = __atomic_add_fetch(&m->used, (uint64_t)size_new, __ATOMIC_RELAXED);
+    if (size_new != 0)
+        used = __atomic_add_fetch(&m->used, (uint64_t)size_new, __ATOMIC_RELAXED);
     if (m->max != 0 && used > m->max && size_new > size_old) {
         (void)__atomic_sub_fetch(&m->used, (uint64_t)size_new, __ATOMIC_RELAXED);
         return NULL;
@@ -1885,7 +1890,8 @@ static void *frn_mem_resize(frn_mem *m, void *old, size_t size_old, size_t size_
         (void)__atomic_sub_fetch(&m->used, (uint64_t)size_new, __ATOMIC_RELAXED);
         return NULL;
     }
-    used = __atomic_sub_fetch(&m->used, (uint64_t)size_old, __ATOMIC_RELAXED);
+    if (size_old != 0)
+        used = __atomic_sub_fetch(&m->used, (uint64_t)size_old, __ATOMIC_RELAXED);
     peak = __atomic_load_n(&m->peak, __ATOMIC_RELAXED);
     while (used > peak && !__atomic_compare_exchange_n(&m->peak, &peak, used, true,
                                                        __ATOMIC_RELAXED, __ATOMIC_RELAXED))
@@ -4684,7 +4690,7 @@ struct frn_store {
     bool                 shared;    /* other processes can come: leases count */
     int                  broken;    /* atomic; no way back: every commit says so */
     int                  moved;     /* atomic; the file was deleted, moved or replaced */
-    uint64_t             bytes_written, wal_bytes;          /* atomic */
+    frn_count            bytes_written, wal_bytes;          /* atomic */
 };
 
 // >> 410 store.sqlite | needs: 400
@@ -9717,7 +9723,7 @@ typedef struct frn_net_stats {
     uint64_t connected, reconnects; /* opened so far; of these to a peer seen before */
     uint64_t handshakes_failed;
     uint64_t frames_in, frames_out, frames_refused;
-    uint64_t bytes_in, bytes_out;   /* of TLS */
+    frn_count bytes_in, bytes_out;  /* of TLS; atomic */
 } frn_net_stats;
 
 enum { FRN_TIMER_LINK, FRN_TIMER_LANE, FRN_TIMER_PEER, FRN_TIMER_NET };
