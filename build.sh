@@ -21,6 +21,10 @@ usage: ./build.sh VERB [ARGUMENT ...]
   sim --seed S [--verbose]
                     run that one, and print the hash of all that happened in it
   sim --bugs        plant the bugs of tests/sim/bugs.txt, and see that each is found
+  coverage [NAME ...]
+                    run tests, worlds, examples and demo with counters in the library, and tell
+                    which branches of it nothing has taken; with names: run these tests again, and
+                    add to the counts that are there; needs clang and llvm
   lint              check layout, habits and what static analysis finds
   clean             remove build/
 environment: CC, CXX, CFLAGS; SAN=address,undefined or SAN=thread; SAN=mbedtls36 or
@@ -111,13 +115,17 @@ cxx_of() {
 }
 
 # A mode is "plain" or the value of SAN: sanitizers, "mbedtls36" (plain, with that library),
-# "mbedtls36+" with sanitizers, or "no-threads" (plain, FRANCIS_NO_THREADS).
+# "mbedtls36+" with sanitizers, or "no-threads" (plain, FRANCIS_NO_THREADS); or "coverage". Its
+# counters live in a file that all processes of a program share, so that nothing is lost with a
+# process that is killed.
 mode_flags() {
     case $1 in
     plain) say "-O2 -g" ;;
     no-threads) say "$(mode_flags plain) -DFRANCIS_NO_THREADS=1" ;;
     mbedtls36) say "$(mode_flags plain) $(mbedtls36_flags)" ;;
     mbedtls36+*) say "$(mode_flags "${1#*+}") $(mbedtls36_flags)" ;;
+    coverage) say "-O1 -g -fprofile-instr-generate -fcoverage-mapping -fprofile-update=atomic" \
+        "-mllvm -runtime-counter-relocation" ;;
     address*) say "-DFRANCIS_DEBUG=1 -O1 -g -fno-omit-frame-pointer -fsanitize=$1" \
         "-fno-sanitize-recover=all" ;;
     *) say "-O1 -g -fno-omit-frame-pointer -fsanitize=$1 -fno-sanitize-recover=all" ;;
@@ -137,6 +145,8 @@ mode_cc() {
         plain_cc
     elif [ "${1#mbedtls36+}" != "$1" ]; then
         mode_cc "${1#*+}"
+    elif [ "$1" = coverage ]; then
+        coverage_cc
     elif [ -n "${CC:-}" ]; then
         say "$CC"
     else
@@ -185,13 +195,15 @@ build_object() {
         $(mode_flags "$1") $CFLAGS -c tests/compile/implementation.c
 }
 
+has_own_copy() { grep -q '^[ ]*#[ ]*define[ ][ ]*FRANCIS_IMPLEMENTATION' "$1"; }
+
 # build_program MODE SOURCE OUT FLAG...: linked with that object, unless it has a copy of its own,
 # and with $program_libs.
 build_program() {
     program_mode=$1 program_source=$2 program_out=$3
     shift 3
     program_object=
-    if ! grep -q '^[ ]*#[ ]*define[ ][ ]*FRANCIS_IMPLEMENTATION' "$program_source"; then
+    if ! has_own_copy "$program_source"; then
         build_object "$program_mode"
         program_object=$(mode_dir "$program_mode")/francis.o
     fi
@@ -639,7 +651,7 @@ do_test() {
     # shellcheck disable=SC2086
     build_program "$2" "tests/test_$1.c" "$(mode_dir "$2")/test_$1" $warn_test -I. -Itests/support
     [ "$1" != worker ] || test_worker "$2"
-    case $2 in plain | mbedtls36) unset T_SLOW ;; *) export T_SLOW=1 ;; esac
+    case $2 in plain | mbedtls36 | coverage) unset T_SLOW ;; *) export T_SLOW=1 ;; esac
     test_which=
     case $2 in no-threads) test_which='*no workers*' ;; esac
     [ "$1" != versions ] || build_other "$@"
@@ -936,6 +948,7 @@ list_sim() {
     case $1 in
     plain) say "sim plain 250 1"; say "sim plain 250 251"; say simhash; say simbugs ;;
     address*) say "sim $1 50 501" ;;
+    coverage) say "sim $1 100 1"; say "sim $1 100 101" ;;
     esac
 }
 
@@ -1012,6 +1025,74 @@ test_all() {
     printf '\n%s skipped, %s seconds\n' "$skipped" "$(seconds_since "$start")"
     say "$passed passed, $failed failed"
     [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
+}
+
+# ---- coverage ------------------------------------------------------------------------------------
+
+coverage_least=95                       # of a hundred branches
+
+coverage_cc() { if [ -n "${CC:-}" ]; then say "$CC"; else first_of clang; fi; }
+
+# The tools of the compiler's own version: they read what it wrote.
+coverage_tool() {
+    coverage_version=$("$(coverage_cc)" -dumpversion)
+    first_of "llvm-$1-${coverage_version%%.*}" "llvm-$1" || die "there is no llvm-$1"
+}
+
+# All copies of the library that have run, one in each file.
+coverage_copies() {
+    say build/coverage/francis.o
+    for copy_source in tests/test_*.c; do
+        copy=build/coverage/$(basename "$copy_source" .c)
+        ! has_own_copy "$copy_source" || [ ! -f "$copy" ] || say "$copy"
+    done
+    for copy in build/coverage/campaign build/coverage/examples/*; do
+        case $copy in *.d | *.cmd | */demo-cluster) continue ;; esac
+        [ ! -f "$copy" ] || say "$copy"
+    done
+}
+
+# Adds up what the programs counted. The same branch of two copies is one branch.
+coverage_report() {
+    "$(coverage_tool profdata)" merge -o build/coverage/all.profdata build/coverage/raw/*.profraw
+    : > build/coverage/shown
+    for copy in $(coverage_copies); do
+        "$(coverage_tool cov)" show "$copy" -instr-profile=build/coverage/all.profdata \
+            --show-branches=count francis.h 2> /dev/null >> build/coverage/shown
+    done
+    awk -v least="$coverage_least" -v missed=build/coverage/missed.txt \
+        -f tests/support/coverage.awk francis.h build/coverage/shown
+}
+
+coverage() {
+    require test
+    have "$(coverage_cc)" || die "coverage needs clang"
+    coverage_tool cov > /dev/null
+    make_scratch
+    mkdir -p build/coverage/raw
+    coverage_cc > "$scratch/cc-coverage"
+    list=$scratch/list
+    if [ $# = 0 ]; then
+        rm -f build/coverage/raw/*
+        { list_tests coverage; list_sim coverage; list_examples coverage; say "demo coverage"
+        } > "$list"
+    else
+        for name; do
+            case $name in
+            sim) list_sim coverage ;;
+            *) say "test $name coverage" ;;
+            esac
+        done > "$list"
+    fi
+    export LLVM_PROFILE_FILE="$PWD/build/coverage/raw/%m%c.profraw"
+    export T_TIMEOUT="${T_TIMEOUT:-900}"
+    say "object coverage" > "$scratch/first"
+    run_items < "$scratch/first"
+    run_items < "$list"
+    cat "$scratch/first" "$list" > "$scratch/all"
+    item_totals "$scratch/all"
+    say "$passed passed, $failed failed, $skipped skipped"
+    coverage_report && [ "$failed" = 0 ]
 }
 
 # ---- lint ----------------------------------------------------------------------------------------
@@ -1238,6 +1319,7 @@ test) test_all "$@" ;;
 bench) bench "$@" ;;
 fuzz) fuzz "$@" ;;
 sim) sim "$@" ;;
+coverage) coverage "$@" ;;
 lint) lint_all ;;
 clean) rm -rf build ;;
 _item) one_item "$1" ;;
