@@ -6,6 +6,7 @@
 #include "support/counters.h"
 
 #include <dirent.h>
+#include <poll.h>
 #include <stdatomic.h>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -19,7 +20,22 @@
 #define SANITIZED 0
 #endif
 
+/* Sends back what comes. */
+static francis_result flow(francis_ctx *ctx)
+{
+    char           data[16];
+    size_t         size;
+    francis_result r;
+    while ((r = francis_stream_read(ctx, ctx->stream, data, sizeof data, &size)) == FRANCIS_OK)
+        if ((r = francis_stream_write(ctx, ctx->stream, data, size)) != FRANCIS_OK)
+            return r;
+    if (r == FRANCIS_PENDING)
+        return francis_await(ctx, flow, NULL);
+    return r == FRANCIS_DONE ? FRANCIS_OK : r;
+}
+
 static const francis_method methods[] = {
+    { "flow", flow, FRANCIS_STREAM, 0 },
     { "increment", counter_increment, FRANCIS_INVOKE, 0 },
     { "get", counter_get, FRANCIS_PEEK, 0 },
     FRANCIS_METHODS_END
@@ -85,6 +101,51 @@ static int lock_files(const char *path)
         n += strncmp(e->d_name, prefix, strlen(prefix)) == 0;
     (void)closedir(d);
     return n;
+}
+
+/* The same with all that may be scheduled, and with a stream that the parent has opened. */
+static int child_uses_more(francis_host *host, francis_stream *stream)
+{
+    francis_ctx        *ctx = francis_host_ctx(host);
+    francis_stream_desc flow = { .type = "counter", .id = "c0", .method = "flow" };
+    francis_stream     *other = stream;
+    francis_alarm       alarm = { .type = "counter", .id = "c0", .name = "n" };
+    francis_job         job = { .type = "counter", .id = "c0", .method = "m" };
+    struct pollfd       fds[4];
+    char                data[4];
+    size_t              size = 4;
+
+    if (francis_alarm_set(ctx, &alarm, NULL) != FRANCIS_ERR_USAGE)
+        return 30;
+    if (francis_alarm_delete(ctx, &alarm, NULL) != FRANCIS_ERR_USAGE)
+        return 31;
+    if (francis_job_dispatch(ctx, &job, NULL) != FRANCIS_ERR_USAGE)
+        return 32;
+    if (francis_job_cancel(ctx, "id", NULL) != FRANCIS_ERR_USAGE)
+        return 33;
+    if (francis_job_retry(ctx, "id", NULL) != FRANCIS_ERR_USAGE)
+        return 34;
+    if (francis_stream_open(ctx, &flow, &other) != FRANCIS_ERR_USAGE || other != NULL)
+        return 35;
+    if (francis_stream_read(ctx, stream, data, sizeof data, &size) != FRANCIS_ERR_USAGE ||
+        size != 0)
+        return 36;
+    if (francis_stream_write(ctx, stream, "x", 1) != FRANCIS_ERR_USAGE)
+        return 37;
+    if (francis_stream_end(ctx, stream) != FRANCIS_ERR_USAGE)
+        return 38;
+    if (francis_stream_set_type(stream, "a/b") != FRANCIS_ERR_USAGE)
+        return 39;
+    if (francis_stream_type(stream)[0] != '\0' || francis_stream_error(stream)[0] != '\0')
+        return 40;
+    francis_stream_keep(stream);
+    francis_stream_close(stream);   /* it is the parent's */
+    if (francis_run(host) != FRANCIS_ERR_USAGE)
+        return 41;
+    if (francis_fd(host) != -1 || francis_timeout(host) != FRANCIS_FOREVER)
+        return 42;
+    (void)francis_pollfds(host, fds, 4);
+    return 0;
 }
 
 /* What the child does with the parent's host. Returns the number of the step that was wrong, for
@@ -197,6 +258,43 @@ static void test_child_uses_host(void **state)
             raw_check(db);
             (void)sqlite3_close(db);
         }
+    }
+}
+
+/* Would catch: a child that ends, reads or closes what the parent streams, or waits for it. */
+static void test_child_uses_stream(void **state)
+{
+    (void)state;
+    for (int workers = 0; workers < 2; workers++) {
+        francis_host_desc   desc = fork_desc(t_database(), workers != 0);
+        francis_host       *host = t_start(&desc, types);
+        francis_ctx        *ctx = francis_host_ctx(host);
+        francis_stream_desc open = { .type = "counter", .id = "c0", .method = "flow" };
+        francis_stream     *stream;
+        char                data[16];
+        size_t              size;
+        int                 status;
+        pid_t               pid;
+        t_ok(francis_stream_open(ctx, &open, &stream));
+        t_ok(francis_stream_write(ctx, stream, "ab", 2));
+        t_ok(francis_stream_read(ctx, stream, data, sizeof data, &size));
+        assert_int_equal(size, 2);
+        (void)fflush(stdout);
+        pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0)
+            _exit(child_uses_more(host, stream));
+        status = child_wait_for(pid, 60000);
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+            fail_msg("the child ends with status %d, step %d", status,
+                     WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+        t_ok(francis_stream_write(ctx, stream, "cd", 2));
+        t_ok(francis_stream_end(ctx, stream));
+        t_ok(francis_stream_read(ctx, stream, data, sizeof data, &size));
+        assert_memory_equal(data, "cd", 2);
+        t_result(francis_stream_read(ctx, stream, data, sizeof data, &size), FRANCIS_DONE);
+        francis_stream_close(stream);
+        francis_close(host);
     }
 }
 
@@ -475,6 +573,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_child_uses_host),
+        cmocka_unit_test(test_child_uses_stream),
         cmocka_unit_test(test_child_goes_its_own_way),
         cmocka_unit_test(test_fork_under_load),
         cmocka_unit_test(test_parent_killed_child_lives),

@@ -2,6 +2,8 @@
  * */
 #include "support/ta.h"
 
+#include <poll.h>
+
 #include <limits.h>
 
 /* -- the list of results ----------------------------------------------------------------------- */
@@ -182,10 +184,84 @@ static void test_host_values(void **state)
     francis_close(host);
 }
 
+#define KEY "a key of at least thirty-two bytes"
+
+static francis_result database_of_nobody(struct sqlite3 **db_out, const char *database, int flags,
+                                         void *user)
+{
+    (void)database;
+    (void)flags;
+    (void)user;
+    *db_out = NULL;
+    return FRANCIS_OK;
+}
+
+/* Of a platform: they are looked at, and not called. */
+static int polls_nothing(struct pollfd *fds, size_t count, int64_t timeout_ns, void *user)
+{
+    (void)fds;
+    (void)count;
+    (void)timeout_ns;
+    (void)user;
+    return 0;
+}
+
+static int reaches_nothing(const char *address, void *user)
+{
+    (void)address;
+    (void)user;
+    return -EAGAIN;
+}
+
+static int accepts_nothing(int listener, void *user)
+{
+    (void)listener;
+    (void)user;
+    return -EAGAIN;
+}
+
+static int reads_nothing(int socket, void *data, size_t size, void *user)
+{
+    (void)socket;
+    (void)data;
+    (void)size;
+    (void)user;
+    return -EAGAIN;
+}
+
+static int writes_nothing(int socket, const void *data, size_t size, void *user)
+{
+    (void)socket;
+    (void)data;
+    (void)size;
+    (void)user;
+    return -EAGAIN;
+}
+
+static void closes_nothing(int socket, void *user)
+{
+    (void)socket;
+    (void)user;
+}
+
 /* Catches: a desc that makes no sense and is accepted, or refused with words that do not help. */
 static void test_host_refusals(void **state)
 {
     static const francis_platform strange = { .version = 77 };
+    static const francis_platform half_of_sockets = {
+        .version = 1, .poll = polls_nothing, .net_listen = reaches_nothing,
+        .net_accept = accepts_nothing, .net_connect = reaches_nothing
+    };
+    static const francis_platform sockets_without_poll = {
+        .version = 1, .net_listen = reaches_nothing, .net_accept = accepts_nothing,
+        .net_connect = reaches_nothing, .net_read = reads_nothing, .net_write = writes_nothing,
+        .net_close = closes_nothing
+    };
+    static const francis_platform sockets = {
+        .version = 1, .poll = polls_nothing, .net_listen = reaches_nothing,
+        .net_accept = accepts_nothing, .net_connect = reaches_nothing, .net_read = reads_nothing,
+        .net_write = writes_nothing, .net_close = closes_nothing
+    };
     static const struct {
         const char       *what;                             /* must all be in the text */
         francis_host_desc desc;
@@ -210,6 +286,32 @@ static void test_host_refusals(void **state)
         { "durability|9", { .database = ":memory:", .durability = (francis_durability)9 } },
         { "log_level|9", { .database = ":memory:", .log_level = (francis_log_level)9 } },
         { "platform|77", { .database = ":memory:", .platform = &strange } },
+        { "platform|poll|listen", { .database = ":memory:", .workers = FRANCIS_NO_WORKERS,
+                                    .platform = &half_of_sockets } },
+        { "platform|poll|listen", { .database = ":memory:", .workers = FRANCIS_NO_WORKERS,
+                                    .platform = &sockets_without_poll } },
+        { "platform|workers", { .database = ":memory:", .workers = 2, .platform = &sockets } },
+        { "database|empty", { .database = "" } },
+        { "on_database|database", { .sqlite = (struct sqlite3 *)&strange,
+                                    .on_database = database_of_nobody } },
+        { "table_prefix|a123456789012345678901234567890123|32",
+          { .database = ":memory:", .table_prefix = "a123456789012345678901234567890123" } },
+        { "table_prefix|1a", { .database = ":memory:", .table_prefix = "1a" } },
+        { "cluster_key|address", { .database = ":memory:", .cluster_key = KEY } },
+        { "bind_address|cluster_key", { .database = ":memory:", .bind_address = "a:1" } },
+        { "cluster_keys_old|cluster_key", { .database = ":memory:", .cluster_keys_old = KEY } },
+        { "address|a b:1|blank", { .database = ":memory:", .address = "a b:1" } },
+        { "address|\x7f:1|blank", { .database = ":memory:", .address = "\x7f:1" } },
+        { "address|-a:1", { .database = ":memory:", .address = "-a:1" } },
+        { "address|:1", { .database = ":memory:", .address = ":1" } },
+        { "address|[::1:1|brackets", { .database = ":memory:", .address = "[::1:1" } },
+        { "address|[]:1|brackets", { .database = ":memory:", .address = "[]:1" } },
+        { "address|::1:1|brackets", { .database = ":memory:", .address = "::1:1" } },
+        { "address|a:0|port", { .database = ":memory:", .address = "a:0" } },
+        { "address|a:|port", { .database = ":memory:", .address = "a:" } },
+        { "address|a:65536|port", { .database = ":memory:", .address = "a:65536" } },
+        { "address|a:1234567|port", { .database = ":memory:", .address = "a:1234567" } },
+        { "address|a:1b|port", { .database = ":memory:", .address = "a:1b" } },
     };
     size_t i;
     int    failed = 0;
@@ -237,8 +339,13 @@ static void test_host_refusals(void **state)
 static void test_null(void **state)
 {
     static const francis_actor_desc type = TA_NUM;
-    francis_host_desc desc = { .database = ":memory:" };
+    francis_host_desc desc = { .database = ":memory:" }, got;
     francis_host     *host = NULL;
+    francis_stats     stats;
+    francis_health    health;
+    struct pollfd     fds[2];
+    char              byte;
+    size_t            size;
     (void)state;
     t_result(francis_start(NULL), FRANCIS_ERR_NOMEM);
     t_result(francis_run(NULL), FRANCIS_ERR_NOMEM);
@@ -253,6 +360,65 @@ static void test_null(void **state)
     assert_true(francis_host_error(host)[0] != '\0');
     francis_close(host);
     t_result(francis_open(NULL, &desc), FRANCIS_ERR_INVALID);
+
+    t_result(francis_poll(NULL, 0), FRANCIS_ERR_USAGE);
+    assert_int_equal(francis_fd(NULL), -1);
+    assert_int_equal(francis_pollfds(NULL, fds, 2), 0);
+    assert_int_equal(francis_timeout(NULL), FRANCIS_FOREVER);
+    (void)memset(&stats, 1, sizeof stats);
+    francis_stats_get(NULL, &stats);
+    assert_int_equal(stats.lives, 0);
+    (void)memset(&health, 1, sizeof health);
+    francis_health_get(NULL, &health);
+    assert_false(health.ready);
+    (void)memset(&got, 1, sizeof got);
+    francis_desc_get(NULL, &got);
+    assert_null(got.database);
+
+    francis_stream_close(NULL);
+    francis_stream_keep(NULL);
+    assert_string_equal(francis_stream_type(NULL), "");
+    assert_string_equal(francis_stream_error(NULL), "");
+    t_result(francis_stream_set_type(NULL, "a/b"), FRANCIS_ERR_USAGE);
+    desc.workers = FRANCIS_NO_WORKERS;
+    host = t_start(&desc, NULL);
+    t_result(francis_stream_read(francis_host_ctx(host), NULL, &byte, 1, &size), FRANCIS_ERR_USAGE);
+    t_result(francis_stream_write(francis_host_ctx(host), NULL, "x", 1), FRANCIS_ERR_USAGE);
+    t_result(francis_stream_end(francis_host_ctx(host), NULL), FRANCIS_ERR_USAGE);
+    francis_close(host);
+}
+
+/* Catches: figures of a host that does not run yet, or any more, that are those of one that does. */
+static void test_watch_at_rest(void **state)
+{
+    francis_host_desc desc = { .database = ":memory:" };
+    francis_health    health;
+    struct pollfd     fds[2];
+    (void)state;
+    ta_desc(&desc);
+    t_ok(francis_open(&ta->host, &ta->desc));
+    francis_health_get(ta->host, &health);
+    assert_false(health.ready);
+    assert_int_equal(health.lease_age_ms, 0);
+    assert_int_equal(francis_timeout(ta->host), FRANCIS_FOREVER);
+    assert_int_equal(francis_pollfds(ta->host, fds, 2), 0);
+    t_ok(francis_start(ta->host));
+    francis_health_get(ta->host, &health);
+    assert_true(health.ready);
+    if (ta_inline()) {
+        assert_int_equal(francis_pollfds(ta->host, fds, 2), 1);
+        assert_true(fds[0].fd >= 0);
+        assert_int_equal(francis_pollfds(ta->host, NULL, 0), 1);    /* how many there are */
+    } else {
+        assert_int_equal(francis_pollfds(ta->host, fds, 2), 0);
+    }
+    francis_stop(ta->host);
+    ta_until(francis_poll(ta->host, 0) == FRANCIS_ERR_STOPPED);
+    assert_int_equal(francis_timeout(ta->host), ta_inline() ? 0 : FRANCIS_FOREVER);
+    francis_health_get(ta->host, &health);
+    assert_false(health.ready);
+    t_result(francis_run(ta->host), FRANCIS_ERR_USAGE);
+    ta_close();
 }
 
 /* -- sticking ---------------------------------------------------------------------------------- */
@@ -369,6 +535,8 @@ static const francis_method methods_empty[] = { { "ok", nothing, FRANCIS_INVOKE,
                                                 FRANCIS_METHODS_END };
 static const francis_method methods_kind[] = { { "odd", nothing, FRANCIS_ACTIVATE, 0 },
                                                FRANCIS_METHODS_END };
+static const francis_method methods_below[] = { { "below", nothing, (francis_turn_kind)-1, 0 },
+                                                FRANCIS_METHODS_END };
 static const francis_method methods_large[] = { { "large", nothing, FRANCIS_INVOKE, (4 << 20) + 1 },
                                                 FRANCIS_METHODS_END };
 static const francis_method methods_twice[] = { { "same", nothing, FRANCIS_PEEK, 0 },
@@ -419,6 +587,18 @@ static void test_type_refusals(void **state)
         { FRANCIS_ERR_INVALID, "te|bootstrap_data",
           { .type = "te", .methods = ta_methods, .singleton = true, .bootstrap = nothing,
             .bootstrap_data = NULL, .bootstrap_size = 4 } },
+        { FRANCIS_ERR_INVALID, "tg|below", { .type = "tg", .methods = methods_below } },
+        { FRANCIS_ERR_INVALID, "th|bootstrap|singleton",
+          { .type = "th", .methods = ta_methods, .bootstrap_data = "x", .bootstrap_size = 1 } },
+        { FRANCIS_ERR_INVALID, "ti|bootstrap_data|handler",
+          { .type = "ti", .methods = ta_methods, .singleton = true, .bootstrap_data = "x",
+            .bootstrap_size = 1 } },
+        { FRANCIS_ERR_INVALID, "tj|capacity_group|capacity_max",
+          { .type = "tj", .methods = ta_methods, .capacity_group = "g" } },
+        { FRANCIS_ERR_INVALID, "tk|capacity_group|capacity_max",
+          { .type = "tk", .methods = ta_methods, .capacity_max = 3 } },
+        { FRANCIS_ERR_INVALID, "tl|capacity_group|name",
+          { .type = "tl", .methods = ta_methods, .capacity_group = "a/b", .capacity_max = 3 } },
         { FRANCIS_ERR_INVALID, "tf|input_size|4194305",     /* no input can be as large */
           { .type = "tf", .methods = methods_large } },
     };
@@ -497,6 +677,43 @@ static void test_type_accepted(void **state)
                                   : ta_do(types[i].type, id, ta_nothing, NULL);
         if (r != FRANCIS_OK)
             fail_msg("type %s: %s: %s", types[i].type, francis_result_name(r), ta->last.error);
+    }
+    ta_close();
+}
+
+/* Catches: a type that can do one thing, and is refused for want of another; one that can do more. */
+static void test_one_handler(void **state)
+{
+    const francis_actor_desc types[] = {
+        { .type = "invoke", .invoke = nothing },
+        { .type = "peek", .peek = nothing },
+        { .type = "stream", .stream = nothing },
+        { .type = "peek_stream", .peek_stream = nothing },
+        { .type = "alarm", .alarm = nothing },
+        { .type = "job", .job = nothing },
+        { .type = "job_failed", .job_failed = nothing },
+        { .type = "activate", .activate = nothing },
+        { .type = "deactivate", .deactivate = nothing },
+        { .type = "upgrade", .upgrade = nothing },
+        { .type = "bootstrap", .singleton = true, .bootstrap = nothing },
+        TA_END
+    };
+    francis_alarm alarm = { .id = "a", .name = "n", .delay_ms = 3600000 };
+    francis_job   job = { .id = "a", .method = "m", .delay_ms = 3600000 };
+    (void)state;
+    ta_open(&(francis_host_desc){ .table_prefix = "" }, types);
+    for (size_t i = 0; types[i].type != NULL; i++) {
+        const char *id = types[i].singleton ? "singleton" : "a";
+        t_result(francis_invoke(ta->ctx, types[i].type, id, "m", NULL, 0, NULL),
+                 types[i].invoke != NULL ? FRANCIS_OK : FRANCIS_ERR_UNKNOWN_METHOD);
+        t_result(francis_peek(ta->ctx, types[i].type, id, "m", NULL, 0, NULL),
+                 types[i].peek != NULL ? FRANCIS_OK : FRANCIS_ERR_UNKNOWN_METHOD);
+        alarm.type = job.type = types[i].type;
+        alarm.id = job.id = id;
+        t_result(francis_alarm_set(ta->ctx, &alarm, NULL),
+                 types[i].alarm != NULL ? FRANCIS_OK : FRANCIS_ERR_UNKNOWN_METHOD);
+        t_result(francis_job_dispatch(ta->ctx, &job, NULL),
+                 types[i].job != NULL ? FRANCIS_OK : FRANCIS_ERR_UNKNOWN_METHOD);
     }
     ta_close();
 }
@@ -708,12 +925,14 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_host_values),
     TA_INLINE(test_host_refusals),
     cmocka_unit_test(test_null),
+    TA_BOTH(test_watch_at_rest),
     TA_BOTH(test_first_failure_sticks),
     TA_BOTH(test_twice),
     TA_BOTH(test_after_start),
     TA_BOTH(test_type_refusals),
     TA_BOTH(test_type_null),
     TA_BOTH(test_type_accepted),
+    TA_BOTH(test_one_handler),
     TA_BOTH(test_copied),
     TA_BOTH(test_host_copied),
     TA_BOTH(test_type_defaults),
