@@ -21285,6 +21285,7 @@ static void frn_serve_call(francis_host *h, const frn_net_event *e, frn_head *he
     francis_result r;
 
     memset(&user, 0, sizeof user);
+    head->streams = false;          /* it has come as a call, whatever stands behind its head */
     frn_serve_spec(head, e->body, &s, &user);
     c = frn_serve_make(h, head, &s, &user, &r);
     if (c == NULL) {
