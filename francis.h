@@ -6152,9 +6152,11 @@ typedef struct frn_incumbent {
     int64_t seen_ms, challenge, answer, lease_ms, process;
 } frn_incumbent;
 
-/* From the columns of FRN_HOST_COLUMNS. */
-static void frn_sqlite_read_host(sqlite3_stmt *stmt, frn_incumbent *out)
+/* From the columns of FRN_HOST_COLUMNS. false = no host has such an id: cut, or up to its NUL, it
+ * would be another one. */
+static bool frn_sqlite_read_host(sqlite3_stmt *stmt, frn_incumbent *out)
 {
+    bool        is_text = sqlite3_column_type(stmt, 0) == SQLITE_TEXT;
     const char *id = (const char *)sqlite3_column_text(stmt, 0);
     const char *address = (const char *)sqlite3_column_text(stmt, 1);
 
@@ -6167,6 +6169,7 @@ static void frn_sqlite_read_host(sqlite3_stmt *stmt, frn_incumbent *out)
     out->answer = sqlite3_column_int64(stmt, 5);
     out->lease_ms = sqlite3_column_int64(stmt, 6);
     out->process = sqlite3_column_int64(stmt, 7);
+    return is_text && (size_t)sqlite3_column_bytes(stmt, 0) == strlen(out->id);
 }
 
 /* Steps a statement for one host. */
@@ -6175,8 +6178,8 @@ static int frn_sqlite_one_host(sqlite3_stmt *stmt, frn_incumbent *out, bool *fou
     int rc = sqlite3_step(stmt);
 
     *found = rc == SQLITE_ROW;
-    if (*found)
-        frn_sqlite_read_host(stmt, out);
+    if (*found && !frn_sqlite_read_host(stmt, out))
+        rc = SQLITE_CORRUPT;
     (void)sqlite3_reset(stmt);
     return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
