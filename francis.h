@@ -19608,6 +19608,13 @@ static void frn_write_done(francis_host *h, frn_write *w)
 
 enum { FRN_RELEASE_RETRY_MS = 10 };
 
+/* What has failed is not tried again without a pause. */
+static void frn_commit_pause(francis_host *h)
+{
+    h->busy_retry_ns = frn_add_time(frn_now_ns(h), FRN_RELEASE_RETRY_MS * FRN_MS);
+    frn_timer_set(h, &h->commit_timer, h->busy_retry_ns);
+}
+
 /* The placement has to go, however long it takes. Who has waited for that as long as the release
  * hears why; who came later has its time, too. */
 static void frn_release_again(francis_host *h, frn_write *w, const char *text)
@@ -19636,15 +19643,14 @@ static void frn_release_again(francis_host *h, frn_write *w, const char *text)
         c->from_handler = false;
         frn_call_fail(h, c, FRANCIS_ERR_LOCKED, "%s", text);
     }
-    h->busy_retry_ns = frn_add_time(frn_now_ns(h), FRN_RELEASE_RETRY_MS * FRN_MS);
-    frn_timer_set(h, &h->commit_timer, h->busy_retry_ns);   /* not without a pause */
+    frn_commit_pause(h);
 }
 
 static void frn_part_failed(francis_host *h, frn_part *p)
 {
     frn_list      *l;
     francis_result r = p->outcome == FRN_UNKNOWN ? FRANCIS_ERR_UNKNOWN : p->result;
-    bool           evicted = p->result == FRANCIS_ERR_EVICTED;
+    bool           evicted = p->result == FRANCIS_ERR_EVICTED, release = false;
 
     h->stats.commits_failed++;
     if (p->outcome == FRN_UNKNOWN)
@@ -19657,6 +19663,7 @@ static void frn_part_failed(francis_host *h, frn_part *p)
     }
     while ((l = frn_list_pop(&p->writes)) != NULL) {
         frn_write *w = FRN_OF(frn_write, link, l);
+        release = release || w->op == FRN_WRITE_RELEASE;
         if (evicted && h->phase == FRN_HOST_RUNNING && w->op != FRN_WRITE_TURN
             && w->op != FRN_WRITE_RELEASE)
             frn_write_again(h, w);  /* it stands on no image: it will do in the next life as well */
@@ -19671,6 +19678,8 @@ static void frn_part_failed(francis_host *h, frn_part *p)
     } else if (p->lost) {
         frn_lose_all(h, FRANCIS_ERR_STORAGE, p->error, true);
         frn_step_all(h);
+        if (release)                /* which are queued again by now */
+            frn_commit_pause(h);
     }
 }
 
