@@ -15,7 +15,12 @@ usage: ./build.sh VERB [ARGUMENT ...]
   test [NAME ...]   run everything, or tests/test_NAME.c only; also: compile, examples, demo
   bench [--json]    run the benchmarks
   fuzz [SECONDS] [NAME ...]
-                    run tests/fuzz/fuzz_NAME.c, or all of them, 60 seconds each; needs clang
+                    run targets of tests/fuzz/fuzz.h, or all of them, 60 seconds each, from the
+                    inputs in tests/fuzz/corpus; needs clang
+  fuzz --merge [NAME ...]
+                    put what was found since into the corpora, and leave out what adds nothing
+  fuzz --canaries [NAME ...]
+                    plant the bugs of tests/fuzz/canaries.txt, and see that each is found in time
   sim [--seeds N] [--first F] [--minutes M]
                     run simulated worlds, 500 or as many as that (tests/sim/campaign.c)
   sim --seed S [--verbose]
@@ -1265,8 +1270,8 @@ sim() {
     return $sim_code
 }
 
-# The inputs of a corpus: a line of hexadecimal digits becomes a file.
-fuzz_corpus() {
+# The inputs of a corpus: a line of hexadecimal digits becomes a file, and the other way round.
+fuzz_unpack() {
     mkdir -p "$2"
     fuzz_number=0
     while read -r fuzz_hex; do
@@ -1279,24 +1284,109 @@ fuzz_corpus() {
     done < "$1"
 }
 
-# fuzz [SECONDS] [NAME...]: what it finds stays in build/fuzz, the input that fails as NAME-crash-*.
-fuzz() {
-    require test
-    fuzz_cc=${CC:-clang}
-    have "$fuzz_cc" || die "the fuzzers need clang"
-    fuzz_seconds=${1:-60}
-    [ $# = 0 ] || shift
-    [ $# -gt 0 ] || set -- frames codec
+fuzz_pack() {
+    for fuzz_file in "$1"/*; do
+        od -An -v -tx1 "$fuzz_file" | tr -d ' \n'
+        say ''
+    done | LC_ALL=C sort -u | awk 'NF'
+}
+
+# fuzz_build OUT FLAG...: all targets in one program.
+fuzz_build() {
+    fuzz_out=$1
+    shift
+    # shellcheck disable=SC2086
+    make_with "$fuzz_out" "$fuzz_cc" -std=c11 "$@" -I. -Itests/support -O1 -g \
+        -fno-omit-frame-pointer -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+        $CFLAGS tests/fuzz/fuzz.c -lcmocka $libs
+}
+
+fuzz_targets() { sed -n 's/^    { "\([a-z]*\)", FUZZ_[A-Z]*, .*/\1/p' tests/fuzz/fuzz.h; }
+
+fuzz_limits='-max_len=1500 -timeout=60'
+
+# Only what adds to what the others reach; of the same, the smallest.
+fuzz_merge() {
     for fuzz_name; do
         fuzz_dir=build/fuzz/$fuzz_name
+        fuzz_unpack "tests/fuzz/corpus/$fuzz_name.hex" "$fuzz_dir"
+        rm -rf "$fuzz_dir-merged"
+        mkdir "$fuzz_dir-merged"
         # shellcheck disable=SC2086
-        make_with "build/fuzz/fuzz_$fuzz_name" "$fuzz_cc" -std=c11 $warn_test -I. -Itests/support \
-            -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer,address,undefined \
-            -fno-sanitize-recover=all $CFLAGS \
-            "tests/fuzz/fuzz_$fuzz_name.c" -lcmocka $libs
-        fuzz_corpus "tests/fuzz/corpus/$fuzz_name.hex" "$fuzz_dir"
-        "build/fuzz/fuzz_$fuzz_name" "-max_total_time=$fuzz_seconds" -max_len=1500 -timeout=20 \
-            -print_final_stats=1 "-artifact_prefix=build/fuzz/$fuzz_name-" "$fuzz_dir"
+        FUZZ_TARGET=$fuzz_name build/fuzz/fuzz $fuzz_limits -merge=1 -use_counters=0 \
+            "$fuzz_dir-merged" "$fuzz_dir"
+        fuzz_pack "$fuzz_dir-merged" > "$fuzz_dir.hex"
+        mv "$fuzz_dir.hex" "tests/fuzz/corpus/$fuzz_name.hex"
+    done
+}
+
+# All bugs are in one copy of the library, each for its target only. The corpus alone must not find
+# one: else it would say nothing of what the fuzzer finds.
+fuzz_canaries() {
+    fuzz_code=0 fuzz_only=" $* " fuzz_bugs=build/fuzz/canaries
+    mkdir -p "$fuzz_bugs"
+    grep '^[s/]' tests/fuzz/canaries.txt > "$fuzz_bugs/sed"
+    sed -f "$fuzz_bugs/sed" francis.h > "$fuzz_bugs/francis.h"
+    [ "$(diff francis.h "$fuzz_bugs/francis.h" | grep -c '^>')" = "$(wc -l < "$fuzz_bugs/sed")" ] ||
+        die "not each canary can be planted, in one line of its own"
+    fuzz_build "$fuzz_bugs/fuzz" "-I$fuzz_bugs" -w
+    while read -r fuzz_seconds fuzz_name fuzz_what; do
+        case $fuzz_seconds in '' | *[!0-9]*) continue ;; esac
+        case $fuzz_only in *" $fuzz_name "*) ;; *) continue ;; esac
+        fuzz_dir=$fuzz_bugs/$fuzz_name
+        rm -rf "$fuzz_dir"
+        fuzz_unpack "tests/fuzz/corpus/$fuzz_name.hex" "$fuzz_dir"
+        fuzz_start=$(now)
+        # shellcheck disable=SC2086
+        if ! FUZZ_TARGET=$fuzz_name "$fuzz_bugs/fuzz" $fuzz_limits -runs=0 "$fuzz_dir" \
+            > "$fuzz_dir.log" 2>&1; then
+            say "ALREADY IN THE CORPUS: $fuzz_name: $fuzz_what"
+            fuzz_code=1
+        elif FUZZ_TARGET=$fuzz_name "$fuzz_bugs/fuzz" $fuzz_limits -seed=1 \
+            "-max_total_time=$fuzz_seconds" "-artifact_prefix=$fuzz_dir-" "$fuzz_dir" \
+            > "$fuzz_dir.log" 2>&1; then
+            say "NOT FOUND within $fuzz_seconds s: $fuzz_name: $fuzz_what"
+            fuzz_code=1
+        else
+            say "found after $(seconds_since "$fuzz_start") of $fuzz_seconds s: $fuzz_name:" \
+                "$fuzz_what"
+        fi
+    done < tests/fuzz/canaries.txt
+    return $fuzz_code
+}
+
+# fuzz [SECONDS] [NAME ...], in any order. What it finds stays in build/fuzz/NAME, an input that
+# fails as build/fuzz/NAME-crash-*.
+fuzz() {
+    require test
+    fuzz_cc=${CC:-clang} fuzz_seconds=60 fuzz_verb='' fuzz_names=''
+    have "$fuzz_cc" || die "the fuzzers need clang"
+    for fuzz_word; do
+        case $fuzz_word in
+        --canaries | --merge) fuzz_verb=$fuzz_word ;;
+        *[!0-9]*)
+            fuzz_targets | grep -q -x -e "$fuzz_word" || die "fuzz: there is no target $fuzz_word"
+            fuzz_names="$fuzz_names $fuzz_word" ;;
+        *) fuzz_seconds=$fuzz_word ;;
+        esac
+    done
+    # shellcheck disable=SC2046,SC2086  # words
+    set -- ${fuzz_names:-$(fuzz_targets)}
+    if [ "$fuzz_verb" = --canaries ]; then
+        fuzz_canaries "$@"
+        return
+    fi
+    # shellcheck disable=SC2086
+    fuzz_build build/fuzz/fuzz $warn_test
+    if [ "$fuzz_verb" = --merge ]; then
+        fuzz_merge "$@"
+        return
+    fi
+    for fuzz_name; do
+        fuzz_unpack "tests/fuzz/corpus/$fuzz_name.hex" "build/fuzz/$fuzz_name"
+        # shellcheck disable=SC2086
+        FUZZ_TARGET=$fuzz_name build/fuzz/fuzz "-max_total_time=$fuzz_seconds" $fuzz_limits \
+            -print_final_stats=1 "-artifact_prefix=build/fuzz/$fuzz_name-" "build/fuzz/$fuzz_name"
     done
 }
 
