@@ -25786,15 +25786,17 @@ static void frn_sim_sector_cut(francis_sim *w, frn_sim_file *f, size_t sector)
 {
     unsigned char *is = f->data + sector * FRN_SIM_SECTOR, *was = f->safe + sector * FRN_SIM_SECTOR;
     size_t         i, part = (size_t)frn_sim_below(&w->disk, FRN_SIM_SECTOR);
+    uint64_t       rest;            /* a stream of its own: how long it is depends on contents */
 
     switch (frn_sim_below(&w->disk, 8)) {
     case 0:                         /* torn */
         memcpy(was, is, part);
         break;
     case 1:                         /* torn, and the rest of it is anything */
+        rest = frn_sim_next(&w->disk);
         for (i = 0; i < FRN_SIM_SECTOR; i++)
             if (is[i] != was[i])
-                was[i] = i < part ? is[i] : (unsigned char)frn_sim_next(&w->disk);
+                was[i] = i < part ? is[i] : (unsigned char)frn_sim_next(&rest);
         break;
     case 2:
     case 3:
