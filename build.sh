@@ -940,7 +940,8 @@ list_tests() {
         thread-*/test_many.c | thread-*/test_stop.c | thread-*/test_netns.c | \
             thread-*/test_worker.c | address*/test_netns.c)
             continue ;;                         # of processes, and long
-        thread-*/test_schedule.c | thread-*/test_linear.c | thread-*/test_fuzz.c)
+        thread-*/test_schedule.c | thread-*/test_linear.c | thread-*/test_fuzz.c | \
+            thread-*/test_sim.c)
             continue ;;                         # of one thread
         mbedtls36*) is_of_tls "$file" || continue ;;
         no-threads-*) is_of_one_thread "$file" || continue ;;
