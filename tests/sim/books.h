@@ -392,16 +392,22 @@ static int64_t stream_size(campaign *c)
     return (int64_t)pick(c, size);
 }
 
+static void pour_over(agent *a, francis_result r)
+{
+    if (a->world->settling && r == FRANCIS_DONE)
+        a->world->calm_left--;
+}
+
 static bool book_pour(agent *a)
 {
     campaign  *c = a->world;
     book_input in = { 0, 0, 0 };
     in.value = a->last = (int64_t)pick(c, 1000);
-    in.size = stream_size(c);
+    in.size = c->settling ? 400000 : stream_size(c);
     a->to_send = 0;
     a->expected = (size_t)in.size;
     a->subject = 0;
-    agent_begin(a, NULL);
+    agent_begin(a, pour_over);
     stream_open(a, "pour", pick(c, c->books), &in);
     return true;
 }

@@ -27,7 +27,8 @@
 
 /* ---- what agents have done ---- */
 
-/* In the healed world: what is still open, and then alarms and jobs of which nothing goes wrong. */
+/* In the healed world: what is still open, and then alarms, jobs and streams that have to be as they
+ * should be. */
 static bool errand_calm(agent *a)
 {
     campaign *c = a->world;
@@ -35,8 +36,13 @@ static bool errand_calm(agent *a)
         return true;
     if (c->calm_left <= 0)
         return false;
-    a->errand = pick(c, 2) == 0 ? ERRAND_SET : ERRAND_SEND;
-    return a->errand == ERRAND_SET ? plan_set_calm(a) : job_send(a, true);
+    a->errand = ERRAND_POUR;
+    switch (pick(c, 5)) {
+    case 0: return book_pour(a);
+    case 1:
+    case 2: a->errand = ERRAND_SET; return plan_set_calm(a);
+    default: a->errand = ERRAND_SEND; return job_send(a, true);
+    }
 }
 
 static bool errand_due(agent *a)
@@ -338,7 +344,10 @@ static void seed_line(const char *line, void *user)
 
 static void begin(campaign *c)
 {
+    bool drifting = pick(c, 2) == 0;
     for (unsigned i = 0; i < c->hosts; i++) {
+        if (drifting)
+            clock_wrong(c, (int)i);
         (void)host_start(c, (int)i);
         if (i == 0)
             witness_begin(c);
