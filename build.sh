@@ -1123,6 +1123,7 @@ do_lint() {
     habits)
         # shellcheck disable=SC2046
         awk -f tests/lint/habits.awk $(sources) $(scripts) ;;
+    api) awk -f tests/lint/api.awk francis.h tests/support/fault_api.h ;;
     shellcheck)
         # shellcheck disable=SC2046
         shellcheck -s sh $(scripts) ;;
@@ -1161,7 +1162,7 @@ lint_all() {
     {
         say "lint clang-tidy francis.h"
         say "lint cppcheck francis.h"
-        for check in layout habits shellcheck; do say "lint $check"; done
+        for check in layout habits api shellcheck; do say "lint $check"; done
         for file in tests/test_*.c tests/bench/*.c tests/demo/*.c tests/sim/*.c examples/*.c; do
             [ ! -f "$file" ] || say "lint cppcheck $file"
         done

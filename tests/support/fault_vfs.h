@@ -78,6 +78,7 @@ typedef struct fault_vfs {
     unsigned long   times;          /* FAULT_ONCE: so many matching calls in a row fail */
     unsigned long   left;           /* of them; counted once the first has failed */
     bool            dead;
+    bool            no_sync;        /* for tests of which none loses its power: syncs take time */
     unsigned long   fired;
     unsigned long   count[FAULT_CALLS][FAULT_FILES];
 } fault_vfs;
@@ -184,7 +185,7 @@ FAULT_VFS_UNUSED static int fault_x_sync(sqlite3_file *file, int flags)
 {
     fault_file *f = (fault_file *)file;
     int         rc = fault_hit(f->disk, FAULT_SYNC, f->kind, NULL);
-    return rc != SQLITE_OK ? rc : f->real->pMethods->xSync(f->real, flags);
+    return rc != SQLITE_OK || f->disk->no_sync ? rc : f->real->pMethods->xSync(f->real, flags);
 }
 
 FAULT_VFS_UNUSED static int fault_x_size(sqlite3_file *file, sqlite3_int64 *size)
