@@ -1429,6 +1429,154 @@ static void test_purge(void **state)
     ta_close();
 }
 
+typedef struct {
+    job_id dead, kept;              /* a dead job; one that was dispatched */
+    bool   purges;
+} changes;
+
+/* A job's id as a change in a turn has brought it. */
+static void change_id(francis_call *call, francis_result r, job_id *out)
+{
+    (void)memset(out, 0, sizeof *out);
+    ta_check(r == FRANCIS_OK && call->size == 36);
+    if (r == FRANCIS_OK && call->size == 36)
+        (void)memcpy(out->text, call->data, 36);
+}
+
+/* One turn that looks at its own changes. */
+static francis_result change_and_look(francis_ctx *ctx, void *arg)
+{
+    changes      *c = (changes *)arg;
+    francis_call  call = { 0 };
+    francis_alarm alarm = { .name = "once", .due_ms = DUE_FAR };
+    job_id        first, second;
+    change_id(&call, francis_job_dispatch(ctx, J(.id = "a", .due_ms = DUE_FAR, .request_id = "k"),
+                                          &call), &first);
+    change_id(&call, francis_job_dispatch(ctx, J(.id = "a", .due_ms = DUE_FAR, .request_id = "k"),
+                                          &call), &second);
+    ta_check(strcmp(first.text, second.text) == 0);
+    ta_check(francis_job_retry(ctx, first.text, NULL) == FRANCIS_ERR_NOT_FOUND);
+    ta_check(francis_job_cancel(ctx, first.text, NULL) == FRANCIS_OK);
+    ta_check(francis_job_cancel(ctx, first.text, &call) == FRANCIS_ERR_NOT_FOUND);
+    ta_check(call.error[0] != '\0');
+
+    change_id(&call, francis_job_retry(ctx, c->dead.text, &call), &second);
+    ta_check(francis_job_retry(ctx, c->dead.text, NULL) == FRANCIS_ERR_NOT_FOUND);
+    ta_check(francis_job_cancel(ctx, second.text, NULL) == FRANCIS_OK);
+
+    ta_check(francis_alarm_set(ctx, &alarm, NULL) == FRANCIS_OK);
+    ta_check(francis_alarm_delete(ctx, &alarm, NULL) == FRANCIS_OK);
+    ta_check(francis_alarm_delete(ctx, &alarm, NULL) == FRANCIS_ERR_NOT_FOUND);
+    ta_check(francis_job_cancel(ctx, "a name that is longer than any id of a job", NULL) ==
+             FRANCIS_ERR_NOT_FOUND);
+    francis_call_free(&call);
+    return ta_add(ctx, NULL);       /* none of it has failed the turn */
+}
+
+/* Would catch: a turn that does not see what it has changed itself, or fails because there is
+ * nothing to be changed. */
+static void test_own_changes(void **state)
+{
+    static due_failure f = { 1000, FRANCIS_ERR_PERMANENT };
+    static changes     c;
+    (void)state;
+    due_open(types);
+    c.dead = dispatch(J(.id = "a", RUN(due_fail, &f)));
+    due_until(dead(c.dead, NULL));
+    t_ok(ta_do("num", "b", change_and_look, &c));
+    ta_num_is("num", "b", 1);
+    assert_int_equal(rows(NULL), 0);
+    assert_false(dead(c.dead, NULL));
+    assert_int_equal(due_rows(FRANCIS_LIST_ALARMS, NULL, NULL), 0);
+    ta_close();
+}
+
+/* The first of two turns that go into one commit: changes. */
+static francis_result change(francis_ctx *ctx, void *arg)
+{
+    changes      *c = (changes *)arg;
+    francis_call  call = { 0 };
+    francis_alarm alarm = { .type = "num", .id = "a", .name = "once", .due_ms = DUE_FAR };
+    change_id(&call, francis_job_dispatch(ctx, J(.id = "a", .due_ms = DUE_FAR, .request_id = "k"),
+                                          &call), &c->kept);
+    ta_check(francis_alarm_set(ctx, &alarm, NULL) == FRANCIS_OK);
+    change_id(&call, francis_job_retry(ctx, c->dead.text, &call), &c->dead);
+    if (c->purges)
+        ta_check(francis_purge(ctx, NULL, NULL, NULL) == FRANCIS_OK);
+    francis_call_free(&call);
+    return c->purges ? FRANCIS_OK : ta_add(ctx, NULL);
+}
+
+/* The second one: sees what the first one has changed, before it is in the file. */
+static francis_result look(francis_ctx *ctx, void *arg)
+{
+    changes      *c = (changes *)arg;
+    francis_call  call = { 0 };
+    francis_alarm alarm = { .type = "num", .id = "a", .name = "once" };
+    francis_alarm purged = { .type = "num", .id = "b", .name = "far" };
+    job_id        again;
+    ta_check(due_rows(FRANCIS_LIST_JOBS, NULL, NULL) == 0);     /* not there yet */
+    change_id(&call, francis_job_dispatch(ctx, J(.id = "a", .due_ms = DUE_FAR, .request_id = "k"),
+                                          &call), &again);
+    ta_check(strcmp(again.text, c->kept.text) == 0);
+    ta_check(francis_job_cancel(ctx, c->kept.text, NULL) == FRANCIS_OK);
+    ta_check(francis_job_cancel(ctx, c->dead.text, NULL) == FRANCIS_OK);    /* its new id */
+    ta_check(francis_alarm_delete(ctx, &alarm, NULL) == FRANCIS_OK);
+    ta_check(francis_alarm_delete(ctx, &purged, NULL) ==
+             (c->purges ? FRANCIS_ERR_NOT_FOUND : FRANCIS_OK));
+    francis_call_free(&call);
+    return ta_add(ctx, NULL);
+}
+
+/* Its key stands for something else already. */
+static francis_result look_and_fail(francis_ctx *ctx, void *arg)
+{
+    (void)arg;
+    return francis_job_dispatch(ctx, J_TO("other", .id = "a", .due_ms = DUE_FAR, .request_id = "k"),
+                                NULL);
+}
+
+/* Would catch: what is sealed, and not yet committed, that is invisible to the next turn: a key
+ * that stands for two jobs, a job that cannot be cancelled, an alarm that comes back. */
+static void test_changes_on_their_way(void **state)
+{
+    static due_failure f = { 1000, FRANCIS_ERR_PERMANENT };
+    static changes     c;
+    (void)state;
+    due_open(types);
+    for (int how = 0; how < 2; how++) {
+        ta_job        jobs[3] = { { change, &c }, { look, &c }, { look_and_fail, NULL } };
+        francis_call  calls[3];
+        francis_alarm far = { .type = "num", .id = "b", .name = "far", .due_ms = DUE_FAR };
+        (void)memset(calls, 0, sizeof calls);
+        c.purges = how == 1;
+        c.dead = dispatch(J(.id = "a", RUN(due_fail, &f)));
+        due_until(dead(c.dead, NULL));
+        t_ok(francis_alarm_set(ta->ctx, &far, NULL));
+        t_ok(ta_do("num", "b", ta_nothing, NULL));          /* all are active: no claim between */
+        t_ok(ta_do("num", "c", ta_nothing, NULL));
+        t_ok(ta_do("num", "d", ta_nothing, NULL));
+        for (int i = 0; i < 3; i++) {
+            static const char *const ids[] = { "b", "c", "d" };
+            static const int         order[] = { 0, 2, 1 };
+            int                      k = order[i];
+            calls[k].async = true;
+            t_result(francis_invoke(ta->ctx, "num", ids[k], "do", &jobs[k], sizeof jobs[k],
+                                    &calls[k]), FRANCIS_PENDING);
+        }
+        t_ok(francis_wait(ta->ctx, &calls[0]));
+        t_ok(francis_wait(ta->ctx, &calls[1]));
+        t_result(francis_wait(ta->ctx, &calls[2]), FRANCIS_ERR_EXISTS);
+        for (int i = 0; i < 3; i++)
+            francis_call_free(&calls[i]);
+        ta_num_is("num", "c", how + 1);
+        assert_int_equal(rows(NULL), 0);
+        assert_int_equal(due_rows(FRANCIS_LIST_ALARMS, NULL, NULL), 0);
+        assert_int_equal(dead_rows(NULL), 0);
+    }
+    ta_close();
+}
+
 /* -- limits and fairness ----------------------------------------------------------------------- */
 
 /* Would catch: jobs above the capacity of their group, or that are forgotten because of it; groups
@@ -1716,6 +1864,8 @@ int main(int argc, char **argv)
         DUE_BOTH(test_cancel),
         DUE_WORKERS(test_cancel_tells),
         DUE_BOTH(test_retry),
+        DUE_BOTH(test_own_changes),
+        DUE_INLINE(test_changes_on_their_way),
         DUE_BOTH(test_lists),
         DUE_INLINE(test_status),
         DUE_BOTH(test_name_spaces),
