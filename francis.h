@@ -4532,6 +4532,7 @@ typedef struct frn_write {
     void         *actor;            /* of the runtime; NULL = none */
     uint32_t      life;             /* of the host, in which the actor was claimed */
     bool          taken;            /* it is in a part: nothing may be added */
+    bool          behind;           /* not in one part with what was sealed before it */
     int64_t       sealed_ns;
     /* TURN, ADMIN: */
     bool          purge;            /* first forget everything */
@@ -13341,6 +13342,7 @@ typedef struct frn_turn {
     frn_answer     *answers, **answers_last;
     frn_list        records;        /* alarms and jobs that it changes */
     uint32_t        records_count;
+    bool            behind;         /* it was told of changes that are on their way */
     int64_t         granted_ns;     /* of an alarm or job: its actor is free for it since then */
     frn_due        *due;            /* what it runs for, until it is sealed or lost */
     frn_buf        *due_texts, *due_error, *due_id;
@@ -14533,15 +14535,15 @@ static void frn_write_add_records(frn_write *w, frn_list *records)
 }
 
 /* The write that takes this turn's: the newest one if it may still grow, or a new one. What an
- * occurrence writes stands alone, for it may be refused; and a purge takes nothing that came before
- * it in the same write. */
+ * occurrence writes stands alone, for it may be refused; a purge takes nothing that came before it in
+ * the same write; and what relies on the writes of others comes after them. */
 static frn_write *frn_seal_into(francis_host *h, const frn_turn *t, bool at_end)
 {
     frn_actor *a = t->actor;
     frn_write *w = a->last_write;
 
-    if (w != NULL && w->op == FRN_WRITE_TURN && !w->taken && (t->due == NULL || !at_end)
-        && (!t->purge || frn_list_empty(&w->records)))
+    if (w != NULL && w->op == FRN_WRITE_TURN && !w->taken && !t->behind
+        && (t->due == NULL || !at_end) && (!t->purge || frn_list_empty(&w->records)))
         return w;
     return frn_write_new(h, FRN_WRITE_TURN, a);
 }
@@ -14731,6 +14733,8 @@ static francis_result frn_seal(francis_host *h, frn_turn *t, bool at_end, bool *
     frn_write_add_records(s.write, &t->records);
     t->records_count = 0;
     s.write->turns++;
+    s.write->behind = s.write->behind || t->behind;
+    t->behind = false;
     if (s.write->number == 0)
         frn_write_queue(h, s.write);
     *wrote = true;
@@ -19199,7 +19203,7 @@ static void frn_commit_take(francis_host *h, bool sync, int64_t sealed_by, frn_l
     frn_list_init(stale);
     while (n < FRN_BATCH_WRITES && bytes < FRN_BATCH_BYTES && !frn_list_empty(&h->queue)) {
         frn_write *w = FRN_OF(frn_write, link, h->queue.next);
-        if (w->sealed_ns > sealed_by || (!sync && frn_write_needs_sync(w)))
+        if (w->sealed_ns > sealed_by || (!sync && frn_write_needs_sync(w)) || (w->behind && n > 0))
             break;
         frn_list_remove(&w->link);
         h->queue_count--;
@@ -23458,7 +23462,14 @@ static frn_there frn_records_say(const frn_list *records, const frn_alarm *key)
     return there;
 }
 
-static frn_there frn_writes_say(const frn_list *writes, const frn_alarm *key)
+/* A turn relies on a write that is on its way: its own must not come before that one. Those of one
+ * actor stay in order anyway. */
+static void frn_turn_rely(frn_turn *t, const frn_write *w)
+{
+    t->behind = t->behind || (!w->taken && w->actor != t->actor);
+}
+
+static frn_there frn_writes_say(const frn_list *writes, const frn_alarm *key, frn_turn *t)
 {
     const frn_list *l;
     frn_there       there = FRN_THERE_UNKNOWN;
@@ -23470,6 +23481,8 @@ static frn_there frn_writes_say(const frn_list *writes, const frn_alarm *key)
             && strcmp(w->id, frn_alarm_get(key, FRN_TEXT_ACTOR)) == 0
             && strcmp(w->type, frn_alarm_get(key, FRN_TEXT_TYPE)) == 0)
             there = FRN_THERE_NO;
+        if (there != FRN_THERE_UNKNOWN)
+            frn_turn_rely(t, w);
     }
     return there;
 }
@@ -23490,9 +23503,9 @@ static francis_result frn_ask_look(const frn_ask *ask, const frn_alarm *key, boo
     frn_read      read;
 
     if (there == FRN_THERE_UNKNOWN)
-        there = frn_writes_say(&h->queue, key);
+        there = frn_writes_say(&h->queue, key, ask->turn);
     if (there == FRN_THERE_UNKNOWN && h->committing)
-        there = frn_writes_say(&h->part.writes, key);
+        there = frn_writes_say(&h->part.writes, key, ask->turn);
     *is = there == FRN_THERE_YES && !dead;
     if (there != FRN_THERE_UNKNOWN)
         return FRANCIS_OK;
@@ -23647,13 +23660,17 @@ static const frn_record *frn_records_job(const frn_list *records, const frn_alar
     return NULL;
 }
 
-static const frn_record *frn_writes_job(const frn_list *writes, const frn_alarm *key)
+static const frn_record *frn_writes_job(const frn_list *writes, const frn_alarm *key, frn_turn *t)
 {
     const frn_list   *l;
     const frn_record *r = NULL;
 
-    for (l = writes->next; l != writes && r == NULL; l = l->next)
-        r = frn_records_job(&FRN_OF(const frn_write, link, l)->records, key);
+    for (l = writes->next; l != writes && r == NULL; l = l->next) {
+        const frn_write *w = FRN_OF(const frn_write, link, l);
+        r = frn_records_job(&w->records, key);
+        if (r != NULL)
+            frn_turn_rely(t, w);
+    }
     return r;
 }
 
@@ -23663,9 +23680,9 @@ static const frn_record *frn_ask_job(const frn_ask *ask, const frn_alarm *key)
     const frn_record *r = NULL;
 
     if (ask->host->committing)
-        r = frn_writes_job(&ask->host->part.writes, key);
+        r = frn_writes_job(&ask->host->part.writes, key, ask->turn);
     if (r == NULL)
-        r = frn_writes_job(&ask->host->queue, key);
+        r = frn_writes_job(&ask->host->queue, key, ask->turn);
     return r != NULL ? r : frn_records_job(&ask->turn->records, key);
 }
 
