@@ -14535,8 +14535,8 @@ static void frn_write_add_records(frn_write *w, frn_list *records)
 }
 
 /* The write that takes this turn's: the newest one if it may still grow, or a new one. What an
- * occurrence writes stands alone, for it may be refused; a purge takes nothing that came before it in
- * the same write; and what relies on the writes of others comes after them. */
+ * occurrence writes stands alone, for it may be refused; a purge takes nothing that came before it
+ * in the same write; and what relies on the writes of others comes after them. */
 static frn_write *frn_seal_into(francis_host *h, const frn_turn *t, bool at_end)
 {
     frn_actor *a = t->actor;

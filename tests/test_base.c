@@ -102,7 +102,7 @@ static void test_large_numbers(void **state)
     base_free(b);
 }
 
-/* Would catch: a text of one of the forms that is cut, or that runs over its buffer; a NUL inside. */
+/* Would catch: a text of one of the forms that is cut, or runs over its buffer; a NUL inside. */
 static void test_texts(void **state)
 {
     static const size_t sizes[] = { 0, 1, 31, 32, 255, 256, 257, 1000, 5000 };

@@ -388,7 +388,7 @@ static void test_null(void **state)
     francis_close(host);
 }
 
-/* Catches: figures of a host that does not run yet, or any more, that are those of one that does. */
+/* Catches: figures of a host that does not run that are those of one that does. */
 static void test_watch_at_rest(void **state)
 {
     francis_host_desc desc = { .database = ":memory:" };
@@ -681,7 +681,7 @@ static void test_type_accepted(void **state)
     ta_close();
 }
 
-/* Catches: a type that can do one thing, and is refused for want of another; one that can do more. */
+/* Catches: a type that can do one thing, and is refused for want of another one. */
 static void test_one_handler(void **state)
 {
     const francis_actor_desc types[] = {

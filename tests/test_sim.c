@@ -357,8 +357,8 @@ static void forgetful(uint64_t seed, bool killed)
     world_end(&w, 1);
 }
 
-/* Of a sync that failed all hear who have the file open: who only wants to leave then does. That he
- * has would be undone by a third one who leaves right behind him, and who still takes him to live. */
+/* Of a sync that failed all hear who have the file open: who only wants to leave then does. That
+ * he has would be undone by a third one who leaves right behind him and still takes him to live. */
 static void test_leave_after_failed_sync(void **state)
 {
     static const francis_sim_faults bad = { .sync_error = 1000000, .sync_forgets = true },

@@ -27,8 +27,8 @@
 
 /* ---- what agents have done ---- */
 
-/* In the healed world: what is still open, and then alarms, jobs and streams that have to be as they
- * should be. */
+/* In the healed world: what is still open, and then alarms, jobs and streams that have to be as
+ * they should be. */
 static bool errand_calm(agent *a)
 {
     campaign *c = a->world;
