@@ -4439,7 +4439,7 @@ typedef struct frn_record {         /* what is done with one, in a transaction *
     /* out: others may look at .a meanwhile */
     francis_result result;
     bool           kept;            /* SET, DISPATCH: what was there stands */
-    char           kept_id[FRN_UUID_SIZE];      /* DISPATCH: its id */
+    char           kept_id[FRN_UUID_SIZE];      /* DISPATCH: its id; in: that the turn was told */
     frn_alarm      gone;            /* CANCEL: whose it was; no texts = a dead one's */
 } frn_record;
 
@@ -23469,6 +23469,12 @@ static void frn_turn_rely(frn_turn *t, const frn_write *w)
     t->behind = t->behind || (!w->taken && w->actor != t->actor);
 }
 
+static bool frn_alarm_is_of(const frn_alarm *key, const char *type, const char *id)
+{
+    return key->texts != NULL && strcmp(id, frn_alarm_get(key, FRN_TEXT_ACTOR)) == 0
+        && strcmp(type, frn_alarm_get(key, FRN_TEXT_TYPE)) == 0;
+}
+
 static frn_there frn_writes_say(const frn_list *writes, const frn_alarm *key, frn_turn *t)
 {
     const frn_list *l;
@@ -23477,13 +23483,27 @@ static frn_there frn_writes_say(const frn_list *writes, const frn_alarm *key, fr
     for (l = writes->prev; l != writes && there == FRN_THERE_UNKNOWN; l = l->prev) {
         const frn_write *w = FRN_OF(const frn_write, link, l);
         there = frn_records_say(&w->records, key);
-        if (there == FRN_THERE_UNKNOWN && w->purge && key->texts != NULL
-            && strcmp(w->id, frn_alarm_get(key, FRN_TEXT_ACTOR)) == 0
-            && strcmp(w->type, frn_alarm_get(key, FRN_TEXT_TYPE)) == 0)
+        if (there == FRN_THERE_UNKNOWN && w->purge && frn_alarm_is_of(key, w->type, w->id))
             there = FRN_THERE_NO;
         if (there != FRN_THERE_UNKNOWN)
             frn_turn_rely(t, w);
     }
+    return there;
+}
+
+/* What will have become of it by the commit of this turn; UNKNOWN = it is as the file has it. */
+static frn_there frn_ask_says(const frn_ask *ask, const frn_alarm *key)
+{
+    francis_host *h = ask->host;
+    frn_turn     *t = ask->turn;
+    frn_there     there = frn_records_say(&t->records, key);
+
+    if (there == FRN_THERE_UNKNOWN && t->purge && frn_alarm_is_of(key, t->ctx.type, t->ctx.id))
+        there = FRN_THERE_NO;
+    if (there == FRN_THERE_UNKNOWN)
+        there = frn_writes_say(&h->queue, key, t);
+    if (there == FRN_THERE_UNKNOWN && h->committing)
+        there = frn_writes_say(&h->part.writes, key, t);
     return there;
 }
 
@@ -23498,14 +23518,10 @@ static bool frn_ask_found(frn_read *read, frn_sighting *found)
 static francis_result frn_ask_look(const frn_ask *ask, const frn_alarm *key, bool dead, bool *is)
 {
     francis_host *h = ask->host;
-    frn_there     there = frn_records_say(&ask->turn->records, key);
-    frn_sighting     found;
+    frn_there     there = frn_ask_says(ask, key);
+    frn_sighting  found;
     frn_read      read;
 
-    if (there == FRN_THERE_UNKNOWN)
-        there = frn_writes_say(&h->queue, key, ask->turn);
-    if (there == FRN_THERE_UNKNOWN && h->committing)
-        there = frn_writes_say(&h->part.writes, key, ask->turn);
     *is = there == FRN_THERE_YES && !dead;
     if (there != FRN_THERE_UNKNOWN)
         return FRANCIS_OK;
@@ -23647,29 +23663,33 @@ FRANCIS_API francis_result francis_alarm_delete(francis_ctx *ctx, const francis_
     return r;
 }
 
-/* The first job of that key that is on its way into the file. */
-static const frn_record *frn_records_job(const frn_list *records, const frn_alarm *key)
+/* The first job of that key that is on its way into the file, not one that stands for an earlier
+ * one, and is not cancelled behind it. */
+static const frn_record *frn_records_job(const frn_ask *ask, const frn_list *records,
+                                         const frn_alarm *key)
 {
     const frn_list *l;
 
     for (l = records->next; l != records; l = l->next) {
         const frn_record *r = FRN_OF(const frn_record, link, l);
-        if (r->op == FRN_RECORD_DISPATCH && frn_alarm_same_key(&r->a, key))
+        if (r->op == FRN_RECORD_DISPATCH && r->kept_id[0] == '\0'
+            && frn_alarm_same_key(&r->a, key) && frn_ask_says(ask, &r->a) == FRN_THERE_YES)
             return r;
     }
     return NULL;
 }
 
-static const frn_record *frn_writes_job(const frn_list *writes, const frn_alarm *key, frn_turn *t)
+static const frn_record *frn_writes_job(const frn_ask *ask, const frn_list *writes,
+                                        const frn_alarm *key)
 {
     const frn_list   *l;
     const frn_record *r = NULL;
 
     for (l = writes->next; l != writes && r == NULL; l = l->next) {
         const frn_write *w = FRN_OF(const frn_write, link, l);
-        r = frn_records_job(&w->records, key);
+        r = frn_records_job(ask, &w->records, key);
         if (r != NULL)
-            frn_turn_rely(t, w);
+            frn_turn_rely(ask->turn, w);
     }
     return r;
 }
@@ -23680,10 +23700,10 @@ static const frn_record *frn_ask_job(const frn_ask *ask, const frn_alarm *key)
     const frn_record *r = NULL;
 
     if (ask->host->committing)
-        r = frn_writes_job(&ask->host->part.writes, key, ask->turn);
+        r = frn_writes_job(ask, &ask->host->part.writes, key);
     if (r == NULL)
-        r = frn_writes_job(&ask->host->queue, key, ask->turn);
-    return r != NULL ? r : frn_records_job(&ask->turn->records, key);
+        r = frn_writes_job(ask, &ask->host->queue, key);
+    return r != NULL ? r : frn_records_job(ask, &ask->turn->records, key);
 }
 
 /* What a turn is told of an earlier job with the same request id. */
@@ -23722,11 +23742,12 @@ static francis_result frn_job_earlier(const frn_ask *ask, const frn_record *r, c
     frn_lock(h);
     if (read.result != FRANCIS_OK)
         return frn_ask_refuse(ask, read.result, "%s", read.error);
-    if (found.a.texts != NULL) {
+    if (found.a.texts != NULL && frn_ask_says(ask, &found.a) != FRN_THERE_NO) {
         result = frn_job_is(ask, r, &found.a, id);
         frn_alarm_clear(&h->mem, &found.a);
         return result;
     }
+    frn_alarm_clear(&h->mem, &found.a);
     other = frn_ask_job(ask, &r->a);
     return other != NULL ? frn_job_is(ask, r, &other->a, id) : FRANCIS_OK;
 }
@@ -23755,6 +23776,8 @@ static francis_result frn_job_dispatch_locked(const frn_ask *ask, const frn_wish
     result = frn_wish_row(ask, w, key, r);
     if (result == FRANCIS_OK && ask->turn != NULL)
         result = frn_job_earlier(ask, r, id);
+    if (result == FRANCIS_OK && ask->turn != NULL && strcmp(id, r->a.id) != 0)
+        memcpy(r->kept_id, id, sizeof r->kept_id);
     if (result == FRANCIS_OK)
         return frn_ask_submit(ask, r, id);
     frn_record_free(&ask->host->mem, r);
