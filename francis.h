@@ -18021,8 +18021,13 @@ static void frn_due_log(francis_host *h, const frn_due *e, uint32_t id, francis_
 static void frn_due_give_up(francis_host *h, frn_due *e, francis_result r, const char *text)
 {
     int64_t     now_ms = frn_plat_wall_ms(&h->plat), next = frn_due_next_ms(e, now_ms);
+    char        next_id[FRN_UUID_SIZE] = "";
     frn_record *record;
 
+    if (e->a.kind == FRN_KIND_JOB && next != 0 && !frn_uuid_make(&h->plat, next_id)) {
+        frn_due_hindered(h, e, FRANCIS_ERR_INTERNAL, "the system has no randomness for an id");
+        return;
+    }
     if (e->a.kind != FRN_KIND_JOB) {
         frn_due_log(h, e, FRN_LOG_alarm_given_up, r, "is given up", text);
         record = frn_due_over(h, e, next);
@@ -18041,8 +18046,7 @@ static void frn_due_give_up(francis_host *h, frn_due *e, francis_result r, const
         record->look_ms = next != 0 ? frn_alarm_look_ms(&e->schedule, next) : 0;
         record->hook = frn_due_handler(e->type, FRN_KIND_HOOK,
                                        frn_alarm_get(&e->a, FRN_TEXT_METHOD)) != NULL;
-        if (next != 0 && !frn_uuid_make(&h->plat, record->next_id))
-            record->next_ms = 0;
+        memcpy(record->next_id, next_id, sizeof next_id);
     }
     frn_due_write(h, e, record);
 }
