@@ -572,7 +572,7 @@ do_item() {
     demo) do_demo "$@" ;;
     sim) do_sim "$@" ;;
     simhash) do_simhash ;;
-    simbugs) sim_bugs ;;
+    simbugs) sim_bugs "$@" ;;
     header | header++ | implementation | implementation++ | simulator | simulator++ | 32-bit | \
         musl)
         do_compile "$kind" "$@" ;;
@@ -952,7 +952,8 @@ list_tests() {
 
 list_sim() {
     case $1 in
-    plain) say "sim plain 250 1"; say "sim plain 250 251"; say simhash; say simbugs ;;
+    plain) say "sim plain 250 1"; say "sim plain 250 251"; say simhash
+        say "simbugs 0 2"; say "simbugs 1 2" ;;
     address*) say "sim $1 50 501" ;;
     coverage) say "sim $1 100 1"; say "sim $1 100 101" ;;
     esac
@@ -1208,19 +1209,20 @@ build_campaign() {
         -Itests/support
 }
 
-# Each bug in a copy of the library, and the first world that finds it.
+# sim_bugs [PART PARTS]: each bug in a copy of the library, and the first world that finds it.
 sim_bugs() {
     bugs_code=0 bugs_number=0
     while read -r bugs_within bugs_what; do
         case $bugs_within in '#'*) continue ;; esac
         read -r bugs_sed
         bugs_number=$((bugs_number + 1))
+        [ $((bugs_number % ${2:-1})) = "${1:-0}" ] || continue
         bugs_dir=build/bugs/$bugs_number
         mkdir -p "$bugs_dir"
         sed -e "$bugs_sed" francis.h > "$bugs_dir/francis.h"
         ! cmp -s francis.h "$bugs_dir/francis.h" || die "cannot plant: $bugs_what"
         # shellcheck disable=SC2046,SC2086  # words; what a bug leaves unused is no matter
-        $(plain_cc) -std=c11 -w -O1 "-I$bugs_dir" -Itests -Itests/support $CFLAGS \
+        $(plain_cc) -std=c11 -w -O0 "-I$bugs_dir" -Itests -Itests/support $CFLAGS \
             tests/sim/campaign.c -o "$bugs_dir/campaign" -lcmocka $libs
         bugs_seed=1
         while [ "$bugs_seed" -le "$bugs_within" ] &&

@@ -403,7 +403,7 @@ static bool book_pour(agent *a)
     campaign  *c = a->world;
     book_input in = { 0, 0, 0 };
     in.value = a->last = (int64_t)pick(c, 1000);
-    in.size = c->settling ? 400000 : stream_size(c);
+    in.size = c->settling ? 900000 : stream_size(c);
     a->to_send = 0;
     a->expected = (size_t)in.size;
     a->subject = 0;

@@ -158,7 +158,7 @@ static void draw_more_types(campaign *c)
     for (int i = 0; i < 3; i++) {
         t[i].user = c;
         t[i].idle_timeout_ms = pick(c, 2) == 0 ? 1 + (int64_t)pick(c, 3000) : 0;
-        t[i].retry_delay_ms = 1 + spread(c, 3000);
+        t[i].retry_delay_ms = i == 0 ? 1 + spread(c, 3000) : t[0].retry_delay_ms;
         t[i].requests_kept_ms = FRANCIS_HOURS(24);
         t[i].requests_kept_max = OPS_MAX;
         t[i].crashes_max = 100000;          /* it is the world that kills */
@@ -181,7 +181,7 @@ static void draw_more_types(campaign *c)
 
 static void draw_hosts(campaign *c)
 {
-    int64_t deadline = 400 + (int64_t)spread(c, 20000);
+    c->deadline_ms = 400 + (int64_t)spread(c, 20000);
     for (unsigned i = 0; i < c->hosts; i++) {
         member            *m = &c->member[i];
         francis_host_desc *d = &m->desc;
@@ -193,7 +193,7 @@ static void draw_hosts(campaign *c)
         d->cluster_key = "the key of a cluster that is made up";
         d->log_level = FRANCIS_LOG_ERROR;
         d->on_log = NULL;
-        d->health_deadline_ms = deadline;
+        d->health_deadline_ms = c->deadline_ms;
         d->timeout_ms = 5000;
         d->stop_timeout_ms = 3000;
         d->busy_timeout_ms = 200 + (int64_t)pick(c, 5000);
@@ -221,8 +221,10 @@ static void draw(campaign *c)
     c->ops_max = 200 + pick(c, 1200);
     if (c->ops_max > 300 * c->actors)
         c->ops_max = 300 * c->actors;       /* longer histories of one are hard to judge */
-    c->think_ms = 5 + spread(c, 500);
     c->safety_ms = 2000 + (int64_t)spread(c, 60000);
+    c->think_ms = 5 + spread(c, 500);
+    if (pick(c, 2) == 0)            /* so that there is something to do all the time */
+        c->think_ms += (unsigned)c->safety_ms * 2 * c->clients / c->ops_max;
     c->slow_turns = pick(c, 3) == 0;
     c->agents = c->hosts * (1 + pick(c, 2));
     c->agent_ms = 5 + spread(c, 400);

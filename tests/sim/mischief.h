@@ -61,9 +61,17 @@ static void resume(void *user)
     francis_sim_resume(m->world->sim, m->number);
 }
 
+/* For a moment, or until others may have taken it for dead. */
+static int64_t pause_ms(campaign *c)
+{
+    unsigned how = pick(c, 3), least = how == 0 ? 0 : (unsigned)c->deadline_ms;
+    unsigned most = how == 0 ? 1500 : how == 1 ? 2 * least : 4 * least;
+    return (int64_t)least + (int64_t)pick(c, most);
+}
+
 static void host_pause(campaign *c, int host)
 {
-    int64_t ms = pick(c, 3) == 0 ? (int64_t)pick(c, 30000) : (int64_t)pick(c, 1500);
+    int64_t ms = pause_ms(c);
     if (!c->member[host].up || c->member[host].paused)
         return;
     c->member[host].paused = true;
@@ -121,13 +129,14 @@ static void aim(campaign *c, int host)
                                               FRANCIS_SIM_POWER_CUT, FRANCIS_SIM_FAIL,
                                               FRANCIS_SIM_FAIL, FRANCIS_SIM_FAIL,
                                               FRANCIS_SIM_PAUSE, FRANCIS_SIM_PAUSE };
-    unsigned what = pick(c, 4), n = 1 + pick(c, at[what] == FRANCIS_SIM_SYNC ? 8 : 60);
-    unsigned action = pick(c, sizeof how / sizeof how[0]), ms = pick(c, 12000);
+    unsigned what = pick(c, 4), n = 1 + pick(c, what % 2 == 0 ? 60 : 8);   /* few syncs, and reads */
+    unsigned action = pick(c, sizeof how / sizeof how[0]);
+    int64_t  ms = pause_ms(c);
     if (!c->member[host].up || c->member[host].paused)
         return;
     francis_sim_after(c->sim, host, at[what], n, how[action]);
     if (how[action] == FRANCIS_SIM_PAUSE)
-        (void)francis_sim_at(c->sim, FRANCIS_SIM_ALL, (int64_t)ms, resume, &c->member[host]);
+        (void)francis_sim_at(c->sim, FRANCIS_SIM_ALL, ms, resume, &c->member[host]);
 }
 
 static void cut(campaign *c, int host, int other)

@@ -144,6 +144,7 @@ static unsigned kind_of(const campaign *c, unsigned actor)
 /* ---- calls ---- */
 
 static void client_think(client *k);
+static void client_go(void *user);
 
 static void op_done(op *o, int64_t value)
 {
@@ -202,7 +203,17 @@ static void on_done(francis_call *call)
     francis_call_free(call);
     o->under_way = false;
     k->now = NULL;
-    client_think(k);
+    if (pick(c, 4) == 0)
+        client_go(k);               /* at once: in the same step of its host */
+    else
+        client_think(k);
+}
+
+/* A host that is silent for too long would be left, and the same again the next time. */
+static unsigned spend_most(campaign *c)
+{
+    bool long_one = pick(c, 4) == 0;
+    return long_one && c->deadline_ms > 400 ? (unsigned)c->deadline_ms / 10 : 40;
 }
 
 static op *op_new(campaign *c, client *k)
@@ -223,7 +234,7 @@ static op *op_new(campaign *c, client *k)
     o->keyed = o->op.kind != LINEAR_READ && pick(c, 2) == 0;
     o->fails = o->op.kind != LINEAR_READ && pick(c, 12) == 0;
     if (c->slow_turns && pick(c, 10) == 0)
-        o->spend_ms = 1 + (int64_t)pick(c, 40);
+        o->spend_ms = 1 + (int64_t)pick(c, spend_most(c));
     o->op.client = k->number;
     o->op.arg = (int64_t)c->count + 1;      /* nobody else writes this */
     o->op.expected = c->last[o->actor];
