@@ -28,7 +28,7 @@
 /* ---- what agents have done ---- */
 
 /* In the healed world: what is still open, and then alarms, jobs and streams that have to be as
- * they should be. */
+ * they should. */
 static bool errand_calm(agent *a)
 {
     campaign *c = a->world;
@@ -130,7 +130,6 @@ static void draw_faults(campaign *c, francis_sim_faults *f)
     f->read_error = rate(c, 3000);
     f->write_error = rate(c, 10000);
     f->sync_error = rate(c, 30000);
-    f->sync_forgets = pick(c, 2) == 0;
     f->disk_full = rate(c, 5000);
     f->step_us = spread(c, 1000);
     f->no_memory = rate(c, 3000);

@@ -129,7 +129,7 @@ static void aim(campaign *c, int host)
                                               FRANCIS_SIM_POWER_CUT, FRANCIS_SIM_FAIL,
                                               FRANCIS_SIM_FAIL, FRANCIS_SIM_FAIL,
                                               FRANCIS_SIM_PAUSE, FRANCIS_SIM_PAUSE };
-    unsigned what = pick(c, 4), n = 1 + pick(c, what % 2 == 0 ? 60 : 8);   /* few syncs, and reads */
+    unsigned what = pick(c, 4), n = 1 + pick(c, what % 2 == 0 ? 60 : 8);    /* few syncs, reads */
     unsigned action = pick(c, sizeof how / sizeof how[0]);
     int64_t  ms = pause_ms(c);
     if (!c->member[host].up || c->member[host].paused)
