@@ -1,5 +1,6 @@
-# The functions that francis.h declares and those that tests/support/fault_api.h lists are the same:
-# one line for each that only one of them has, exit code 1. The simulator's are not for users' hosts.
+# The functions that francis.h declares, without those of the simulator, and those that
+# tests/support/fault_api.h lists are the same: one line for each that only one of them has, exit
+# code 1.
 FNR == 1 { library = FILENAME ~ /(^|\/)francis\.h$/; over = 0; list = 0 }
 
 library && /^\/\/ >> (180|200) / { over = 1 }

@@ -252,6 +252,7 @@ static int fault_getsockopt(int fd, int level, int name, void *value, socklen_t 
     return 0;
 }
 
+#if defined(__linux__)
 static ssize_t fault_getrandom(void *data, size_t size, unsigned flags)
 {
     unsigned char *p = (unsigned char *)data;
@@ -271,6 +272,7 @@ static ssize_t fault_getrandom(void *data, size_t size, unsigned flags)
     }
     return made_up ? (ssize_t)size : getrandom(data, size, flags);
 }
+#endif
 
 static int fault_open(const char *path, int flags)
 {
