@@ -6697,7 +6697,7 @@ static int frn_sqlite_record_cancel(frn_sqlite *s, frn_part *part, frn_record *r
             rc = sqlite3_step(stmt);        /* one row: that is all */
     }
     (void)sqlite3_reset(stmt);
-    if (rc != SQLITE_DONE && rc != SQLITE_OK)
+    if (rc != SQLITE_DONE)
         return rc;
     if (found)
         return SQLITE_OK;
@@ -18829,7 +18829,8 @@ static bool frn_due_is_ours(francis_host *h, frn_due *e, int64_t now_ms)
     return (!h->due_company && !e->doubt) || frn_due_read_row(h, e);
 }
 
-/* The one after which no more than missed_max are missed; 0 = there are not so many. */
+/* The one of a repetition after which no more than missed_max are missed; 0 = there are not so
+ * many. */
 static int64_t frn_due_capped(const frn_due *e, int64_t now_ms)
 {
     const frn_schedule *s = &e->schedule;
@@ -18838,7 +18839,7 @@ static int64_t frn_due_capped(const frn_due *e, int64_t now_ms)
     int64_t             anchor = e->a.anchor_ms, low = e->a.due_ms, high = last, middle;
     uint64_t            most = e->a.missed_max;
 
-    if (e->a.missed != FRANCIS_MISSED_ALL || frn_schedule_is_none(s) || most == 0
+    if (e->a.missed != FRANCIS_MISSED_ALL || most == 0
         || frn_schedule_count(s, anchor, low, high, most) < most)
         return 0;
     low = low < FRN_TIME_MIN ? FRN_TIME_MIN : low;
@@ -23577,8 +23578,7 @@ static francis_result frn_alarm_set_locked(const frn_ask *ask, const frn_wish *w
         result = frn_wish_handler(ask, w, FRN_KIND_ALARM);
     if (result == FRANCIS_OK)
         result = frn_wish_numbers(ask, w);
-    if (result == FRANCIS_OK && (alarm->missed < FRANCIS_MISSED_ONCE
-                                 || alarm->missed > FRANCIS_MISSED_ALL))
+    if (result == FRANCIS_OK && (unsigned)alarm->missed > FRANCIS_MISSED_ALL)
         result = frn_ask_refuse(ask, FRANCIS_ERR_INVALID, "missed is %d", (int)alarm->missed);
     if (result != FRANCIS_OK)
         return result;
