@@ -10,6 +10,7 @@
 #define FRANCIS_IMPLEMENTATION
 #include "francis.h"
 
+#include "support/address.h"
 #include "support/due.h"
 #include "support/raw_sqlite.h"
 
@@ -35,6 +36,7 @@ static const francis_actor_desc types[] = {
     { DUE_TYPE("other"), .retry_delay_ms = 1000 },
     { DUE_TYPE("shut"), .activate = no_thanks, .attempts_max = 2, .retry_delay_ms = 1000 },
     { .type = "sized", .methods = sized },
+    { .type = "plain", .methods = ta_methods },
     TA_END
 };
 
@@ -218,19 +220,25 @@ static frn_due *known(const char *actor, const char *name)
 }
 
 /* Tells the host of one record. Lock held. */
-static void news(frn_record_op op, const char *id, const char *actor, int64_t due_ms,
-                 int64_t next_ms, francis_result result)
+static void news_of(const char *type, frn_record_op op, const char *id, const char *actor,
+                    int64_t due_ms, int64_t next_ms, francis_result result)
 {
     frn_record *r = frn_record_new(&ta->host->mem, op);
 
     assert_non_null(r);
-    r->a = alarm_of(&ta->host->mem, "num", actor, "x");
+    r->a = alarm_of(&ta->host->mem, type, actor, "x");
     (void)snprintf(r->a.id, sizeof r->a.id, "%s", id);
-    r->a.due_ms = due_ms;
+    r->a.due_ms = r->a.wake_ms = due_ms;
     r->next_ms = next_ms;
     r->result = result;
     frn_record_done(ta->host, r);
     frn_record_free(&ta->host->mem, r);
+}
+
+static void news(frn_record_op op, const char *id, const char *actor, int64_t due_ms,
+                 int64_t next_ms, francis_result result)
+{
+    news_of("num", op, id, actor, due_ms, next_ms, result);
 }
 
 /* Would catch: news of an earlier alarm of that name that are taken for those of the one that is
@@ -270,6 +278,9 @@ static void test_news(void **state)
     assert_true(known("b", "x")->a.due_ms == later);
     news(FRN_RECORD_REARM, known("b", "x")->a.id, "b", later, due + 3600000, FRANCIS_OK);
     assert_null(known("b", "x"));               /* and is too far away to be kept in mind */
+    news_of("plain", FRN_RECORD_SET, id, "p", due, 0, FRANCIS_OK);
+    news_of("plain", FRN_RECORD_BURY, id, "p", due, later, FRANCIS_OK);
+    assert_null(frn_due_find(ta->host, "plain", "p", "x"));     /* nothing of that type runs here */
     news(FRN_RECORD_REARM, id, "a", due, later, FRANCIS_ERR_NOT_FOUND);
     assert_null(known("a", "x"));               /* it is not there: a look finds what is */
     frn_unlock(ta->host);
@@ -682,6 +693,63 @@ static void test_alone(void **state)
     SET(.id = "last", .name = "x", .due_ms = due_now());
     due_pass(5);
     assert_int_equal(due_count_of("last", "x"), 1);         /* nobody waits any more */
+    corners_close();
+}
+
+/* It is marked in the file before it runs, and the file is locked for too long. Would catch: one
+ * that runs without a mark, or never again. */
+static void test_mark_refused(void **state)
+{
+    francis_host_desc desc = { .busy_timeout_ms = 500 };
+    unsigned          told;
+
+    (void)state;
+    due_open_with(desc, types);
+    db = raw_open(ta->path);
+    SET(.id = "bad", .name = "x", .due_ms = DUE_FAR);
+    raw_exec(db, "UPDATE francis_alarms SET alarm_due_time = 1;"
+             " UPDATE francis_alarms SET ext_started = 1");
+    raw_exec(db, "BEGIN IMMEDIATE");
+    told = t_logged(&ta->log, POSTPONED);
+    due_until(t_logged(&ta->log, POSTPONED) > told);
+    assert_int_equal(due_count(), 0);
+    raw_exec(db, "ROLLBACK");
+    due_until(due_count() == 1 && rows_of("bad") == 0);
+    corners_close();
+}
+
+/* While it runs the file says that another host has its actor. Would catch: one that is freed under
+ * its turn. */
+static void test_placed_elsewhere(void **state)
+{
+    static ta_gate gate;
+    char           own[64];
+
+    (void)state;
+    ta_gate_init(&gate, NULL);
+    corners_open();
+    SET(.id = "a", .name = "x", .due_ms = due_now(), RUN(ta_hold, &gate));
+    due_until(atomic_load(&gate.arrived) == 1);
+    assert_true(raw_text(db, "SELECT host_id FROM francis_active_actors WHERE actor_id = 'a'", own,
+                         sizeof own));
+    raw_exec(db, "INSERT INTO francis_ext_hosts(host_id, evicted, started, process, settled)"
+             " VALUES('another', 0, 1, 1, 1);"
+             " UPDATE francis_active_actors SET host_id = 'another' WHERE actor_id = 'a'");
+    frn_lock(ta->host);
+    frn_due_look_soon(ta->host);
+    frn_unlock(ta->host);
+    due_rest();
+    frn_lock(ta->host);
+    assert_non_null(known("a", "x"));
+    assert_int_equal(known("a", "x")->state, FRN_DUE_FIRING);
+    frn_unlock(ta->host);
+    raw_exec(db, "DELETE FROM francis_ext_hosts WHERE host_id = 'another'");
+    (void)raw_int(db, "UPDATE francis_active_actors SET host_id = ?1 WHERE actor_id = 'a'", own,
+                  NULL);
+    ta_let(&gate, 0);
+    due_pass(3000);
+    assert_int_equal(due_count(), 1);
+    assert_int_equal(rows_of("a"), 0);
     corners_close();
 }
 
@@ -1179,6 +1247,102 @@ static void test_beside_a_commit(void **state)
     corners_close();
 }
 
+/* Nobody waits any more for what is being written. Would catch: an answer into a call that is over,
+ * or a change that is undone with it. */
+static void test_timeout_while_written(void **state)
+{
+    francis_call *call;
+
+    (void)state;
+    corners_open();
+    spy_open(FRN_READ_ALARM, NULL);
+    atomic_store(&spy.held, false);
+    atomic_store(&spy.hold, true);
+    call = ta_new();
+    call->async = true;
+    call->timeout_ms = 50;
+    t_result(francis_alarm_set(ta->ctx, &x_of_b, call), FRANCIS_PENDING);
+    ta_until(atomic_load(&spy.held) && call->result != FRANCIS_PENDING);
+    t_result(ta_end(call), FRANCIS_ERR_UNKNOWN);
+    atomic_store(&spy.hold, false);
+    due_until(rows_of("b") == 1);
+    t_ok(francis_alarm_delete(ta->ctx, &x_of_b, NULL));
+    corners_close();
+}
+
+/* ---- three hosts, which do not all serve the same ---- */
+
+static atomic_int picky_no, picky_yes, picky_wrong;
+
+/* The host of the test wants none of it. */
+static francis_result picky(francis_ctx *ctx)
+{
+    if (ctx->host == ta->host) {
+        (void)atomic_fetch_add(&picky_no, 1);
+        return FRANCIS_ERR_REJECTED;
+    }
+    (void)atomic_fetch_add(strcmp(ctx->type, "picky") == 0 ? &picky_yes : &picky_wrong, 1);
+    return FRANCIS_OK;
+}
+
+/* Would catch: a job that stays with the host that does not want it, one that goes to a host that
+ * does not serve it, a hint that goes there. */
+static void test_picky_hosts(void **state)
+{
+    static const francis_actor_desc all[] = {
+        { DUE_TYPE("num") }, { .type = "picky", .job = picky }, TA_END
+    };
+    static const francis_actor_desc some[] = { { .type = "picky", .job = picky }, TA_END };
+    static const francis_actor_desc none[] = { { .type = "solo", .job = picky }, TA_END };
+    static t_log      logs[2];
+    static char       addresses[3][40];
+    francis_host_desc desc = { .address = addresses[2],
+                               .cluster_key = "a key of thirty-two bytes or more" };
+    francis_host     *others[2];
+
+    (void)state;
+    atomic_store(&picky_no, 0);
+    atomic_store(&picky_yes, 0);
+    for (unsigned i = 0; i < 3; i++)
+        free_address(addresses[i]);
+    due_open_with(desc, all);
+    db = raw_open(ta->path);
+    desc = ta->desc;
+    desc.on_alloc = NULL;
+    desc.on_log = t_log_sink;
+    for (unsigned i = 0; i < 2; i++) {
+        (void)pthread_mutex_init(&logs[i].lock, NULL);
+        desc.log_user = &logs[i];
+        desc.address = addresses[i];
+        others[i] = t_start(&desc, i == 0 ? some : none);
+    }
+    frn_lock(ta->host);
+    while (ta->host->phase == FRN_HOST_RUNNING
+           && frn_type_hosts(ta->host, frn_type_find(ta->host, "picky")) < 2) {
+        frn_unlock(ta->host);
+        t_yield();
+        frn_lock(ta->host);
+    }
+    frn_unlock(ta->host);
+    for (unsigned i = 0; i < 24; i++) {
+        char        id[16];
+        francis_job job = { .type = "picky", .id = id, .method = "work" };
+        (void)snprintf(id, sizeof id, "%u", i);
+        t_ok(francis_job_dispatch(ta->ctx, &job, NULL));
+        SET(.id = id, .name = "x", .due_ms = due_now());
+    }
+    SET(.id = "far", .name = "x", .due_ms = DUE_FAR);
+    t_ok(francis_alarm_delete(ta->ctx, &(const francis_alarm){ .type = "num", .id = "far",
+                                                              .name = "x" }, NULL));
+    due_until(atomic_load(&picky_yes) == 24 && due_count() == 24);
+    due_until(raw_int(db, "SELECT count(*) FROM francis_alarms", NULL, NULL) == 0);
+    assert_int_equal(due_rows(FRANCIS_LIST_DEAD_JOBS, NULL, NULL), 0);
+    assert_int_equal(atomic_load(&picky_wrong), 0);
+    for (unsigned i = 0; i < 2; i++)
+        francis_close(others[i]);
+    corners_close();
+}
+
 static const struct CMUnitTest tests[] = {
     DUE_INLINE(test_texts),             DUE_INLINE(test_same),
     DUE_INLINE(test_collision),         DUE_INLINE(test_changes),
@@ -1187,11 +1351,13 @@ static const struct CMUnitTest tests[] = {
     DUE_INLINE(test_evicted_while_reading), DUE_INLINE(test_hints),
     DUE_INLINE(test_replaced_row),      DUE_INLINE(test_ends_of_time),
     DUE_INLINE(test_nothing_to_bury),   DUE_INLINE(test_many_hooks),
-    DUE_INLINE(test_alone),             DUE_INLINE(test_much_data),
+    DUE_INLINE(test_alone),             DUE_INLINE(test_mark_refused),
+    DUE_INLINE(test_placed_elsewhere),  DUE_INLINE(test_much_data),
     DUE_INLINE(test_in_memory),         DUE_INLINE(test_no_randomness),
     DUE_INLINE(test_passed_on),         DUE_INLINE(test_purge_of_one_type),
     DUE_BOTH(test_refusals),            DUE_BOTH(test_turn_sees_itself),
     DUE_BOTH(test_turn_is_blind),       DUE_BOTH(test_beside_a_commit),
+    DUE_WORKERS(test_timeout_while_written), DUE_WORKERS(test_picky_hosts),
 };
 
 TA_MAIN(tests)
