@@ -260,6 +260,9 @@
 #define _DEFAULT_SOURCE 1           /* and what Linux has beside it */
 #endif
 #endif
+#if defined(FRANCIS_IMPLEMENTATION) && !defined(_FILE_OFFSET_BITS)
+#define _FILE_OFFSET_BITS 64        /* where off_t has 32: databases of more than 2 GiB */
+#endif
 #ifndef FRANCIS_H
 #define FRANCIS_H
 
