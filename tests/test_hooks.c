@@ -12,9 +12,8 @@
 
 /* An allocator that knows every block: its size stands before it. */
 typedef struct strict_block {
-    size_t   size;
+    _Alignas(max_align_t) size_t size;  /* so is what comes behind it */
     uint64_t magic;
-    uint64_t pad[2];
 } strict_block;
 
 typedef struct strict {
