@@ -30,6 +30,12 @@ usage: ./build.sh VERB [ARGUMENT ...]
                     run tests, worlds, examples and demo with counters in the library, and tell
                     which branches of it nothing has taken; with names: run these tests again, and
                     add to the counts that are there; needs clang and llvm
+  instructions [--update]
+                    count the instructions of what is done often, and compare them with
+                    tests/bench/instructions.txt, or write them there; needs valgrind
+  ports [MACHINE ...]
+                    tests and worlds on i386, armhf, arm64, s390x and musl, or these of them, and
+                    whether all is the same on all of them; fetches what it needs for that
   lint              check layout, habits and what static analysis finds
   clean             remove build/
 environment: CC, CXX, CFLAGS; SAN=address,undefined or SAN=thread; SAN=mbedtls36 or
@@ -272,7 +278,7 @@ install_deps() {
             examples) want="$want libmicrohttpd-dev" ;;
             test) need="$need gcc g++ libc6-dev libsqlite3-dev libmbedtls-dev libcmocka-dev"
                 want="$want libmicrohttpd-dev curl tzdata"
-                want="$want clang gcc-multilib musl-tools libclang-rt-dev" ;;
+                want="$want clang gcc-multilib musl-tools libclang-rt-dev valgrind" ;;
             lint) need="$need clang-format cppcheck shellcheck" want="$want clang-tidy" ;;
             esac
         done
@@ -289,7 +295,7 @@ install_deps() {
             build) need="$need gcc musl-dev sqlite-dev mbedtls-dev" ;;
             examples) want="$want libmicrohttpd-dev" ;;
             test) need="$need gcc g++ musl-dev sqlite-dev mbedtls-dev cmocka-dev"
-                want="$want libmicrohttpd-dev curl tzdata clang compiler-rt coreutils" ;;
+                want="$want libmicrohttpd-dev curl tzdata clang compiler-rt coreutils valgrind" ;;
             lint) need="$need clang-extra-tools cppcheck shellcheck" ;;
             esac
         done
@@ -303,7 +309,8 @@ install_deps() {
             examples) want="$want libmicrohttpd-devel" ;;
             test) need="$need gcc gcc-c++ sqlite-devel mbedtls-devel libcmocka-devel"
                 want="$want libmicrohttpd-devel curl tzdata"
-                want="$want clang compiler-rt libasan libubsan libtsan glibc-devel.i686 musl-gcc" ;;
+                want="$want clang compiler-rt libasan libubsan libtsan glibc-devel.i686 musl-gcc"
+                want="$want valgrind" ;;
             lint) need="$need clang-tools-extra cppcheck ShellCheck" ;;
             esac
         done
@@ -425,21 +432,21 @@ mbedtls36() {
     mbedtls36_make "$mbedtls36_work"/mbedtls-3.6*/ "$cache"
 }
 
-# The mirror of this machine, if it is a Debian, and its list of keys.
-mbedtls36_sources() {
+# apt_sources TYPE [SUITE]: the mirror of this machine, if it is a Debian, and its list of keys.
+apt_sources() {
     codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
     # shellcheck disable=SC2016  # expanded by apt-get
     apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT) $(ORIGIN)' \
         'Created-By: Packages' | sort -u | while read -r uri suite component origin; do
         [ "$suite $component $origin" != "$codename main Debian" ] ||
-            printf '%s\n' 'Types: deb-src' "URIs: $uri" "Suites: $mbedtls36_release" \
+            printf '%s\n' "Types: $1" "URIs: $uri" "Suites: ${2:-$codename}" \
                 'Components: main' "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg"
     done | head -n 5
 }
 
-# mbedtls36_apt DIRECTORY ARGUMENT...: apt-get with lists and sources of its own, in DIRECTORY.
+# private_apt DIRECTORY ARGUMENT...: apt-get with lists and sources of its own, in DIRECTORY.
 # Whatever is not signed is refused.
-mbedtls36_apt() {
+private_apt() {
     apt_dir=$1
     shift
     (cd "$apt_dir" && apt-get -q -o Dir::Etc::SourceList="$apt_dir/apt.sources" \
@@ -449,24 +456,31 @@ mbedtls36_apt() {
         -o APT::Update::Error-Mode=any "$@")
 }
 
+# private_update DIRECTORY TYPE SUITE ARGUMENT...: makes such lists.
+private_update() {
+    update_dir=$1 update_type=$2 update_suite=$3
+    shift 3
+    mkdir "$update_dir/lists" "$update_dir/lists/partial" "$update_dir/cache"
+    chmod 755 "$update_dir"
+    [ "$(id -u)" != 0 ] || chown _apt "$update_dir" "$update_dir/lists/partial" 2> /dev/null || true
+    apt_sources "$update_type" "$update_suite" > "$update_dir/apt.sources"
+    [ -s "$update_dir/apt.sources" ] ||
+        skip "apt has no lists of a Debian release ('apt-get update' fetches them)"
+    if ! private_apt "$update_dir" "$@" update; then
+        say "(trying again with the newest list of keys)"
+        (apt_get debian-archive-keyring) || true
+        private_apt "$update_dir" "$@" update ||
+            skip "an index of packages cannot be fetched, or its signature not verified"
+    fi
+}
+
 # Fetches the source into a directory, verified by apt, and unpacks it.
 mbedtls36_source() {
-    mkdir "$1/lists" "$1/lists/partial" "$1/cache"
-    chmod 755 "$1"
-    [ "$(id -u)" != 0 ] || chown _apt "$1" "$1/lists/partial" 2> /dev/null || true
     if ! have dpkg-source || ! have make; then
         (apt_get dpkg-dev make) || skip "dpkg-source and make could not be installed"
     fi
-    mbedtls36_sources > "$1/apt.sources"
-    [ -s "$1/apt.sources" ] ||
-        skip "apt has no lists of a Debian release ('apt-get update' fetches them)"
-    if ! mbedtls36_apt "$1" update; then
-        say "(trying again with the newest list of keys)"
-        (apt_get debian-archive-keyring) || true
-        mbedtls36_apt "$1" update ||
-            skip "the index of $mbedtls36_release cannot be fetched, or its signature not verified"
-    fi
-    mbedtls36_apt "$1" source mbedtls || skip "the source of mbedTLS cannot be fetched"
+    private_update "$1" deb-src "$mbedtls36_release"
+    private_apt "$1" source mbedtls || skip "the source of mbedTLS cannot be fetched"
     [ -d "$(say "$1"/mbedtls-3.6*/)" ] || skip "$mbedtls36_release has no mbedTLS 3.6"
 }
 
@@ -503,6 +517,132 @@ deps_mbedtls36() {
     77) say "skipped, see the line above" ;;
     esac
     return $deps_code
+}
+
+# ---- other machines ------------------------------------------------------------------------------
+# clang compiles for all of them; what it needs of each, C library and headers included, is taken
+# from this Debian release and unpacked into a directory of its own. Nothing of another architecture
+# is installed. Programs run under qemu-user, those for i386 as they are.
+
+port_dir() {
+    say "${XDG_CACHE_HOME:-${HOME:-}/.cache}/francis/ports-$(sed -n \
+        's/^VERSION_CODENAME=//p' /etc/os-release)/$1"
+}
+
+port_target() {
+    case $1 in
+    i386) say i386-linux-gnu ;;
+    armhf) say arm-linux-gnueabihf ;;
+    arm64) say aarch64-linux-gnu ;;
+    s390x) say s390x-linux-gnu ;;
+    *) die "no such machine: $1" ;;
+    esac
+}
+
+port_there() { [ -f "$(port_dir "$1")/complete" ]; }
+
+# port PORT: makes its directory. Exits with 77 and the reason where that is not possible.
+port_make() {
+    ! port_there "$1" || return 0
+    have apt-get || skip "no apt-get here, which could fetch what $1 needs"
+    port_parent=$(dirname "$(port_dir "$1")")
+    mkdir -p "$port_parent" 2> /dev/null || skip "$port_parent cannot be made"
+    port_work=$(mktemp -d "${TMPDIR:-/tmp}/francis-port.XXXXXX")
+    trap 'rm -rf "$port_work"' EXIT
+    trap 'exit 130' INT HUP TERM
+    mkdir "$port_work/made"
+    case $1 in
+    musl) port_compile "$port_work" ;;
+    *) port_unpack "$port_work" "$1" ;;
+    esac
+    touch "$port_work/made/complete"
+    chmod 755 "$port_work/made"
+    cp -r "$port_work/made" "$(port_dir "$1").$$"
+    mv -T "$(port_dir "$1").$$" "$(port_dir "$1")" 2> /dev/null || rm -rf "$(port_dir "$1").$$"
+    port_there "$1"
+}
+
+# port_unpack DIRECTORY PORT: packages of a foreign architecture, verified by apt.
+port_unpack() {
+    : > "$1/status"
+    set -- "$1" "$2" -o "APT::Architecture=$2" -o "APT::Architectures=$2" \
+        -o "Dir::State::status=$1/status" -o APT::Install-Recommends=false -o Debug::NoLocking=1 \
+        -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false
+    port_work=$1
+    shift 2
+    private_update "$port_work" deb '' "$@"
+    port_gcc=$(gcc -dumpversion 2> /dev/null || say 12)
+    private_apt "$port_work" "$@" --download-only -y install libc6-dev "libgcc-$port_gcc-dev" \
+        libsqlite3-dev libmbedtls-dev libcmocka-dev ||
+        skip "packages of another architecture cannot be fetched"
+    for port_package in "$port_work"/cache/archives/*.deb; do
+        dpkg-deb -x "$port_package" "$port_work/made"
+    done
+}
+
+# port_compile DIRECTORY: musl has no packages of libraries; they are built from the sources of this
+# release, SQLite with the switches that Debian builds it with.
+port_compile() {
+    have musl-gcc || (apt_get musl-tools) || skip "no musl-gcc"
+    have dpkg-source || (apt_get dpkg-dev) || skip "no dpkg-source"
+    if ! have make || ! have tclsh; then
+        (apt_get make tcl) || skip "make and tclsh, which put SQLite together, cannot be installed"
+    fi
+    private_update "$1" deb-src ''
+    private_apt "$1" source sqlite3 mbedtls cmocka || skip "the sources cannot be fetched"
+    mkdir -p "$1/made/lib" "$1/made/include" "$1/sqlite"
+    port_sqlite=$(say "$1"/sqlite3-*/)
+    (cd "$1/sqlite" && "$port_sqlite/configure" --disable-tcl --disable-readline > configure.log &&
+        make -s sqlite3.c)
+    port_switches=$(grep -o -e '-DSQLITE_[A-Z0-9_]*\(=[0-9]*\)\{0,1\}' "$port_sqlite/debian/rules")
+    # shellcheck disable=SC2086  # words
+    (cd "$1/sqlite" && musl-gcc -O2 -w $port_switches -c sqlite3.c)
+    make -s -C "$1"/mbedtls-*/library CC=musl-gcc CFLAGS=-O2 static
+    musl-gcc -O2 -w -DHAVE_STDINT_H=1 -DHAVE_INTTYPES_H=1 -DHAVE_SIGNAL_H=1 -DHAVE_UNISTD_H=1 \
+        -DHAVE_STRUCT_TIMESPEC=1 -DHAVE_CLOCK_GETTIME=1 -DHAVE_CLOCK_REALTIME=1 \
+        -DHAVE_GCC_THREAD_LOCAL_STORAGE=1 -I "$(say "$1"/cmocka-*/include)" \
+        -c "$(say "$1"/cmocka-*/src/cmocka.c)" -o "$1/cmocka.o"
+    ar rcs "$1/made/lib/libsqlite3.a" "$1/sqlite/sqlite3.o"
+    ar rcs "$1/made/lib/libcmocka.a" "$1/cmocka.o"
+    cp "$1"/mbedtls-*/library/*.a "$1/made/lib/"
+    cp -r "$1"/mbedtls-*/include/* "$1"/cmocka-*/include/*.h "$1/sqlite/sqlite3.h" \
+        "$1/made/include/"
+}
+
+# port_build PORT SOURCE OUT FLAG...
+port_build() {
+    port_root=$(port_dir "$1") port_source=$2 port_out=$3
+    port_name=$1
+    shift 3
+    port_libs="-lcmocka $libs"
+    case $port_name in
+    musl)
+        port_cc="musl-gcc -isystem $port_root/include"
+        port_libs="-static -L$port_root/lib $port_libs" ;;
+    *)
+        port_triple=$(port_target "$port_name")
+        port_cc="clang --target=$port_triple --sysroot=$port_root"
+        port_libs="-Wl,--as-needed -latomic $port_libs"
+        port_libs="-Wl,-rpath,$port_root/usr/lib/$port_triple $port_libs" ;;
+    esac
+    [ "$port_name" != i386 ] ||
+        port_libs="-Wl,--dynamic-linker=$port_root/lib/ld-linux.so.2 \
+            -Wl,-rpath,$port_root/lib/$port_triple $port_libs"
+    case $port_out in *.o) port_libs= ;; esac
+    # shellcheck disable=SC2086
+    make_with "$port_out" $port_cc -std=c11 $warn_test -O2 -g $CFLAGS "$port_source" "$@" $port_libs
+}
+
+# port_run PORT PROGRAM ARGUMENT...
+port_run() {
+    port_name=$1
+    shift
+    case $port_name in
+    native | musl | i386) limited "$@" ;;
+    armhf) limited qemu-arm -L "$(port_dir armhf)" "$@" ;;
+    arm64) limited qemu-aarch64 -L "$(port_dir arm64)" "$@" ;;
+    s390x) limited qemu-s390x -L "$(port_dir s390x)" "$@" ;;
+    esac
 }
 
 # ---- items: the single pieces of work of test and lint -------------------------------------------
@@ -572,6 +712,10 @@ do_item() {
     demo) do_demo "$@" ;;
     sim) do_sim "$@" ;;
     simhash) do_simhash ;;
+    instructions) do_instructions ;;
+    port) do_port "$@" ;;
+    port-sim) do_port_sim "$@" ;;
+    port-same) do_port_same "$@" ;;
     simbugs) sim_bugs "$@" ;;
     header | header++ | implementation | implementation++ | simulator | simulator++ | 32-bit | \
         musl)
@@ -650,6 +794,52 @@ build_other() {
     export T_OTHER
 }
 
+# do_port PORT NAME: one program of tests on another machine.
+do_port() {
+    port_object=
+    if ! has_own_copy "tests/test_$2.c"; then
+        port_object=build/ports/$1/francis.o
+        port_build "$1" tests/compile/implementation.c "$port_object" -I. -c
+    fi
+    # shellcheck disable=SC2086  # none, or one
+    port_build "$1" "tests/test_$2.c" "build/ports/$1/test_$2" -I. -Itests/support $port_object
+    case $1 in musl | i386) unset T_SLOW ;; *) export T_SLOW=1 ;; esac
+    sanitizer_options
+    export CMOCKA_MESSAGE_OUTPUT=TAP
+    test_code=0
+    T_TIMEOUT=900 port_run "$1" "build/ports/$1/test_$2" || test_code=$?
+    count_cases
+    return $test_code
+}
+
+# do_port_sim PORT SEEDS: as many worlds of the campaign.
+do_port_sim() {
+    port_build "$1" tests/sim/campaign.c "build/ports/$1/campaign" -I. -Itests -Itests/support
+    T_TIMEOUT=900 port_run "$1" "build/ports/$1/campaign" --seeds "$2"
+}
+
+# do_port_same PORT...: the worlds of tests/ports/port.c, byte for byte the same on each machine as
+# here, and a database that goes from one to the other and back.
+do_port_same() {
+    program_libs=
+    # shellcheck disable=SC2086
+    build_program plain tests/ports/port.c build/ports/native/port $warn_test -I.
+    same_here=$(port_run native build/ports/native/port worlds 50)
+    same_file=$(item_file "$item").db same_number=1 same_code=0
+    rm -f "$same_file"*
+    port_run native build/ports/native/port file "$same_file" 0
+    for same_port; do
+        port_build "$same_port" tests/ports/port.c "build/ports/$same_port/port" -I.
+        same_there=$(T_TIMEOUT=900 port_run "$same_port" "build/ports/$same_port/port" worlds 50)
+        say "$same_port: $same_there, here: $same_here"
+        [ "$same_there" = "$same_here" ] || same_code=1
+        port_run "$same_port" "build/ports/$same_port/port" file "$same_file" "$same_number"
+        port_run native build/ports/native/port file "$same_file" $((same_number + 1))
+        same_number=$((same_number + 2))
+    done
+    return $same_code
+}
+
 # do_test NAME MODE: one program; counts its cases from cmocka's TAP lines.
 do_test() {
     program_libs=-lcmocka
@@ -674,7 +864,14 @@ do_test() {
     done
     test_reported=0
     ! sanitizer_reports || test_reported=1
-    awk -v code="$test_code" -v reported="$test_reported" '
+    count_cases
+    return $test_code
+}
+
+# Counts the cases of a program that has ended with $test_code, into the file of the item.
+count_cases() {
+    test_base=$(item_file "$item")
+    awk -v code="$test_code" -v reported="${test_reported:-0}" '
         /^1\.\.[0-9]+$/                 { planned += substr($0, 4) }
         /not ok [0-9]+ - /              { failed++; next }
         /ok [0-9]+ # [Ss][Kk][Ii][Pp]/  { skipped++; next }
@@ -688,7 +885,6 @@ do_test() {
                 printf "(%s; exit code %d)\n", why, code > "/dev/stderr"
             print passed + 0, failed + (why != ""), skipped + 0
         }' "$test_base.log" > "$test_base.cases"
-    return $test_code
 }
 
 # do_example NAME MODE: builds it, and runs it where a script says what to expect.
@@ -725,6 +921,81 @@ do_sim() {
     ! sanitizer_reports || sim_code=1
     tail -n 1 "$(item_file "$item").log"
     return $sim_code
+}
+
+# What the counts of instructions depend on beside the sources.
+instructions_made_with() {
+    # shellcheck disable=SC2086  # words
+    made_versions=$(printf '%s\n' '#include <sqlite3.h>' '#include <mbedtls/version.h>' \
+        'SQLite SQLITE_VERSION, mbedTLS MBEDTLS_VERSION_STRING' |
+        $(plain_cc) $CFLAGS -E -P - 2> /dev/null | tail -n 1 | tr -d '"')
+    # shellcheck disable=SC2086
+    say "made with $(plain_cc) $($(plain_cc) -dumpfullversion 2> /dev/null) for" \
+        "$(plain_cc_target), $made_versions"
+}
+
+# Counts the instructions of each operation of tests/bench/instructions.c, into a file.
+instructions_count() {
+    program_libs=
+    # shellcheck disable=SC2086
+    build_program plain tests/bench/instructions.c build/bench/instructions $warn_test -I.
+    build/bench/instructions | while read -r count_name count_times; do
+        valgrind -q --tool=callgrind --toggle-collect=measured "--callgrind-out-file=$1.calls" \
+            build/bench/instructions "$count_name" || die "$count_name cannot be counted"
+        awk -f tests/bench/instructions.awk "$1.calls" |
+            awk -v name="$count_name" -v times="$count_times" \
+                '$1 == "=" { printf "%s %d %d\n", name, $2 / times, $3 / times }'
+    done > "$1"
+    rm -f "$1.calls"
+    [ "$(wc -l < "$1")" = "$(build/bench/instructions | wc -l)" ]
+}
+
+# Compares them with the figures in the tree: a change that makes an operation dearer, or cheaper,
+# is to say so in them.
+do_instructions() {
+    have valgrind || skip "no valgrind"
+    instructions_old=tests/bench/instructions.txt
+    instructions_with=$(instructions_made_with)
+    grep -q -x -F "# $instructions_with" "$instructions_old" ||
+        skip "the figures were $(sed -n 's/^# \(made with\)/\1/p' "$instructions_old"), and here" \
+            "they would be $instructions_with"
+    instructions_new=$(item_file "$item").counts
+    instructions_count "$instructions_new"
+    awk -v most=4 '
+        /^#/        { next }
+        NR == FNR   { old[$1] = $2; next }
+        {
+            change = $1 in old ? ($2 - old[$1]) * 100 / old[$1] : 1000
+            printf "%-10s %7d  %+.1f %%\n", $1, $2, change
+            if (change > most || change < -most)
+                bad = 1
+        }
+        END {
+            if (bad)
+                print "more than " most " % off: if that is meant, ./build.sh instructions --update"
+            exit bad
+        }' "$instructions_old" "$instructions_new"
+}
+
+# instructions [--update]
+instructions() {
+    require build
+    make_scratch
+    have valgrind || (apt_get valgrind) || die "there is no valgrind"
+    item=instructions
+    case ${1:-} in
+    '') do_instructions ;;
+    --update)
+        instructions_count "$scratch/counts"
+        {
+            sed '/^# made with/,$d' tests/bench/instructions.txt
+            say "# $(instructions_made_with)"
+            cat "$scratch/counts"
+        } > "$scratch/instructions.txt"
+        mv "$scratch/instructions.txt" tests/bench/instructions.txt
+        cat tests/bench/instructions.txt ;;
+    *) die "instructions: what is $1?" ;;
+    esac
 }
 
 # The same worlds with each compiler and level of optimisation, and without threads: they must be
@@ -1008,6 +1279,7 @@ test_all() {
             list_tests "${SAN:-plain}"
             list_examples "${SAN:-plain}"
             say "demo ${SAN:-plain}"
+            [ -n "$SAN" ] || say instructions
             list_sim "${SAN:-plain}"
         } >> "$list"
         [ -n "$SAN" ] || list_compile >> "$list"
@@ -1102,6 +1374,58 @@ coverage() {
     coverage_report && [ "$failed" = 0 ]
 }
 
+# ---- ports ---------------------------------------------------------------------------------------
+# Left out: what kills processes in great number or wants a machine that is fast enough, and what
+# tests the tests.
+
+port_all='i386 armhf arm64 s390x musl'
+port_tests='schedule alarm_rows register turns calls state limits hooks alarms jobs streams
+    security cluster sim'
+port_tests_here=net         # asks the kernel what no emulator knows, and is long
+
+# ports [MACHINE...]: what is needed, then the tests, 50 worlds and what must be the same on all.
+ports() {
+    require test
+    make_scratch
+    start=$(now)
+    # shellcheck disable=SC2086
+    [ $# -gt 0 ] || set -- $port_all
+    port_usable=
+    : > "$scratch/list"
+    for port_one; do
+        if ! (port_tools "$port_one" && port_make "$port_one") > "$scratch/port.log" 2>&1; then
+            say "skipped  all on $port_one: $(tail -n 1 "$scratch/port.log")"
+            continue
+        fi
+        port_usable="$port_usable $port_one"
+        case $port_one in i386 | musl) port_more=$port_tests_here ;; *) port_more= ;; esac
+        {
+            for port_test in $port_tests $port_more; do say "port $port_one $port_test"; done
+            say "port-sim $port_one 50"
+        } >> "$scratch/list"
+    done
+    [ -n "$port_usable" ] || die "none of these machines can be had here"
+    say "port-same$port_usable" >> "$scratch/list"
+    run_items < "$scratch/list"
+    item_totals "$scratch/list"
+    printf '\n%s skipped, %s seconds\n' "$skipped" "$(seconds_since "$start")"
+    say "$passed passed, $failed failed"
+    [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
+}
+
+# The compiler, a linker for the machine, an emulator.
+port_tools() {
+    case $1 in
+    musl) return 0 ;;
+    i386) case $(uname -m) in x86_64 | i?86) ;; *) skip "this is no x86" ;; esac ;;
+    *)
+        have qemu-s390x || apt_get qemu-user || skip "no qemu-user"
+        port_binutils=binutils-$(port_target "$1")
+        have "$(port_target "$1")-ld" || apt_get "$port_binutils" || skip "no $port_binutils" ;;
+    esac
+    have clang || skip "no clang, which compiles for all of them"
+}
+
 # ---- lint ----------------------------------------------------------------------------------------
 
 sources() { find francis.h examples tests -name '*.[ch]' | sort; }
@@ -1164,7 +1488,8 @@ lint_all() {
         say "lint clang-tidy francis.h"
         say "lint cppcheck francis.h"
         for check in layout habits api shellcheck; do say "lint $check"; done
-        for file in tests/test_*.c tests/bench/*.c tests/demo/*.c tests/sim/*.c examples/*.c; do
+        for file in tests/test_*.c tests/bench/*.c tests/demo/*.c tests/ports/*.c tests/sim/*.c \
+            examples/*.c; do
             [ ! -f "$file" ] || say "lint cppcheck $file"
         done
     } > "$scratch/list"
@@ -1194,11 +1519,9 @@ examples_all() {
 bench() {
     require build >&2                       # standard output is for figures
     program_libs=
-    for file in tests/bench/*.c; do
-        # shellcheck disable=SC2086
-        build_program "${SAN:-plain}" "$file" "build/bench/$(basename "$file" .c)" $warn_test -I. \
-            -Itests/support
-    done
+    # shellcheck disable=SC2086
+    build_program "${SAN:-plain}" tests/bench/bench.c build/bench/bench $warn_test -I. \
+        -Itests/support
     exec build/bench/bench "$@"
 }
 
@@ -1419,6 +1742,8 @@ bench) bench "$@" ;;
 fuzz) fuzz "$@" ;;
 sim) sim "$@" ;;
 coverage) coverage "$@" ;;
+ports) ports "$@" ;;
+instructions) instructions "$@" ;;
 lint) lint_all ;;
 clean) rm -rf build ;;
 _item) one_item "$1" ;;
