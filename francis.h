@@ -7394,6 +7394,23 @@ static bool frn_sqlite_settle(frn_sqlite *s, const char *host_id)
     return frn_sqlite_settle_once(s, host_id);
 }
 
+/* Both connections anew, or none: one alone, or one that is not set up, must not be used. */
+static francis_result frn_sqlite_reconnect(frn_sqlite *s)
+{
+    francis_result r;
+
+    frn_mutex_lock(&s->locks[1]);
+    frn_sqlite_disconnect(s, &s->conn[1]);
+    frn_sqlite_disconnect(s, &s->conn[0]);
+    r = frn_sqlite_connect_all(s);
+    if (r != FRANCIS_OK) {
+        frn_sqlite_disconnect(s, &s->conn[1]);
+        frn_sqlite_disconnect(s, &s->conn[0]);
+    }
+    frn_mutex_unlock(&s->locks[1]);
+    return r;
+}
+
 /* After a failed commit nothing that a connection remembers is to be trusted. */
 static void frn_sqlite_reopen(frn_sqlite *s)
 {
@@ -7407,15 +7424,7 @@ static void frn_sqlite_reopen(frn_sqlite *s)
                        " use after a failed commit");
         return;
     }
-    frn_mutex_lock(&s->locks[1]);
-    frn_sqlite_disconnect(s, &s->conn[1]);
-    frn_sqlite_disconnect(s, &s->conn[0]);
-    r = frn_sqlite_connect_all(s);
-    if (r != FRANCIS_OK) {
-        frn_sqlite_disconnect(s, &s->conn[1]);
-        frn_sqlite_disconnect(s, &s->conn[0]);
-    }
-    frn_mutex_unlock(&s->locks[1]);
+    r = frn_sqlite_reconnect(s);
     frn_log(s->base.log, FRN_LOG_database_reopened, r, NULL, NULL, "%s",
             r == FRANCIS_OK ? "the database was opened anew" : s->error);
 }
@@ -7535,7 +7544,7 @@ static bool frn_sqlite_writable(frn_sqlite *s)
 {
     bool broken = FRN_LOAD(&s->base.broken) != 0;
     if (s->conn[0].db == NULL && !broken)
-        (void)frn_sqlite_connect_all(s);
+        (void)frn_sqlite_reconnect(s);
     return s->conn[0].db != NULL && !broken;
 }
 
