@@ -130,6 +130,7 @@ static void draw_faults(campaign *c, francis_sim_faults *f)
     f->read_error = rate(c, 3000);
     f->write_error = rate(c, 10000);
     f->sync_error = rate(c, 30000);
+    f->sync_forgets = pick(c, 2) == 0;
     f->disk_full = rate(c, 5000);
     f->step_us = spread(c, 1000);
     f->no_memory = rate(c, 3000);
