@@ -237,9 +237,13 @@ static bool usual(francis_result r, francis_result expected, const char *what)
 
 /* -- time, and whose turn it is */
 
+enum { FAILURES_MAX = 20000 };      /* of the disk: ten times as many as there are with pauses */
+
 static int64_t world_ns(void *user)
 {
     (void)user;
+    if (fault_vfs_fired(&disk) > FAILURES_MAX)
+        fail_msg("%s: the disk is asked again and again", title());
     return w.now_ns += 1000;
 }
 
@@ -704,6 +708,20 @@ static void test_running(void **state)
         fail_msg("%s was never called while something could fail", fault_api_missing());
 }
 
+/* A log that begins anew and whose header cannot be synced, while placements have to go: the state
+ * that the first syncs lead to. Would catch: a host that tries the same again and again without a
+ * pause, for which time stands still. */
+static void test_syncs(void **state)
+{
+    size_t number = 0;
+    (void)state;
+    while (faults[number].calls != FAULT_SYNC)
+        number++;
+    world_begin(&faults[number], true, false);
+    for (w.n = t_slow() ? 6 : 1; w.n <= 12; w.n += t_slow() ? 6 : 1)
+        assert_true(try_running(NULL));
+}
+
 /* Threads that cannot be created, with workers, in real time. Would catch: a host that starts with
  * a part of its threads; turns that wait for a thread that will never be there. */
 static void test_threads(void **state)
@@ -731,6 +749,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_starting, say_last),
         cmocka_unit_test_teardown(test_running, say_last),
+        cmocka_unit_test_teardown(test_syncs, say_last),
         cmocka_unit_test_teardown(test_threads, say_last),
     };
     int failed;
