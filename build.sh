@@ -1549,7 +1549,7 @@ sim_bugs() {
             tests/sim/campaign.c -o "$bugs_dir/campaign" -lcmocka $libs
         bugs_seed=1
         while [ "$bugs_seed" -le "$bugs_within" ] &&
-            "$bugs_dir/campaign" --seed "$bugs_seed" > "$bugs_dir/log" 2>&1; do
+            "$bugs_dir/campaign" --seconds 5 --seed "$bugs_seed" > "$bugs_dir/log" 2>&1; do
             bugs_seed=$((bugs_seed + 1))
         done
         if [ "$bugs_seed" -le "$bugs_within" ]; then

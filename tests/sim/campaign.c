@@ -15,6 +15,7 @@
  *     no host and no placement is left in it.
  *
  *     campaign --seed S [--verbose]     one world; prints the hash of all that happened
+ *     --seconds N                       of processor time for one world, then it is broken off
  *     campaign --seeds N [--first F] [--step K]
  *     campaign --minutes M [--first F] [--step K] */
 #define FRANCIS_SIM
@@ -24,6 +25,7 @@
 #include "judge.h"
 
 #include <signal.h>
+#include <sys/time.h>
 
 /* ---- what agents have done ---- */
 
@@ -418,13 +420,21 @@ static void too_long(int sig)
     _exit(3);
 }
 
+static int64_t seed_seconds = SEED_SECONDS;
+
+static void watch(int64_t seconds)
+{
+    struct itimerval timer = { { 0, 0 }, { (time_t)seconds, 0 } };
+    (void)setitimer(ITIMER_PROF, &timer, NULL);
+}
+
 static outcome run_watched(uint64_t seed, bool verbose)
 {
     outcome out;
     running_seed = seed;
-    (void)alarm(SEED_SECONDS);
+    watch(seed_seconds);
     out = run(seed, verbose);
-    (void)alarm(0);
+    watch(0);
     return out;
 }
 
@@ -451,13 +461,15 @@ int main(int argc, char **argv)
             first = value;
         } else if (strcmp(argv[i], "--step") == 0) {
             step = value;
+        } else if (strcmp(argv[i], "--seconds") == 0) {
+            seed_seconds = (int64_t)value;
         } else {
             (void)fprintf(stderr, "what is %s?\n", argv[i]);
             return 2;
         }
         i++;
     }
-    (void)signal(SIGALRM, too_long);
+    (void)signal(SIGPROF, too_long);
     if (has_one) {
         outcome out = run_watched(one, verbose);
         (void)printf("%016llx\n", (unsigned long long)out.hash);

@@ -15,7 +15,7 @@ enum {
     NOTES_MAX = 1200,               /* what clients did with them */
     CLOCK_OFF_MS = 40000,           /* so wrong a clock may be */
     SETTLE_MS = 300000,             /* in which all has to be settled once the world is healed */
-    SEED_SECONDS = 300              /* of real time for one world */
+    SEED_SECONDS = 100              /* of processor time for one world, at most */
 };
 
 /* Each state begins with it: the life of the host that wrote it, and how often it was written.
