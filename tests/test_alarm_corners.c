@@ -1,8 +1,8 @@
 /* Alarms and jobs where chance seldom leads: keys with the same hash, rows that change while they
  * are read, news of what nobody here knows, changes that a turn asks for beside others that are on
- * their way, memory that is full of what is due, and a system without randomness. The program
- * contains the library, so that it can do between two steps of the host what another thread or
- * another host would do just then. */
+ * their way, memory that is full of what is due, and a system without randomness; and hosts of
+ * which somebody has heard. The program contains the library, so that it can do between two steps
+ * of the host what another thread or another host would do just then. */
 #if defined(__GNUC__)
 #pragma GCC diagnostic ignored "-Wunused-function" /* the library's, with one host alone */
 #endif
@@ -1392,6 +1392,100 @@ static void test_picky_hosts(void **state)
     corners_close();
 }
 
+/* ---- hosts of which somebody has heard ---- */
+
+static frn_peer *heard_of(const char *id, const char *types_text, size_t types_size)
+{
+    frn_owner owner;
+    frn_peer *p;
+
+    memset(&owner, 0, sizeof owner);
+    (void)snprintf(owner.id, sizeof owner.id, "%s", id);
+    owner.address[0] = '-';
+    p = frn_peer_get(ta->host, &owner);
+    assert_non_null(p);
+    if (types_size > 0)
+        p->types = frn_buf_copy(&ta->host->mem, types_text, types_size);
+    return p;
+}
+
+/* Would catch: hosts that are kept in mind for ever, one that is forgotten while it is judged or is
+ * in the file, news of a forgotten one. */
+static void test_peers_are_forgotten(void **state)
+{
+    francis_host *h;
+    frn_write     w;
+
+    (void)state;
+    due_open(types);
+    h = ta->host;
+    frn_lock(h);
+    frn_peer_trust(h, heard_of("unlisted", "", 0));
+    frn_peer_trust(h, heard_of("listed", "", 0));
+    frn_peer_trust(h, heard_of("judged", "", 0));
+    frn_peer_find(h, "listed")->listed = true;
+    frn_peer_find(h, "judged")->state = FRN_PEER_JUDGED;
+    memset(&w, 0, sizeof w);
+    w.op = FRN_WRITE_CHALLENGE;
+    w.id = "nobody";
+    frn_peer_over(h, &w, FRANCIS_OK);
+    assert_null(frn_peer_find(h, "nobody"));
+    due_away(FRANCIS_MINUTES(10) - 1);
+    frn_timers_run(h);
+    assert_non_null(frn_peer_find(h, "unlisted"));
+    due_away(1);
+    frn_timers_run(h);
+    assert_null(frn_peer_find(h, "unlisted"));
+    assert_non_null(frn_peer_find(h, "listed"));
+    assert_non_null(frn_peer_find(h, "judged"));
+    frn_peer_free(h, frn_peer_find(h, "listed"));
+    frn_peer_free(h, frn_peer_find(h, "judged"));
+    frn_unlock(h);
+    ta_close();
+}
+
+/* A host comes that serves all. Would catch: a singleton, or what has to stay here, that is sent
+ * there; a type that it does not serve. */
+static void test_spread(void **state)
+{
+    static const francis_actor_desc some[] = {
+        { .type = "many", .methods = ta_methods },
+        { .type = "one", .methods = ta_methods, .singleton = true },
+        { .type = "here", .methods = ta_methods, .placement = FRANCIS_PLACE_LOCAL },
+        { .type = "unknown", .methods = ta_methods },
+        { .type = "idle", .methods = ta_methods },
+        TA_END
+    };
+    static const char served[] = "many\0one\0here\0idle";
+    francis_host     *h;
+    frn_peer         *p;
+
+    (void)state;
+    due_open(some);
+    for (unsigned i = 0; i < 4; i++) {
+        char id[8];
+        (void)snprintf(id, sizeof id, "%u", i);
+        t_ok(ta_do("many", id, ta_nothing, NULL));
+        t_ok(ta_do("here", id, ta_nothing, NULL));
+        t_ok(ta_do("unknown", id, ta_nothing, NULL));
+    }
+    t_ok(ta_do("one", FRN_SINGLETON, ta_nothing, NULL));
+    h = ta->host;
+    frn_lock(h);
+    p = heard_of("another", served, sizeof served);
+    p->listed = true;
+    frn_spread_begin(h, p);
+    assert_int_equal(frn_type_find(h, "many")->spread, 2);      /* half of them */
+    assert_int_equal(frn_type_find(h, "one")->spread, 0);
+    assert_int_equal(frn_type_find(h, "here")->spread, 0);
+    assert_int_equal(frn_type_find(h, "unknown")->spread, 0);
+    assert_int_equal(frn_type_find(h, "idle")->spread, 0);
+    frn_type_find(h, "many")->spread = 0;
+    frn_peer_free(h, p);
+    frn_unlock(h);
+    ta_close();
+}
+
 static const struct CMUnitTest tests[] = {
     DUE_INLINE(test_texts),             DUE_INLINE(test_same),
     DUE_INLINE(test_collision),         DUE_INLINE(test_changes),
@@ -1406,6 +1500,7 @@ static const struct CMUnitTest tests[] = {
     DUE_INLINE(test_passed_on),         DUE_INLINE(test_purge_of_one_type),
     DUE_BOTH(test_refusals),            DUE_BOTH(test_turn_sees_itself),
     DUE_BOTH(test_turn_is_blind),       DUE_BOTH(test_beside_a_commit),
+    DUE_INLINE(test_peers_are_forgotten), DUE_INLINE(test_spread),
     DUE_WORKERS(test_timeout_while_written), DUE_WORKERS(test_picky_hosts),
 };
 
