@@ -1602,6 +1602,31 @@ static void blocking_nested(void **state)
     tb_stop();
 }
 
+/* Ids so long that the text about their chain has no room for all of them. Would catch: a text that
+ * is written beyond its end. */
+static void chain_wide(void **state)
+{
+    static tb_relay link[6];
+    static char     id[6][FRANCIS_NAME_SIZE];
+    (void)state;
+    tb_open();
+    memset(link, 0, sizeof link);
+    for (int i = 0; i < 6; i++) {
+        memset(id[i], 'a' + i, 250);
+        link[i].type = "a";
+        link[i].id   = id[(i + 1) % 6];
+        link[i].run  = i < 5 ? tb_relay_run : tb_nothing;
+        link[i].arg  = i < 5 ? &link[i + 1] : NULL;
+    }
+    memcpy(id[0], "first", 6);
+    t_result(tb_invoke("a", id[0], tb_relay_run, &link[0]), FRANCIS_ERR_DEADLOCK);
+    assert_non_null(strstr(link[5].error, "wait for itself: a/first -> a/bbb"));
+    assert_true(strlen(link[5].error) < 1000);
+    for (int i = 0; i < 6; i++)
+        assert_int_equal(tb_value("a", id[i]), 0);
+    tb_stop();
+}
+
 /* Would catch: a long chain that is cut in the text, or an endless one that is not stopped. */
 static void chain_depth(void **state)
 {
@@ -2835,6 +2860,7 @@ static const struct CMUnitTest tests[] = {
     TB_EACH(nested_deadline),
     TB_EACH(deadlock),
     TB_WORKERS(blocking_nested),
+    TB_EACH(chain_wide),
     TB_EACH(chain_depth),
     TB_EACH(detached_call),
     TB_EACH(peek_chain_passes_writer),
