@@ -320,24 +320,39 @@ static void test_no_such_change(void **state)
 /* ---- a store that lets the test do something in the middle of a read or a commit ---- */
 
 static struct {
+    pthread_mutex_t      lock;
     const frn_store_ops *real;
     frn_store_ops        ops;
     frn_read_kind        kind;
     void               (*after)(frn_read *read);    /* once, after a read of that kind, */
     bool                 before;                    /* or before it */
     atomic_bool          hold, held;                /* commits wait while hold is set */
-} spy;
+} spy = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+/* What is to be done about this read, once. */
+static void (*spy_take(frn_read_kind kind, bool *before))(frn_read *read)
+{
+    void (*after)(frn_read *) = NULL;
+
+    (void)pthread_mutex_lock(&spy.lock);
+    if (kind == spy.kind) {
+        after = spy.after;
+        spy.after = NULL;
+    }
+    *before = spy.before;
+    (void)pthread_mutex_unlock(&spy.lock);
+    return after;
+}
 
 static void spy_read(frn_store *store, frn_read *read)
 {
-    void (*after)(frn_read *) = read->kind == spy.kind ? spy.after : NULL;
+    bool before;
+    void (*after)(frn_read *) = spy_take(read->kind, &before);
 
-    if (after != NULL)
-        spy.after = NULL;
-    if (after != NULL && spy.before)
+    if (after != NULL && before)
         after(read);
     spy.real->read(store, read);
-    if (after != NULL && !spy.before)
+    if (after != NULL && !before)
         after(read);
 }
 
@@ -352,12 +367,17 @@ static void spy_commit(frn_store *store, frn_part *parts)
     spy.real->commit(store, parts);
 }
 
-/* While the host is idle. */
+/* When nothing is read or written. */
 static void spy_open(frn_read_kind kind, void (*after)(frn_read *read))
 {
     frn_store *store = ta->host->store;
 
     frn_lock(ta->host);
+    while (ta->host->looking || ta->host->committing) {
+        frn_unlock(ta->host);
+        t_yield();
+        frn_lock(ta->host);
+    }
     if (store->ops != &spy.ops) {
         spy.real = store->ops;
         spy.ops = *store->ops;
@@ -365,9 +385,11 @@ static void spy_open(frn_read_kind kind, void (*after)(frn_read *read))
         spy.ops.commit = spy_commit;
         store->ops = &spy.ops;
     }
+    (void)pthread_mutex_lock(&spy.lock);
     spy.kind = kind;
     spy.after = after;
     spy.before = false;
+    (void)pthread_mutex_unlock(&spy.lock);
     frn_unlock(ta->host);
 }
 
@@ -1311,7 +1333,7 @@ static void test_timeout_while_written(void **state)
     call->async = true;
     call->timeout_ms = 50;
     t_result(francis_alarm_set(ta->ctx, &x_of_b, call), FRANCIS_PENDING);
-    ta_until(atomic_load(&spy.held) && call->result != FRANCIS_PENDING);
+    ta_until(atomic_load(&spy.held));
     t_result(ta_end(call), FRANCIS_ERR_UNKNOWN);
     atomic_store(&spy.hold, false);
     due_until(rows_of("b") == 1);
