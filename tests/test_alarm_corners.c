@@ -717,6 +717,15 @@ static void test_many_hooks(void **state)
     assert_int_equal(due_count(), 1200);
     assert_int_equal(due_at(1199).kind, FRANCIS_JOB_FAILED);
     assert_int_equal(due_rows(FRANCIS_LIST_DEAD_JOBS, NULL, NULL), 1200);
+    /* the last one that a look reads is not due yet, and one more is behind it */
+    raw_exec(db, "UPDATE francis_dead_jobs SET ext_hook_at = 1800000000000 + CASE WHEN job_id IN"
+             " ('hook0', 'hook1') THEN 60000 ELSE 0 END WHERE CAST(substr(job_id, 5) AS INTEGER)"
+             " < 513");
+    due_until(due_count() == 1200 + 511);
+    assert_int_equal(raw_int(db, "SELECT count(*) FROM francis_dead_jobs WHERE ext_hook_at IS NOT"
+                             " NULL", NULL, NULL), 2);
+    due_pass_by(60000, 500);
+    assert_int_equal(due_count(), 1200 + 513);
     corners_close();
 }
 
