@@ -13473,6 +13473,7 @@ struct francis_host {
     bool              committing;
     bool              in_queue;     /* a place is kept for us among those who want to write */
     int64_t           busy_since_ns, busy_retry_ns, step_ns, commit_since_ns;
+    int64_t           rejoin_from_ns;   /* it has just joined anew: not again before that */
     int64_t           busy_told_ns; /* who keeps us from writing was last looked up, */
     int64_t           busy_logged_ns;       /* and told of */
     int64_t           stuck_since_ns;       /* since then he has not moved */
@@ -19434,12 +19435,19 @@ static void frn_step_all(francis_host *h)
         }
 }
 
-/* The host has been evicted, and finds out. It joins again by the hand of the committer. */
+enum { FRN_REJOIN_MS = 100 };
+
+/* The host has been evicted, and finds out. It joins again by the hand of the committer: if that
+ * comes to the same each time, then not without a pause. */
 static void frn_host_lose(francis_host *h, const char *text)
 {
     if (h->rejoin)
         return;
     h->rejoin = true;
+    if (frn_now_ns(h) < h->rejoin_from_ns) {
+        h->busy_retry_ns = h->rejoin_from_ns;
+        frn_timer_set(h, &h->commit_timer, h->busy_retry_ns);
+    }
     frn_log(&h->log, FRN_LOG_host_evicted, FRANCIS_ERR_EVICTED, NULL, NULL,
             "host %s: %s; all activations are dropped, it joins anew", h->id, text);
     frn_gate_shut(h, &h->lease_gate, FRANCIS_ERR_EVICTED, text);
@@ -19930,8 +19938,6 @@ static void frn_commit_busy(francis_host *h, int64_t retry_ns)
     frn_queue_expire(h, FRANCIS_ERR_LOCKED, text);
 }
 
-enum { FRN_REJOIN_MS = 100 };
-
 /* An evicted host comes back as a new one, or it stops. Lock held, given up meanwhile. */
 static void frn_host_rejoin(francis_host *h)
 {
@@ -19961,6 +19967,7 @@ static void frn_host_rejoin(francis_host *h)
     h->serving = r == FRANCIS_OK;
     if (r == FRANCIS_OK) {
         h->rejoin_told = false;
+        h->rejoin_from_ns = frn_add_time(frn_now_ns(h), FRN_REJOIN_MS * FRN_MS);
         frn_log(&h->log, FRN_LOG_host_started, FRANCIS_OK, NULL, NULL, "host %s serves", h->id);
         return;
     }
