@@ -1672,7 +1672,7 @@ static const frn_result_row frn_result_rows[] = {
 
 static const frn_result_row *frn_result_find(francis_result r)
 {
-    const frn_result_row *internal = NULL;
+    const frn_result_row *internal = &frn_result_rows[0];
     size_t                i;
 
     if (r >= FRANCIS_ERR_USER)
