@@ -25269,6 +25269,7 @@ enum {
     FRN_SIM_BOOT_MS = 1000,         /* since when machines run, as the world begins */
     FRN_SIM_RETRY_MS = 200,         /* a piece that is lost is sent again */
     FRN_SIM_AGAIN_US = 50,          /* a program waits for its host */
+    FRN_SIM_NET_CALLS = 20,         /* numbers of calls, see frn_sim_enter: those of sockets */
     FRN_SIM_MILLION = 1000000
 };
 
@@ -26029,10 +26030,14 @@ static bool frn_sim_count(frn_sim_proc *p, francis_sim_event event, bool *full)
     return false;
 }
 
+/* A call of a process to its system: those of files have the lower numbers. One that is paused stops
+ * in it. false = it is dead. */
 static bool frn_sim_enter(frn_sim_proc *p, uint64_t what, uint64_t a, uint64_t b)
 {
     francis_sim *w = p->world;
 
+    if (!p->dead && p->slot != NULL && p->slot->paused && what < FRN_SIM_NET_CALLS)
+        frn_sim_wait(p, w->now_ns, true, NULL);
     if (p->dead) {
         frn_sim_ghost(p);
         return false;

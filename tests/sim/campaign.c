@@ -183,7 +183,8 @@ static void draw_more_types(campaign *c)
 
 static void draw_hosts(campaign *c)
 {
-    c->deadline_ms = 400 + (int64_t)spread(c, 20000);
+    unsigned most = pick(c, 2) == 0 ? 20000 : 1000;
+    c->deadline_ms = 400 + (int64_t)spread(c, most);
     for (unsigned i = 0; i < c->hosts; i++) {
         member            *m = &c->member[i];
         francis_host_desc *d = &m->desc;

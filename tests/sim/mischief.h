@@ -59,6 +59,9 @@ static void resume(void *user)
     for (int e = 0; e < FRANCIS_SIM_EVENTS; e++)    /* it is not paused by an aim any more */
         francis_sim_after(m->world->sim, m->number, (francis_sim_event)e, 0, FRANCIS_SIM_FAIL);
     francis_sim_resume(m->world->sim, m->number);
+    for (unsigned i = 0; i < m->world->clients; i++)    /* before it has had a look at anything */
+        if (m->world->client[i].host == m->number)
+            (void)francis_sim_at(m->world->sim, m->number, 0, client_go, &m->world->client[i]);
 }
 
 /* For a moment, or until others may have taken it for dead. */
@@ -69,13 +72,24 @@ static int64_t pause_ms(campaign *c)
     return (int64_t)least + (int64_t)pick(c, most);
 }
 
-static void host_pause(campaign *c, int host)
+static void host_pause(campaign *c, int host, int64_t ms)
 {
-    int64_t ms = pause_ms(c);
     if (!c->member[host].up || c->member[host].paused)
         return;
     c->member[host].paused = true;
     francis_sim_pause(c->sim, host);
+    (void)francis_sim_at(c->sim, FRANCIS_SIM_ALL, ms, resume, &c->member[host]);
+}
+
+/* In the midst of what it does, which may be a turn that it then wants to commit, until others have
+ * taken it for dead. */
+static void host_pause_inside(campaign *c, int host)
+{
+    int64_t  ms = 3 * c->deadline_ms + (int64_t)pick(c, 2000);
+    unsigned n = 1 + pick(c, 40);
+    if (!c->member[host].up || c->member[host].paused)
+        return;
+    francis_sim_after(c->sim, host, FRANCIS_SIM_ALLOC, n, FRANCIS_SIM_PAUSE);
     (void)francis_sim_at(c->sim, FRANCIS_SIM_ALL, ms, resume, &c->member[host]);
 }
 
@@ -124,12 +138,12 @@ static void roll(campaign *c)
 static void aim(campaign *c, int host)
 {
     static const francis_sim_event at[] = { FRANCIS_SIM_WRITE, FRANCIS_SIM_SYNC, FRANCIS_SIM_SEND,
-                                            FRANCIS_SIM_READ };
+                                            FRANCIS_SIM_READ, FRANCIS_SIM_ALLOC };
     static const francis_sim_action how[] = { FRANCIS_SIM_KILL, FRANCIS_SIM_KILL, FRANCIS_SIM_KILL,
                                               FRANCIS_SIM_POWER_CUT, FRANCIS_SIM_FAIL,
                                               FRANCIS_SIM_FAIL, FRANCIS_SIM_FAIL,
                                               FRANCIS_SIM_PAUSE, FRANCIS_SIM_PAUSE };
-    unsigned what = pick(c, 4), n = 1 + pick(c, what % 2 == 0 ? 60 : 8);    /* few syncs, reads */
+    unsigned what = pick(c, 5), n = 1 + pick(c, what % 2 == 0 ? 60 : 8);    /* few syncs, reads */
     unsigned action = pick(c, sizeof how / sizeof how[0]);
     int64_t  ms = pause_ms(c);
     if (!c->member[host].up || c->member[host].paused)
@@ -167,7 +181,7 @@ static void narrow(campaign *c)
 static void mischief(campaign *c)
 {
     int      host = (int)pick(c, c->hosts), other = (int)pick(c, c->hosts);
-    unsigned what = pick(c, 18);
+    unsigned what = pick(c, 21);
     bool     rarely = pick(c, 3) == 0;
     c->acts++;                      /* chance is asked in an order that each compiler keeps to */
     switch (what) {
@@ -179,7 +193,7 @@ static void mischief(campaign *c)
         break;
     case 3: host_stop(c, host); break;
     case 4:
-    case 5: host_pause(c, host); break;
+    case 5: host_pause(c, host, pause_ms(c)); break;
     case 6:
     case 7:
     case 8: cut(c, host, other); break;
@@ -197,6 +211,9 @@ static void mischief(campaign *c)
             roll(c);
         break;
     case 16: halt_all(c, host); break;
+    case 17:
+    case 18:
+    case 19: host_pause_inside(c, host); break;
     default: break;                 /* nothing, for once */
     }
     halt_one(c, host);
