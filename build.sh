@@ -1247,7 +1247,9 @@ test_all() {
     mbedtls36*) (mbedtls36) || die "SAN=$SAN: there is no mbedTLS 3.6 beside that of the system" ;;
     plain-0)
         (mbedtls36) > "$scratch/mbedtls36.log" 2>&1 ||
-            say "skipped  all with mbedTLS 3.6: $(tail -n 1 "$scratch/mbedtls36.log")" ;;
+            say "skipped  all with mbedTLS 3.6: $(tail -n 1 "$scratch/mbedtls36.log")"
+        (port_tools i386 && port_make i386) > "$scratch/port.log" 2>&1 ||
+            say "skipped  all on i386: $(tail -n 1 "$scratch/port.log")" ;;
     esac
     for mode in $modes thread address,undefined; do
         mode_cc "$mode" > "$scratch/cc"
@@ -1282,6 +1284,7 @@ test_all() {
             list_examples "${SAN:-plain}"
             say "demo ${SAN:-plain}"
             [ -n "$SAN" ] || say instructions
+            [ -n "$SAN" ] || ! port_there i386 || say "port-same i386"
             list_sim "${SAN:-plain}"
         } >> "$list"
         [ -n "$SAN" ] || list_compile >> "$list"
