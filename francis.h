@@ -1369,7 +1369,8 @@ FRANCIS_API int francis_sim_host(francis_sim *w, int disk, const francis_host_de
  * waits.
  * francis_sim_power_cut: the same for all hosts of a disk, and what was not synced may be lost, in
  * any order and in parts.
- * francis_sim_pause: it does nothing until francis_sim_resume; its clock goes on. */
+ * francis_sim_pause: it does nothing until francis_sim_resume; its clock goes on. What it is in the
+ * midst of stops at its next call to a file. */
 FRANCIS_API francis_result francis_sim_start(francis_sim *w, int host);
 FRANCIS_API void           francis_sim_stop(francis_sim *w, int host);
 FRANCIS_API void           francis_sim_kill(francis_sim *w, int host);
@@ -26030,8 +26031,8 @@ static bool frn_sim_count(frn_sim_proc *p, francis_sim_event event, bool *full)
     return false;
 }
 
-/* A call of a process to its system: those of files have the lower numbers. One that is paused stops
- * in it. false = it is dead. */
+/* A call of a process to its system: those of files have the lower numbers. A process that is
+ * paused stops in one of these. false = it is dead. */
 static bool frn_sim_enter(frn_sim_proc *p, uint64_t what, uint64_t a, uint64_t b)
 {
     francis_sim *w = p->world;
