@@ -466,6 +466,9 @@ static void test_leaving(void **state)
 
 static void test_other_key(void **state)
 {
+    const francis_actor_desc others[] = {
+        { .type = "other", .methods = methods, .state_size = sizeof(int64_t) }, { .type = NULL }
+    };
     char              address[40], ids[HOSTS][16];
     francis_host_desc d;
     francis_host     *stranger;
@@ -477,7 +480,7 @@ static void test_other_key(void **state)
     free_address(address);
     d = host_desc(address);
     d.cluster_key = "another key, which is long enough as well";
-    stranger = host_start(&d);
+    stranger = t_start(&d, others);     /* no actor can move there */
     {
         francis_result r = francis_invoke(francis_host_ctx(stranger), "counter", ids[1], "add",
                                           NULL, 0, &call);

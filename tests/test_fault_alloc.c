@@ -938,7 +938,7 @@ static void talker_close(talker *t, francis_result r)
     }
     if (t->count_size == sizeof t->count)
         model_answer(&w.talked, FRANCIS_OK, &t->count, sizeof t->count);
-    else if (t->count_size > 0 || t->gives_up)
+    else if (t->count_size > 0 || t->gives_up || r == FRANCIS_ERR_UNKNOWN)
         w.talked.hi++;
     francis_stream_close(t->s);
 }
@@ -955,6 +955,14 @@ static bool talker_open(talker *t, bool tells)
     return false;
 }
 
+/* Who gives up a stream for want of memory does not hear what became of its turn. */
+static void usual_end(francis_result r)
+{
+    if (r == FRANCIS_ERR_UNKNOWN && fault_alloc_fired(&w.memory) > 0)
+        return;
+    (void)usual(r, FRANCIS_DONE);
+}
+
 /* A thread that waits, piece by piece. */
 static void talk_waiting(bool gives_up)
 {
@@ -969,7 +977,7 @@ static void talk_waiting(bool gives_up)
     }
     while (r == FRANCIS_OK)
         r = talker_read(&t);
-    (void)usual(r, FRANCIS_DONE);
+    usual_end(r);
     talker_close(&t, r);
 }
 
@@ -993,7 +1001,7 @@ static void talk_told(bool gives_up)
         if (in == FRANCIS_PENDING)
             w_until(atomic_load(&ready) != before);
     }
-    (void)usual(in, FRANCIS_DONE);
+    usual_end(in);
     talker_close(&t, in);
 }
 

@@ -4,6 +4,9 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE                 /* unshare, syscall */
 #endif
+#ifndef _FILE_OFFSET_BITS
+#define _FILE_OFFSET_BITS 64        /* as the library: its statfs is the one below */
+#endif
 #include "support/t.h"
 
 #include "support/hosts.h"
