@@ -316,6 +316,12 @@ static void pauses(void **state)
         p = frn_net_peer_by_id(a->net, "nobody");
         assert_non_null(p);
         assert_true(p->retry_ns - base_now_ns(a->base) <= 6400 * FRN_MS);
+        if (i > 8) {                /* with seconds to go nobody waits for the next attempt */
+            t_ok(call(a, &nobody, 100 + i, 5, 5, FRN_NEVER));
+            e = await(a, FRN_NET_FAILED, 100 + i);
+            t_result(e->result, FRANCIS_ERR_MOVED);
+            done(a, e);
+        }
         nets_later(6401);
     }
     nets_end();
@@ -661,6 +667,49 @@ static void greets_too_early(void **state)
     nets_end();
 }
 
+/* Would catch: a second connection to one who is about to have one. */
+static void called_while_greeting(void **state)
+{
+    host      *a = host_new("a", NULL);
+    host       peer;
+    raw       *r = raw_dial(a, "raw", 0);
+    frn_frame  f;
+    int        listener = raw_listen(&peer, "raw");
+    (void)state;
+
+    raw_expect(r, FRN_FRAME_HELLO, &f);
+    t_ok(call(a, &peer, 1, 5, 5, FRN_NEVER));
+    assert_int_equal(a->net->links_count, 1);
+    raw_put_hello(r, "raw", 65536, 65536);
+    raw_expect(r, FRN_FRAME_OPEN, &f);
+    assert_int_equal(a->net->links_count, 1);
+    raw_end(r);
+    (void)close(listener);
+    nets_end();
+}
+
+/* A host of two addresses, of which the first does not answer.
+ * Would catch: a host that is given up with it. */
+static void the_next_address(void **state)
+{
+    host         *a = host_new("a", NULL), *b = host_new("b", NULL);
+    host          nobody;
+    frn_net_peer *p;
+    char          why[100];
+    (void)state;
+
+    (void)close(raw_listen(&nobody, "nobody"));
+    p = frn_net_peer_get(a->net, "b", b->address);
+    assert_non_null(p);
+    assert_int_equal(frn_addr_resolve(nobody.address, 0, &p->addrs[0], 1, why, sizeof why), 1);
+    assert_int_equal(frn_addr_resolve(b->address, 0, &p->addrs[1], 1, why, sizeof why), 1);
+    p->addrs_count = 2;
+    p->resolved = true;
+    works(a, b);
+    assert_int_equal(p->fails, 0);
+    nets_end();
+}
+
 /* Would catch: a host that takes somebody else for itself. */
 static void who_says_it_is_me(void **state)
 {
@@ -766,6 +815,10 @@ static void cannot_listen(void **state)
     char         error[200];
     (void)state;
 
+    d.bind_address = "nowhere";
+    t_result(frn_net_open(&net, &d, error, sizeof error), FRANCIS_ERR_INVALID);
+    assert_non_null(strstr(error, "not host:port"));
+    d.bind_address = "somewhere:1";
     fake_hooks(b);
     faked.listen = -EADDRINUSE;
     t_result(frn_net_open(&net, &d, error, sizeof error), FRANCIS_ERR_EXISTS);
@@ -870,6 +923,8 @@ static const struct CMUnitTest tests[] = {
     TEST(begins_and_does_not_read),
     TEST(answered_too_early),
     TEST(greets_too_early),
+    TEST(called_while_greeting),
+    TEST(the_next_address),
     TEST(who_says_it_is_me),
     TEST(cannot_listen),
     TEST(cannot_accept),
