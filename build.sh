@@ -1214,7 +1214,8 @@ list_tests() {
             continue ;;                         # of processes, and long
         thread-*/test_schedule.c | thread-*/test_linear.c | thread-*/test_fuzz.c | \
             thread-*/test_sim.c | thread-*/test_sqlite_calls.c | thread-*/test_words.c | \
-            thread-*/test_fault_calls.c | thread-*/test_net_corners.c)
+            thread-*/test_fault_calls.c | thread-*/test_net_corners.c | \
+            thread-*/test_security_corners.c)
             continue ;;                         # of one thread
         mbedtls36*) is_of_tls "$file" || continue ;;
         no-threads-*) is_of_one_thread "$file" || continue ;;

@@ -667,6 +667,24 @@ static void greets_too_early(void **state)
     nets_end();
 }
 
+/* Two that agree on a protocol, and it is another one.
+ * Would catch: a program of the same cluster that is taken for a host. */
+static void another_protocol(void **state)
+{
+    host          *a = host_new("a", NULL), *b = host_new("b", NULL);
+    frn_net_event *e;
+    (void)state;
+
+    a->identity->protocols[0] = b->identity->protocols[0] = "other/1";
+    t_ok(call(a, b, 1, 5, 5, FRN_NEVER));
+    e = await(a, FRN_NET_FAILED, 1);
+    assert_false(e->sent);
+    assert_non_null(strstr(e->text, "it does not speak " FRN_ALPN_PEER));
+    done(a, e);
+    assert_int_equal(stats(a).connected + stats(b).connected, 0);
+    nets_end();
+}
+
 /* Would catch: a second connection to one who is about to have one. */
 static void called_while_greeting(void **state)
 {
@@ -923,6 +941,7 @@ static const struct CMUnitTest tests[] = {
     TEST(begins_and_does_not_read),
     TEST(answered_too_early),
     TEST(greets_too_early),
+    TEST(another_protocol),
     TEST(called_while_greeting),
     TEST(the_next_address),
     TEST(who_says_it_is_me),
