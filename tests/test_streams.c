@@ -386,12 +386,15 @@ static francis_result box_wrong(francis_ctx *ctx)
     unsigned char   byte;
     size_t          n;
     francis_stream *s = ctx->stream;
+    static char     long_type[FRANCIS_TYPE_MAX + 2];
+    (void)memset(long_type, 't', sizeof long_type - 1);
     expect(francis_stream_read(francis_host_ctx(ctx->host), s, &byte, 1, &n), FRANCIS_ERR_USAGE);
     expect(francis_stream_read(ctx, s, &byte, 0, &n), FRANCIS_ERR_INVALID);
     expect(francis_stream_read(ctx, s, NULL, 1, &n), FRANCIS_ERR_INVALID);
     expect(francis_stream_write(ctx, s, NULL, 1), FRANCIS_ERR_INVALID);
     expect(francis_stream_write(ctx, s, "", 0), FRANCIS_OK);
     expect(francis_stream_set_type(s, NULL), FRANCIS_ERR_INVALID);
+    expect(francis_stream_set_type(s, long_type), FRANCIS_ERR_INVALID);
     expect(francis_stream_set_type(s, "text/plain"), FRANCIS_OK);
     expect(francis_stream_write(ctx, s, "x", 1), FRANCIS_OK);
     expect(francis_stream_set_type(s, "text/late"), FRANCIS_ERR_USAGE);
@@ -420,7 +423,53 @@ static francis_result box_closes(francis_ctx *ctx)
     return FRANCIS_OK;
 }
 
+/* Keeps its stream, and thinks better of it. */
+static francis_result box_regrets(francis_ctx *ctx)
+{
+    expect(francis_stream_write(ctx, ctx->stream, "x", 1), FRANCIS_OK);
+    francis_stream_keep(ctx->stream);
+    francis_stream_close(ctx->stream);
+    return FRANCIS_OK;
+}
+
+static francis_stream *lent;        /* what an activation has kept */
+
+static francis_result box_lends(francis_ctx *ctx)
+{
+    lent = ctx->stream;
+    return box_subscribe(ctx);
+}
+
+/* What another actor has kept is no business of this one; to keep it once more changes nothing. */
+static francis_result box_borrows(francis_ctx *ctx)
+{
+    unsigned char byte;
+    size_t        n;
+    francis_stream_keep(lent);
+    expect(francis_stream_write(ctx, lent, "x", 1), FRANCIS_ERR_USAGE);
+    expect(francis_stream_read(ctx, lent, &byte, 1, &n), FRANCIS_ERR_USAGE);
+    expect(francis_stream_end(ctx, lent), FRANCIS_ERR_USAGE);
+    return FRANCIS_OK;
+}
+
+/* Sends back what comes, and counts it. */
+static francis_result box_counts(francis_ctx *ctx)
+{
+    unsigned char  byte;
+    size_t         n;
+    francis_result r;
+    while ((r = francis_stream_read(ctx, ctx->stream, &byte, 1, &n)) == FRANCIS_OK) {
+        expect(francis_stream_write(ctx, ctx->stream, &byte, 1), FRANCIS_OK);
+        (void)atomic_fetch_add(&seen.runs, 1);
+    }
+    return r == FRANCIS_DONE ? FRANCIS_OK : again(ctx, r, box_counts);
+}
+
 static const francis_method methods[] = {
+    { "regrets", box_regrets, FRANCIS_STREAM, 0 },
+    { "lends", box_lends, FRANCIS_STREAM, 0 },
+    { "counts", box_counts, FRANCIS_STREAM, 0 },
+    { "borrows", box_borrows, FRANCIS_INVOKE, 0 },
     { "echo", box_echo, FRANCIS_STREAM, 0 },
     { "sum", box_sum, FRANCIS_STREAM, 0 },
     { "pour", box_pour, FRANCIS_STREAM, 0 },
@@ -773,6 +822,11 @@ static void test_refusals(void **state)
     d = box("r", "add", NULL);
     (void)francis_stream_open(it.ctx, &d, &s);
     t_result(francis_stream_read(it.ctx, s, out, sizeof out, &n), FRANCIS_ERR_UNKNOWN_METHOD);
+    francis_stream_close(s);
+    d = box(NULL, "echo", NULL);
+    d.type = NULL;
+    t_result(francis_stream_open(it.ctx, &d, &s), FRANCIS_ERR_INVALID);
+    assert_non_null(strstr(francis_stream_error(s), "type and id"));
     francis_stream_close(s);
     d = box("no/slash", "add", NULL);
     t_result(francis_stream_open(it.ctx, &d, &s), FRANCIS_ERR_INVALID);
@@ -1366,6 +1420,104 @@ static void test_handler_closes(void **state)
     close_hosts();
 }
 
+/* Would catch: a stream that is used by whoever knows where it lies, one that is not gone although
+ * it was closed. */
+static void test_kept_is_its_own(void **state)
+{
+    francis_stream *s;
+    char            out[10];
+    size_t          n;
+    francis_result  r;
+    open_hosts(state);
+    s = begin_box("k", "lends", NULL);
+    francis_stream_keep(s);         /* nothing that a caller could do */
+    until(invoke("k", "publish", NULL) == FRANCIS_OK);
+    t_ok(invoke("other", "borrows", NULL));
+    t_result(francis_stream_write(francis_host_ctx(it.server), lent, "x", 1), FRANCIS_ERR_USAGE);
+    t_ok(invoke("k", "publish", NULL));
+    for (int i = 0; i < 2; i++) {
+        t_ok(francis_stream_read(it.ctx, s, out, 5, &n));
+        assert_int_equal(n, 5);
+        assert_memory_equal(out, "news!", 5);
+    }
+    t_ok(invoke("k", "unsubscribe", NULL));
+    t_result(francis_stream_read(it.ctx, s, out, sizeof out, &n), FRANCIS_DONE);
+    francis_stream_close(s);
+
+    s = begin_box("r", "regrets", NULL);
+    while ((r = francis_stream_read(it.ctx, s, out, sizeof out, &n)) == FRANCIS_OK)
+        continue;
+    t_result(r, FRANCIS_ERR_CANCELLED);
+    francis_stream_close(s);
+    close_hosts();
+}
+
+typedef struct {
+    atomic_int calls, bytes;
+} eager_reader;
+
+/* Reads all there is, asks for more, and gets it before it returns. */
+static void on_ready_eager(francis_stream *s, void *user)
+{
+    eager_reader *reader = (eager_reader *)user;
+    int64_t       end = t_ms() + 60000;
+    char          out[10];
+    size_t        n;
+    while (francis_stream_read(it.ctx, s, out, sizeof out, &n) == FRANCIS_OK)
+        (void)atomic_fetch_add(&reader->bytes, (int)n);
+    if (atomic_fetch_add(&reader->calls, 1) > 0)
+        return;
+    (void)francis_stream_write(it.ctx, s, "y", 1);
+    while (atomic_load(&seen.runs) < 2 && t_ms() < end)
+        t_yield();
+}
+
+/* Would catch: bytes that come while somebody is just being told of others, and of which he never
+ * hears. */
+static void test_told_again(void **state)
+{
+    eager_reader        reader = { 0 };
+    francis_stream_desc d = box("e", "counts", NULL);
+    francis_stream     *s;
+    char                out[10];
+    size_t              n;
+    open_hosts(state);
+    d.on_ready = on_ready_eager;
+    d.user = &reader;
+    s = begin(&d);
+    t_result(francis_stream_read(it.ctx, s, out, sizeof out, &n), FRANCIS_PENDING);
+    t_ok(francis_stream_write(it.ctx, s, "x", 1));
+    until(atomic_load(&reader.bytes) == 2);
+    assert_true(atomic_load(&reader.calls) >= 2);
+    francis_stream_close(s);
+    close_hosts();
+}
+
+static void on_ready_close(francis_stream *s, void *user)
+{
+    francis_stream_close(s);
+    (void)atomic_fetch_add((atomic_int *)user, 1);
+}
+
+/* Would catch: a stream that is used once more after its on_ready has closed it. */
+static void test_closed_when_told(void **state)
+{
+    atomic_int          closes = 0;
+    francis_stream_desc d = box("e", "counts", NULL);
+    francis_stream     *s;
+    char                out[10];
+    size_t              n;
+    open_hosts(state);
+    d.on_ready = on_ready_close;
+    d.user = &closes;
+    s = begin(&d);
+    t_result(francis_stream_read(it.ctx, s, out, sizeof out, &n), FRANCIS_PENDING);
+    t_ok(francis_stream_write(it.ctx, s, "x", 1));
+    until(atomic_load(&closes) == 1);
+    close_hosts();
+    assert_int_equal(atomic_load(&closes), 1);
+}
+
 /* Would catch: a writer that fills the memory of a reader who does not read. */
 static void test_back_pressure(void **state)
 {
@@ -1614,7 +1766,8 @@ int main(int argc, char **argv)
         EACH(test_refusals),      EACH(test_gate),      EACH(test_earlier_turns),
         EACH(test_keep),          EACH(test_kept_life), EACH(test_close),
         EACH(test_back_pressure), EACH(test_limits),    EACH(test_deadline),
-        EACH(test_handler_closes),
+        EACH(test_handler_closes), EACH(test_kept_is_its_own), HERE_ONLY(test_told_again),
+        EACH(test_closed_when_told),
         EACH(test_waver),         EACH(test_flood),     EACH(test_deaf),
         EACH(test_input),         EACH(test_moved),     EACH(test_kept_changes),
         EACH(test_kept_failures), EACH(test_close_waits), HERE_ONLY(test_asks_at_once),
