@@ -96,8 +96,8 @@ T_UNUSED static void due_forget(void)
     (void)pthread_mutex_unlock(&due_runs.lock);
 }
 
-/* The runs so far were due at these times after base, in this order; then forgets them. */
-T_UNUSED static void due_were(const char *what, int64_t base, const int64_t *times, unsigned count)
+/* The runs so far were due at these times since then, in this order; then forgets them. */
+T_UNUSED static void due_were(const char *what, int64_t since, const int64_t *times, unsigned count)
 {
     char     text[1024] = "";
     bool     same;
@@ -106,9 +106,9 @@ T_UNUSED static void due_were(const char *what, int64_t base, const int64_t *tim
     same = due_runs.count == count;
     for (i = 0; i < due_runs.count; i++) {
         size_t used = strlen(text);
-        same = same && i < count && due_runs.runs[i].due_ms == base + times[i];
+        same = same && i < count && due_runs.runs[i].due_ms == since + times[i];
         (void)snprintf(text + used, sizeof text - used, " %lld",
-                       (long long)(due_runs.runs[i].due_ms - base));
+                       (long long)(due_runs.runs[i].due_ms - since));
     }
     due_runs.count = 0;
     (void)pthread_mutex_unlock(&due_runs.lock);
