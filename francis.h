@@ -22391,10 +22391,23 @@ FRANCIS_API francis_result francis_wait(francis_ctx *ctx, francis_call *call)
     return r;
 }
 
+/* Waits for an on_done in another thread. Lock held, given up meanwhile. */
+static void frn_user_free(francis_host *h, francis_call *call)
+{
+    frn_call *c;
+
+    while ((c = frn_user_call(h, call)) != NULL && c->state == FRN_CALL_IN_CALLBACK
+           && !frn_thread_equal(c->callback_thread, frn_thread_self()))
+        frn_wait_for(h, &h->callback_cond, FRN_NEVER);
+    if (c != NULL && frn_call_over(c))
+        frn_call_release(h, c);
+    else if (c != NULL)
+        frn_call_cancel(h, c);
+}
+
 FRANCIS_API void francis_call_free(francis_call *call)
 {
     francis_host *h;
-    frn_call     *c;
 
     if (call == NULL)
         return;
@@ -22405,13 +22418,7 @@ FRANCIS_API void francis_call_free(francis_call *call)
             return;
         }
         frn_lock(h);
-        while ((c = frn_user_call(h, call)) != NULL && c->state == FRN_CALL_IN_CALLBACK
-               && !frn_thread_equal(c->callback_thread, frn_thread_self()))
-            frn_wait_for(h, &h->callback_cond, FRN_NEVER);
-        if (c != NULL && frn_call_over(c))
-            frn_call_release(h, c);
-        else if (c != NULL)
-            frn_call_cancel(h, c);
+        frn_user_free(h, call);
         frn_unlock(h);
     }
     frn_user_clear(call);
@@ -22853,8 +22860,9 @@ FRANCIS_API void francis_stream_close(francis_stream *stream)
     if (!stream->caller && stream->turn != NULL && !stream->kept && frn_stream_close_own(stream))
         return;
     h = stream->host;
-    francis_call_free(&stream->wait);       /* waits for an on_ready in another thread */
-    frn_lock(h);
+    frn_lock(h);                            /* an on_ready that returns asks for the next one */
+    frn_user_free(h, &stream->wait);
+    frn_user_clear(&stream->wait);
     frn_stream_close(h, stream);
     frn_outbox_run(h);
     frn_after_blocking(h);
