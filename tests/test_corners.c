@@ -453,6 +453,13 @@ static void test_levels_and_locks(void **state)
     db = raw_open(ta->path);
     level = raw_int(db, "SELECT value FROM francis_metadata WHERE key = 'ext-version'", NULL, NULL);
     assert_true(level > 0);
+    raw_exec(db, "UPDATE francis_cluster_config SET exclusive_owner = 'somebody',"
+                 " exclusive_expires_at = 9000000000000");
+    assert_int_equal(sqlite3_changes(db), 1);
+    refuses(&desc, FRANCIS_ERR_LOCKED, "locked for maintenance");
+    raw_exec(db, "UPDATE francis_cluster_config SET exclusive_expires_at = 1000");
+    host_open(&desc, ta_both);
+    ta_close();
     raw_exec(db, "UPDATE francis_metadata SET value = '-1' WHERE key = 'ext-version'");
     refuses(&desc, FRANCIS_ERR_SCHEMA, "newer version");
     raw_exec(db, "UPDATE francis_metadata SET value = '99' WHERE key = 'ext-version'");
