@@ -1231,6 +1231,85 @@ static void test_child(void **state)
     ta_close();
 }
 
+/* ---- singletons whose host is gone ---- */
+
+static struct {
+    const frn_store_ops *real;
+    frn_store_ops        ops;
+    unsigned             reads;
+    francis_result       owner, former;
+    const char          *owner_id;
+} look;
+
+static void look_read(frn_store *store, frn_read *read)
+{
+    (void)store;
+    look.reads++;
+    if (read->kind == FRN_READ_OWNER) {
+        read->result = look.owner;
+        (void)snprintf(read->owner.id, sizeof read->owner.id, "%s", look.owner_id);
+    } else {
+        read->result = look.former;
+    }
+}
+
+/* What a look finds if these are the answers; 0 = it does not read at all. */
+static unsigned looked(frn_type *type, francis_result owner, const char *owner_id,
+                       francis_result former)
+{
+    francis_host *h = ta->host;
+
+    look.reads = 0;
+    look.owner = owner;
+    look.former = former;
+    look.owner_id = owner_id;
+    (void)snprintf(type->owner, sizeof type->owner, "former");
+    type->boot_due = false;
+    frn_boot_look(h);
+    return look.reads;
+}
+
+/* Would catch: a singleton that is bootstrapped although its host may live, or never again. */
+static void test_boot_look(void **state)
+{
+    francis_host *h;
+    frn_type     *one;
+
+    (void)state;
+    host_open(NULL, ta_both);
+    h = ta->host;
+    frn_lock(h);
+    one = frn_type_find(h, "num");
+    one->desc.bootstrap = ta_handler;
+    look.real = h->store->ops;
+    look.ops = *look.real;
+    look.ops.read = look_read;
+    h->store->ops = &look.ops;
+    assert_int_equal(looked(one, FRANCIS_ERR_STORAGE, "", FRANCIS_ERR_EVICTED), 2);
+    assert_string_equal(one->owner, "former");      /* it will look again */
+    assert_int_equal(looked(one, FRANCIS_OK, "", FRANCIS_ERR_STORAGE), 2);
+    assert_string_equal(one->owner, "former");
+    assert_int_equal(looked(one, FRANCIS_OK, h->id, FRANCIS_OK), 2);
+    assert_string_equal(one->owner, h->id);
+    assert_int_equal(looked(one, FRANCIS_OK, "another", FRANCIS_ERR_EVICTED), 1);
+    assert_string_equal(one->owner, "another");
+    assert_false(one->boot_due);
+    h->looking = true;
+    assert_int_equal(looked(one, FRANCIS_OK, "", FRANCIS_OK), 0);
+    h->looking = false;
+    h->rejoin = true;
+    assert_int_equal(looked(one, FRANCIS_OK, "", FRANCIS_OK), 0);
+    h->rejoin = false;
+    assert_int_equal(looked(one, FRANCIS_OK, "", FRANCIS_ERR_EVICTED), 2);
+    assert_string_equal(one->owner, "");
+    assert_true(one->boot_due && h->boot != NULL);
+    one->boot_due = false;
+    one->desc.bootstrap = NULL;
+    h->store->ops = look.real;
+    frn_unlock(h);
+    ta_close();
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_rules),       cmocka_unit_test(test_zone_files),
     cmocka_unit_test(test_zone_reads),  cmocka_unit_test(test_schedules),
@@ -1252,6 +1331,7 @@ static const struct CMUnitTest tests[] = {
     TA_WORKERS(test_wait_with_callback), TA_WORKERS(test_blocked_max),
     TA_WORKERS(test_freed_while_waited_for), TA_INLINE(test_records),
     TA_INLINE(test_sends),              TA_INLINE(test_child),
+    TA_INLINE(test_boot_look),
 };
 
 TA_MAIN(tests)
