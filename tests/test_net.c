@@ -1597,7 +1597,7 @@ typedef struct loop {
     int       wake[2];
     pthread_t thread;
     bool      stop;
-    uint64_t  answered;
+    frn_count answered;
 } loop;
 
 static loop loops[2];
