@@ -41,7 +41,8 @@ usage: ./build.sh VERB [ARGUMENT ...]
 environment: CC, CXX, CFLAGS; SAN=address,undefined or SAN=thread; SAN=mbedtls36 or
              SAN=mbedtls36+thread: the tests of TLS with that library; SAN=no-threads with test
              turns, calls or jobs: those without workers, built with FRANCIS_NO_THREADS;
-             JOBS (default: one per core), T_TIMEOUT (of a test program, default 300 seconds),
+             JOBS (default: one per core, of tests one more); T_TIMEOUT (of a test program,
+             default 300 seconds);
              T_LONG=1 with test worker: 2,000 jobs and 200 alarms, for a minute;
              XDG_CACHE_HOME (mbedTLS 3.6 is kept in francis/ there, default ~/.cache)
 END
@@ -649,8 +650,8 @@ port_run() {
 # An item is a line of words: a kind, and what it is about. One process of this script does one item
 # (verb "_item"), as many side by side as there are cores.
 
-# run_items: takes items from standard input, does them, and prints a line for each.
-run_items() { xargs -P "$(cores)" -I '{}' sh build.sh _item '{}' || true; }
+# run_items [JOBS]: takes items from standard input, does them, and prints a line for each.
+run_items() { xargs -P "${1:-$(cores)}" -I '{}' sh build.sh _item '{}' || true; }
 
 item_file() { say "$scratch/item/$(printf '%s' "$1" | tr -c 'A-Za-z0-9.+-' '_')"; }
 
@@ -1304,7 +1305,8 @@ test_all() {
         ! grep -q "^test .* $mode\$" "$list" || say "object $mode"
     done > "$scratch/first"
     run_items < "$scratch/first"
-    run_items < "$list"
+    # Many a test waits for most of its time: one more than there are cores.
+    run_items "${JOBS:-$(($(cores) + 1))}" < "$list"
     cat "$scratch/first" "$list" > "$scratch/all"
     item_totals "$scratch/all"
     printf '\n%s skipped, %s seconds\n' "$skipped" "$(seconds_since "$start")"
